@@ -1,0 +1,59 @@
+"""Manifold: scatter one task over millions of items on the engine you already run, and account for every one of them.
+
+What is not needed for a plain `import manifold` is imported on first use.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from manifold.errors import ManifoldError, RetryItem, SkipItem
+
+if TYPE_CHECKING:
+    from manifold.engines.open import open_engine
+    from manifold.ledger import open_ledger
+    from manifold.per_worker import per_worker
+    from manifold.results import Results
+    from manifold.scatter import scatter
+    from manifold.sources import lines, records, zipped
+    from manifold.sources.spool import spool
+    from manifold.stores import open_store
+
+__version__ = "0.1.0"
+__all__ = [
+    "ManifoldError",
+    "Results",
+    "RetryItem",
+    "SkipItem",
+    "lines",
+    "open_engine",
+    "open_ledger",
+    "open_store",
+    "per_worker",
+    "records",
+    "scatter",
+    "spool",
+    "zipped",
+]
+
+_LAZY = {
+    "Results": "results",
+    "lines": "sources",
+    "open_engine": "engines.open",
+    "open_ledger": "ledger",
+    "open_store": "stores",
+    "per_worker": "per_worker",
+    "records": "sources",
+    "scatter": "scatter",
+    "spool": "sources.spool",
+    "zipped": "sources",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'manifold' has no attribute {name!r}")
+    value = getattr(import_module(f"manifold.{_LAZY[name]}"), name)
+    globals()[name] = value  # a submodule of the same name would stand in the way otherwise
+    return value

@@ -1,0 +1,167 @@
+"""The contracts: what an adapter must do, as rules that the contract tests hold it to.
+
+One loop (`manifold.coordinator`) is the only code that knows them all.
+"""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, Future
+from itertools import islice
+from typing import Any, ClassVar, Self
+
+from manifold.events import Event
+from manifold.records import WorkerInfo
+
+
+class Engine(Executor):
+    """Where chunks run: the standard library's `Executor`, made from a URL.
+
+    * `submit(fn, /, *args, **kwargs)` never eats a keyword of the caller's, returns at once, and calls `fn` anew each
+      time. `fn` may be any callable that cloudpickle can carry.
+    * An exception of `fn` arrives as it was raised. A result or exception that cannot travel fails that future alone.
+    * A worker that dies fails only the futures it held, with `WorkerLost`, soon; the rest go on, as does the engine.
+      `WorkerLost.started`, `died`, `position` and `worker` say what is known.
+    * `shutdown(wait, cancel_futures)` is the standard library's; afterwards nothing that the engine started runs.
+      `submit` after it raises RuntimeError. It may be called twice.
+    * Made by a coordinator, used from its thread; futures may complete in any thread.
+
+    Class attributes, read by the core and by the contract tests:
+    """
+
+    in_process: ClassVar[bool] = False
+    """Chunks run as threads of this process: no worker can be killed, and C code cannot be stopped."""
+    kills_items: ClassVar[bool] = False
+    """`item_timeout` holds even where the item never returns to the interpreter."""
+    same_host: ClassVar[bool] = True
+    """Workers share this host's file system (so a `file://` store reaches them)."""
+
+    @classmethod
+    @abstractmethod
+    def from_url(cls, url: str, **options: Any) -> Self:
+        """The engine behind `url`; raises ConfigError for a URL it cannot read, EngineError where nothing answers."""
+
+    @abstractmethod
+    def slots(self) -> int:
+        """Chunks it can run at this moment; 0 while no worker is there. Cheap: called several times a second."""
+
+    @abstractmethod
+    def workers(self) -> list[WorkerInfo]:
+        """The workers it knows of, dead ones too for a while. Cheap."""
+
+    def check(self) -> str | None:
+        """A sentence on what would keep chunks from running (no worker serves the queue, …), or None. May take 5 s."""
+        return None
+
+    def kill(self, future: Future[Any]) -> None:
+        """Stop what `future` runs, if the engine can; the future then fails with WorkerLost. Best effort."""
+        future.cancel()
+
+
+class Store(ABC):
+    """Where the bytes of results rest.
+
+    * Keys are made by the core: `[0-9A-Za-z._/-]`, at most 200 characters, no part between slashes empty or with a
+      leading dot, no key a folder of another; never written twice with another value. Others are a ConfigError.
+    * `put` returns only when the value will survive (fsync of file and folder, a committed transaction).
+    * `get` returns exactly what was put, or raises BlobNotFound. Anything else that goes wrong is a StoreError.
+    * `delete` of a key that is not there is no error.
+    * `keys` yields every key that begins with the prefix, in any order.
+    * Safe to use from several threads and, opened anew, from several processes.
+    """
+
+    max_bytes: ClassVar[int | None] = None
+    """The largest value, in bytes; None: as large as memory."""
+    durable: bool = True
+    """What was put survives the end of the process that put it."""
+    reach: str = "hosts"
+    """Who sees the same bytes: "process", "host" or "hosts". By instance where it hangs on the URL."""
+
+    @classmethod
+    @abstractmethod
+    def from_url(cls, url: str, **options: Any) -> Self:
+        """The store behind `url`; raises ConfigError for a URL it cannot read, StoreError where nothing answers."""
+
+    @abstractmethod
+    def put(self, key: str, value: bytes) -> None: ...
+
+    @abstractmethod
+    def get(self, key: str) -> bytes: ...
+
+    @abstractmethod
+    def delete(self, key: str) -> None: ...
+
+    @abstractmethod
+    def keys(self, prefix: str = "") -> Iterator[str]: ...
+
+    def close(self) -> None:
+        """Give up connections; the store is not used afterwards."""
+        return
+
+
+class Monitor(ABC):
+    """Is told what happens. Called in the coordinator's thread, so it must be quick; what it raises is logged once."""
+
+    @abstractmethod
+    def emit(self, event: Event) -> None: ...
+
+    def close(self) -> None:
+        return
+
+
+class Clock(ABC):
+    """Time and waiting, handed to the coordinator so that a simulation can own both."""
+
+    @abstractmethod
+    def monotonic(self) -> float:
+        """Seconds; only differences mean something."""
+
+    @abstractmethod
+    def wait(self, signal: threading.Event, timeout: float) -> None:
+        """Return when `signal` is set, or after `timeout` seconds."""
+
+
+class Source(ABC):
+    """What goes in: a sequence of items, read in order, as often as asked.
+
+    * `read(start)` yields the items from position `start` on, the same ones each time.
+    * Nothing is opened before `read` or `pin`; nothing is materialised whole.
+    * `pin` comes first; `fingerprint`, `total`, `changes`, `slice` and `read` speak of what was pinned.
+    * An input that turns out not to be the pinned one raises ItemsChanged; one that cannot be read is a ConfigError.
+    """
+
+    kind: ClassVar[str]
+    """Its name in the ledger: "range", "list", "files", "iterable", "iterator", "results", "zipped"."""
+    one_shot: bool = False
+    """Can be read only once (a generator), so items must be kept until they are committed."""
+    sliceable: bool = False
+    """`slice` costs only what it returns, so a chunk of a range travels as a range."""
+
+    @abstractmethod
+    def pin(self, pinned: dict[str, Any] | None) -> dict[str, Any]:
+        """Fix what "the input" is, as a small JSON-like dict. `pinned` is what the first try got; None is the first."""
+
+    @abstractmethod
+    def fingerprint(self) -> str | None:
+        """A digest that changes when the input does, cheap to make; None if there is none, so that items are digested."""
+
+    @abstractmethod
+    def total(self) -> int | None:
+        """How many items, if known without reading them."""
+
+    @abstractmethod
+    def read(self, start: int = 0) -> Iterator[Any]: ...
+
+    def slice(self, start: int, stop: int) -> Sequence[Any]:
+        """The items [start, stop), fewer at the end of the input."""
+        return list(islice(self.read(start), stop - start))
+
+    def changes(self) -> str | None:
+        """What differs from what the first try pinned, as a clause for people; None if it cannot say."""
+        return None
+
+    def share_read(self) -> float | None:
+        """How much of the input the latest `read` has gone through, from 0 to 1, for an estimate of the end only."""
+        return None

@@ -1,0 +1,102 @@
+"""What is still to be sent: chunks that came back, then what the plan has left, then what failed in earlier tries."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from manifold import plan
+from manifold.chunks import Chunk
+from manifold.dispatch import Dispatch
+from manifold.redrive import Redrive
+
+if TYPE_CHECKING:
+    from manifold.ledger import Ledger
+
+
+class Backlog:
+    """The chunks of one try that nobody is at work on.
+
+    Args:
+        planner: None where only failed items are run again.
+        redrive: None where nothing failed before.
+        ended: is told the number of items when the planner has met the end of the input.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        uid: str,
+        dispatch: Dispatch,
+        planner: plan.Planner | None,
+        redrive: Redrive | None,
+        ended: Callable[[int], None],
+    ) -> None:
+        self._ledger = ledger
+        self._uid = uid
+        self._dispatch = dispatch
+        self._planner = planner
+        self._redrive = redrive
+        self._ended = ended
+        self._ready: deque[Chunk] = deque()
+
+    @property
+    def ready(self) -> bool:
+        """Chunks wait that were planned once already."""
+        return bool(self._ready)
+
+    @property
+    def empty(self) -> bool:
+        """Nothing is left to send, as far as is known."""
+        return not self._ready and self._planner is None and self._redrive is None
+
+    def put(self, chunks: Iterable[Chunk]) -> None:
+        """Send these (again), before anything new."""
+        self._ready.extend(chunks)
+
+    def put_back(self, chunk: Chunk) -> None:
+        """It was taken, and could not be sent yet."""
+        self._ready.appendleft(chunk)
+
+    def replan(self, planner: plan.Planner) -> None:
+        """Look through the input once more."""
+        self._planner = planner
+
+    def take(self, now: float, size: Callable[[int | None], int]) -> Chunk | None:
+        """The next chunk that may be sent at `now`; `size(items left to plan)` says how large a new one is."""
+        for index, chunk in enumerate(self._ready):
+            if chunk.not_before <= now:
+                del self._ready[index]
+                return chunk
+        if self._planner is not None:
+            chunk_or_none = self._planner.next(size(self._planner.remaining()))
+            if chunk_or_none is not None:
+                return chunk_or_none
+            if self._planner.ended_at is not None:
+                self._ended(self._planner.ended_at)
+            self._planner = None
+        if self._redrive is not None:
+            chunk_or_none = self._redrive.next(size(None))
+            if chunk_or_none is not None:
+                return chunk_or_none
+            self._redrive = None
+        return None
+
+    def again(self, chunk: Chunk, start: int, stop: int) -> None:
+        """Queue the parts of [start, stop) of `chunk` that nobody has committed and nobody is at work on."""
+        if chunk.positions is not None:
+            self._overlay_again(chunk, start)
+            return
+        taken = list(self._dispatch.covering(chunk.layer, start, stop))
+        taken += [(one.start, one.stop) for one in self._ready if one.layer == chunk.layer]
+        taken += self._ledger.covered(self._uid, chunk.layer, start, stop)
+        for low, high in plan.missing(start, stop, taken):
+            self._ready.append(chunk.part(low - chunk.start, high - chunk.start, chunk.why))
+
+    def _overlay_again(self, chunk: Chunk, start: int) -> None:
+        """The rest of an overlay after a prefix; one that lost altogether has been overtaken by another outcome."""
+        assert chunk.positions is not None
+        first = next((index for index, pos in enumerate(chunk.positions) if pos >= start), len(chunk))
+        if 0 < first < len(chunk):
+            self._ready.append(chunk.part(first, len(chunk), chunk.why))

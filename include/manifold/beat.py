@@ -1,0 +1,74 @@
+"""What this process is running, for whoever keeps watch over it: an engine's heartbeat, its drain, its watchdog.
+
+The engine's worker-side code opens a call; the code that runs inside it reports how far it is and how to stop it early.
+Neither knows the other. Reading a snapshot from another thread costs the running call nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """One running call. `token` names it for the engine; `position` says how many of its items are done."""
+
+    token: str
+    position: Callable[[], int] = field(default=lambda: 0)
+    stop: Callable[[], None] = field(default=lambda: None)
+    """Ends the call after the item at hand; what is done until then is returned."""
+    overdue: Callable[[], bool] = field(default=lambda: False)
+    """The item at hand has run past its timeout and does not yield; only the end of the process stops it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """A call as a snapshot shows it."""
+
+    token: str
+    position: int
+    overdue: bool
+
+
+_calls: dict[int, Call] = {}
+_current: ContextVar[Call | None] = ContextVar("manifold_call", default=None)
+_draining = False
+
+
+@contextmanager
+def calling(token: str) -> Iterator[Call]:
+    """Around one call, in the thread that runs it."""
+    call = Call(token)
+    _calls[id(call)] = call
+    reset = _current.set(call)
+    try:
+        yield call
+    finally:
+        _current.reset(reset)
+        del _calls[id(call)]
+
+
+def current() -> Call:
+    """The call of this thread or task; one that nobody watches where no engine opened one."""
+    return _current.get() or Call("")
+
+
+def snapshot() -> list[Beat]:
+    """What runs now. From any thread."""
+    return [Beat(call.token, call.position(), call.overdue()) for call in list(_calls.values())]
+
+
+def drain() -> None:
+    """Stop every running call after its item at hand, and each later one after its first. For SIGTERM handlers."""
+    global _draining
+    _draining = True
+    for call in list(_calls.values()):
+        call.stop()
+
+
+def draining() -> bool:
+    """`drain` was called in this process."""
+    return _draining

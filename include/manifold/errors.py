@@ -1,0 +1,179 @@
+"""Every error that Manifold raises, below one root.
+
+::
+
+    ManifoldError
+    ├── ConfigError               a URL, option or setting that cannot be used; also a ValueError
+    │   └── MissingExtra          an adapter's client library is not installed
+    ├── EngineError               an engine cannot be reached or used
+    │   ├── WorkerLost            the process that held a chunk is gone, or its receipt is
+    │   └── VersionMismatch       worker and coordinator cannot read each other's pickles
+    ├── StoreError                a store cannot be reached or used; worth another try
+    │   ├── BlobNotFound          the store answers, and has no such key
+    │   └── StoreNotShared        this is another store than the one the scatter wrote to
+    ├── WireError                 bytes that are not signed by us, or cut short, or altered
+    ├── LedgerError               the ledger cannot be reached or used
+    │   ├── SchemaError           its tables are missing or of another version
+    │   ├── ScatterBusy           another coordinator, which is alive, owns the scatter
+    │   └── Fenced                another coordinator has taken the scatter over
+    ├── ScatterError              a scatter ended without success
+    │   ├── TooManyFailures       more items failed than `tolerate` allows
+    │   ├── Cancelled             somebody cancelled it
+    │   ├── ItemsChanged          the input is not the one that was committed
+    │   ├── InputGone             a one-shot input cannot be read again
+    │   ├── CodeChanged           `on_code_changed="fail"` and the function changed
+    │   └── EmptyReduce           nothing to fold and no `initial`
+    ├── ResultsLost               committed results cannot be read back
+    ├── ItemError                 one item's failure, as `Results.failures()` shows it
+    │   ├── PoisonItem            the item kills the process that runs it
+    │   ├── ItemTimeout           the item ran longer than `item_timeout`
+    │   └── Unpicklable           the item or its result cannot cross to or from a worker
+    ├── SkipItem                  raised by a user's function: count this item as skipped
+    └── RetryItem                 raised by a user's function: try this item again
+
+They cross processes by pickle, so none has an `__init__` of its own beyond one message;
+what else they carry are plain attributes with a default on the class.
+"""
+
+from __future__ import annotations
+
+
+class ManifoldError(Exception):
+    """The root of all."""
+
+
+class ConfigError(ManifoldError, ValueError):
+    """A URL, option or setting that cannot be used; the message says which, and what would do."""
+
+
+class MissingExtra(ConfigError):
+    """An adapter's client library is not installed; the message gives the pip line."""
+
+
+class EngineError(ManifoldError):
+    """An engine cannot be reached or used."""
+
+
+class WorkerLost(EngineError):
+    """The process that held a chunk is gone, or its receipt is.
+
+    Attributes:
+        started: a worker had begun the chunk (False: it was lost on the way).
+        died: the process ended unannounced (False: drained, redelivered, or unknown).
+        position: items of the chunk that were done when it was last heard of; None if unknown.
+        worker: its name; None if unknown.
+        overdue: the engine ended it, because the item at `position` ran past `item_timeout` and did not yield.
+    """
+
+    started: bool = False
+    died: bool = False
+    position: int | None = None
+    worker: str | None = None
+    overdue: bool = False
+
+
+class VersionMismatch(EngineError):
+    """Worker and coordinator cannot read each other's pickles."""
+
+
+class StoreError(ManifoldError):
+    """A store cannot be reached or used; worth another try."""
+
+
+class BlobNotFound(StoreError):
+    """The store answers, and has no such key."""
+
+
+class StoreNotShared(StoreError):
+    """This is another store than the one the scatter wrote to."""
+
+
+class WireError(ManifoldError):
+    """Bytes that are not signed by us, or cut short, or altered. Nothing of them was unpickled."""
+
+
+class LedgerError(ManifoldError):
+    """The ledger cannot be reached or used."""
+
+
+class SchemaError(LedgerError):
+    """The ledger's tables are missing or of another version; `manifold db migrate` makes them."""
+
+
+class ScatterBusy(LedgerError):
+    """Another coordinator, which is alive, owns the scatter."""
+
+
+class Fenced(LedgerError):
+    """Another coordinator has taken the scatter over; this one writes nothing more."""
+
+
+class ScatterError(ManifoldError):
+    """A scatter ended without success."""
+
+
+class TooManyFailures(ScatterError):
+    """More items failed than `tolerate` allows."""
+
+
+class Cancelled(ScatterError):
+    """Somebody cancelled the scatter."""
+
+
+class ItemsChanged(ScatterError):
+    """The input is not the one that was committed."""
+
+
+class InputGone(ScatterError):
+    """A one-shot input cannot be read again."""
+
+
+class CodeChanged(ScatterError):
+    """The function changed between two tries and `on_code_changed="fail"`."""
+
+
+class EmptyReduce(ScatterError):
+    """There is nothing to fold and no `initial`."""
+
+
+class ResultsLost(ManifoldError):
+    """Committed results cannot be read back; the message names the ranges and what to do."""
+
+
+class ItemError(ManifoldError):
+    """One item's failure, as `Results.failures()` shows it."""
+
+
+class PoisonItem(ItemError):
+    """The item was alone in two different processes, and both died of it."""
+
+
+class ItemTimeout(ItemError):
+    """The item ran longer than `item_timeout`."""
+
+
+class Unpicklable(ItemError):
+    """The item cannot be sent to a worker, or its result cannot be sent back."""
+
+
+class SkipItem(ManifoldError):
+    """Raise it in a scattered function to count the item as skipped."""
+
+
+class RetryItem(ManifoldError):
+    """Raise it in a scattered function to try the item again.
+
+    `RetryItem("busy", after=30)` waits 30 seconds first, instead of `item_backoff`.
+    It uses up one of `item_retries`.
+    """
+
+    after: float | None = None
+
+    def __new__(cls, *args: object, after: float | None = None) -> RetryItem:
+        self = super().__new__(cls, *args)
+        self.after = after
+        return self
+
+    def __init__(self, *args: object, after: float | None = None) -> None:
+        # `after` rests in __dict__, which is what pickle carries along.
+        super().__init__(*args)

@@ -1,0 +1,338 @@
+"""The items of one chunk, one after the other (or together, for `async def`): retries, timeouts, pace, outcomes.
+
+The loop costs one `append` per item that succeeds; all else is paid only by items that fail.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import threading
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from manifold import faults, wire
+from manifold.codec import FailedItem, Segment
+from manifold.errors import ItemTimeout, RetryItem, SkipItem, Unpicklable
+from manifold.itemdigest import item_digest
+from manifold.job import Job
+
+_LONGEST_BACKOFF = 60.0  # seconds
+_GRACE = 2.0  # seconds that an item may ignore its alarm before its process is ended
+_NOT_OURS = (KeyboardInterrupt, GeneratorExit)
+
+
+class Broken:
+    """Stands for an item that could not be pickled or unpickled. `raw` is its pickle, where there is one."""
+
+    def __init__(self, reason: str, shown: str, raw: bytes | None = None) -> None:
+        self.reason = reason
+        self.shown = shown
+        self.raw = raw
+
+    def __repr__(self) -> str:
+        return self.shown
+
+
+class Execution:
+    """One execution of a chunk.
+
+    Args:
+        job: the options.
+        call: the function of one item, constants bound.
+        items: a list that this object may shorten.
+        positions: the items' positions in the input.
+        pristine: gives the unchanged items, for the quarantine; called only if an item fails.
+        allowance: failed items before it stops early.
+        pace: seconds between the starts of executions.
+
+    Afterwards `done` items from the front have an outcome: `values` those of the items that succeeded, in order;
+    `marks` the rest, as index → "f" or "s"; `failed` what the quarantine keeps.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        call: Callable[[Any], Any],
+        items: list[Any],
+        positions: Sequence[int],
+        *,
+        pristine: Callable[[], Sequence[Any]],
+        allowance: int,
+        pace: float = 0.0,
+    ) -> None:
+        self.job = job
+        self.items = items
+        self.positions = positions
+        self.values: list[Any] = []
+        self.marks: dict[int, str] = {}
+        self.failed: list[FailedItem] = []
+        self.retries = 0
+        self._pristine = pristine
+        self._allowance = allowance
+        self._call = self._timed(call) if job.item_timeout and not job.is_async else call
+        self._pace = pace
+        self._due = 0.0
+        self._began: float | None = None
+        self._finished: int | None = None  # async only: how many from the front are done
+
+    @property
+    def done(self) -> int:
+        """Items from the front that have an outcome. May be read from any thread."""
+        return len(self.values) + len(self.marks) if self._finished is None else self._finished
+
+    @property
+    def position(self) -> int:
+        """The position of the item at hand."""
+        return self.positions[min(self.done, len(self.positions) - 1)]
+
+    def stop(self) -> None:
+        """End after the item at hand. May be called from any thread, as a signal handler too."""
+        # A list's iterator ends where the list does, so the running loop needs no check of its own.
+        del self.items[self.done + 1 :]
+
+    def overdue(self) -> bool:
+        """The item at hand has ignored its alarm."""
+        began, timeout = self._began, self.job.item_timeout
+        return began is not None and timeout is not None and time.monotonic() - began > timeout + _GRACE
+
+    def run(self) -> None:
+        """Run the items; returns when all, or those before an early stop, have an outcome."""
+        if self.job.is_async:
+            asyncio.run(self._run_async())
+            return
+        call = self._paced if self._pace else self._call
+        append = self.values.append
+        pending = iter(self.items)
+        while True:
+            item = None
+            try:
+                for item in pending:
+                    append(call(item))
+                return
+            except _NOT_OURS:
+                raise
+            except BaseException as exc:  # noqa: BLE001 - whatever an item raises is that item's outcome
+                self._settle(item, exc, call)
+
+    def retract(self, index: int, exc: BaseException) -> None:
+        """Make the item at `index`, whose value stands in `values`, a failed one."""
+        before = sum(1 for marked in self.marks if marked < index)
+        del self.values[index - before]
+        self._fail(index, exc, 1)
+
+    def truncate(self, done: int) -> None:
+        """Forget the outcomes of all but the first `done` items, which are fewer than now."""
+        self.marks = {index: mark for index, mark in self.marks.items() if index < done}
+        del self.values[done - len(self.marks) :]
+        if done < len(self.positions):
+            self.failed = [one for one in self.failed if one.failure.pos < self.positions[done]]
+
+    def segments(self) -> list[Segment]:
+        """The values folded by `reduce`, one segment per run of positions that no failure or gap breaks."""
+        reduce, found = self.job.reduce, list[Segment]()
+        assert reduce is not None
+        values = iter(self.values)
+        start: int | None = None
+        partial: Any = None
+        filled, last = False, -1
+
+        def close() -> None:
+            if start is not None and filled:
+                found.append(Segment(start, last + 1, partial))
+
+        for index in range(self.done):
+            mark, pos = self.marks.get(index), self.positions[index]
+            if mark == "f" or (start is not None and pos != last + 1):
+                close()
+                start, filled = None, False
+            if mark != "f":
+                start, last = (pos if start is None else start), pos
+            if mark is None:
+                value = next(values)
+                partial = reduce(partial, value) if filled else value
+                filled = True
+        close()
+        return found
+
+    # -- one item ----------------------------------------------------------------------------------------------------
+
+    def _settle(self, item: Any, exc: BaseException, call: Callable[[Any], Any]) -> None:
+        """Give the item that raised `exc` its outcome, by trying it again where that is asked for."""
+        index, attempts = self.done, 1
+        while self._again(exc, attempts):
+            time.sleep(self._delay(exc, attempts))
+            attempts += 1
+            self.retries += 1
+            try:
+                self.values.append(call(item))
+            except _NOT_OURS:
+                raise
+            except BaseException as again:  # noqa: BLE001 - as in run()
+                exc = again
+            else:
+                return
+        self._close(index, exc, attempts)
+
+    def _close(self, index: int, exc: BaseException, attempts: int) -> None:
+        if _skips(exc):
+            self.marks[index] = "s"
+        else:
+            self._fail(index, exc, attempts)
+            if len(self.failed) > self._allowance:
+                self.stop()
+
+    def _fail(self, index: int, exc: BaseException, attempts: int) -> None:
+        item = self._pristine()[index]
+        raw = item.raw if isinstance(item, Broken) else _pickled(item)
+        record, text = faults.failure(
+            exc,
+            pos=self.positions[index],
+            attempts=attempts,
+            item=item,
+            key=None if isinstance(item, Broken) else self.job.label(item),
+            digest=None if isinstance(item, Broken) else item_digest(item),
+        )
+        self.failed.append(FailedItem(record, raw, text))
+        self.marks[index] = "f"
+
+    def _again(self, exc: BaseException, attempts: int) -> bool:
+        if attempts > self.job.item_retries or _skips(exc) or isinstance(exc, Unpicklable):
+            return False
+        if isinstance(exc, RetryItem):
+            return True
+        if not isinstance(exc, (Exception, ItemTimeout)) or _named(exc, ("AirflowFailException",)):
+            return False
+        if _named(exc, self.job.no_retry_on):
+            return False
+        return not self.job.retry_on or _named(exc, self.job.retry_on)
+
+    def _delay(self, exc: BaseException, attempts: int) -> float:
+        if isinstance(exc, RetryItem) and exc.after is not None:
+            return max(0.0, exc.after)
+        longest = min(_LONGEST_BACKOFF, self.job.item_backoff * 2.0 ** (attempts - 1))
+        return random.uniform(longest / 2, longest)  # half of it is jitter, so that retries do not come in step
+
+    # -- time --------------------------------------------------------------------------------------------------------
+
+    def _paced(self, item: Any) -> Any:
+        wait = self._due - time.monotonic()
+        if wait > 0:
+            time.sleep(wait)
+        self._due = max(self._due, time.monotonic() - self._pace) + self._pace
+        return self._call(item)
+
+    def _timed(self, call: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """`call` under an alarm where this is the main thread; elsewhere only `overdue` watches."""
+        timeout = self.job.item_timeout
+        assert timeout is not None
+        alarmed = threading.current_thread() is threading.main_thread()
+
+        def ring(_signal: int, _frame: object) -> None:
+            raise _Alarm
+
+        def timed(item: Any) -> Any:
+            self._began = time.monotonic()
+            before = signal.signal(signal.SIGALRM, ring) if alarmed else None
+            try:
+                if alarmed:
+                    signal.setitimer(signal.ITIMER_REAL, timeout)
+                return call(item)
+            except _Alarm:
+                raise ItemTimeout(f"ran longer than item_timeout={timeout:g} s") from None
+            finally:
+                if alarmed:
+                    signal.setitimer(signal.ITIMER_REAL, 0)
+                    signal.signal(signal.SIGALRM, before)
+                self._began = None
+
+        return timed
+
+    # -- async -------------------------------------------------------------------------------------------------------
+
+    async def _run_async(self) -> None:
+        """All items of the chunk, `async_concurrency` at once; outcomes are put in order afterwards."""
+        results: dict[int, Any] = {}
+        finished: set[int] = set()
+        gate = asyncio.Semaphore(self.job.async_concurrency)
+        self._finished = 0
+
+        async def one(index: int, item: Any) -> None:
+            async with gate:
+                if index < len(self.items):  # else stopped in the meantime
+                    await self._one_async(index, item, results)
+                    finished.add(index)
+                    while self._finished in finished:
+                        self._finished += 1
+
+        async with asyncio.TaskGroup() as group:
+            for index, item in enumerate(list(self.items)):
+                group.create_task(one(index, item))
+        # After an early stop, what was finished beyond the first gap runs again: a receipt covers a prefix.
+        done = self._finished
+        self.values[:] = [results[index] for index in sorted(results)]
+        self.marks = dict(sorted(self.marks.items()))
+        self._finished = None
+        self.truncate(done)
+
+    async def _one_async(self, index: int, item: Any, results: dict[int, Any]) -> None:
+        attempts = 0
+        while True:
+            attempts += 1
+            try:
+                await self._pace_async()
+                async with asyncio.timeout(self.job.item_timeout):
+                    results[index] = await _as_awaitable(self._call(item))
+                return
+            except TimeoutError as exc:
+                timed_out = self.job.item_timeout is not None
+                caught: BaseException = (
+                    ItemTimeout(f"ran longer than item_timeout={self.job.item_timeout:g} s") if timed_out else exc
+                )
+            except (*_NOT_OURS, asyncio.CancelledError):
+                raise
+            except BaseException as exc:  # noqa: BLE001 - as in run()
+                caught = exc
+            if not self._again(caught, attempts):
+                self._close(index, caught, attempts)
+                return
+            self.retries += 1
+            await asyncio.sleep(self._delay(caught, attempts))
+
+    async def _pace_async(self) -> None:
+        if self._pace:
+            now = time.monotonic()
+            self._due = max(self._due + self._pace, now)
+            await asyncio.sleep(self._due - now)
+
+
+class _Alarm(BaseException):
+    """Not an Exception, so that a user's `except Exception` does not swallow it."""
+
+
+async def _as_awaitable(value: Awaitable[Any]) -> Any:
+    return await value
+
+
+def _skips(exc: BaseException) -> bool:
+    return isinstance(exc, SkipItem) or _named(exc, ("AirflowSkipException",))
+
+
+def _named(exc: BaseException, wanted: Sequence[str | type[BaseException]]) -> bool:
+    """`exc` is one of these classes; those given by name match with and without their module."""
+    for one in wanted:
+        if isinstance(one, type):
+            if isinstance(exc, one):
+                return True
+        elif any(one in (kind.__name__, f"{kind.__module__}.{kind.__qualname__}") for kind in type(exc).__mro__):
+            return True
+    return False
+
+
+def _pickled(item: Any) -> bytes | None:
+    try:
+        return wire.dumps(item)
+    except Exception:  # noqa: BLE001 - pickling runs a user's code
+        return None

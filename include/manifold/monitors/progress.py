@@ -1,0 +1,76 @@
+"""A progress bar on the terminal: items done, rate, time left, failures."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from manifold import events
+from manifold.abc import Monitor
+
+
+class ProgressMonitor(Monitor):
+    """Shows the net counters of the ledger as they stand after each commit."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._progress = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=console or Console(stderr=True),
+            transient=False,
+        )
+        self._task: TaskID | None = None
+
+    def emit(self, event: events.Event) -> None:
+        if isinstance(event, events.ScatterStarted):
+            done = event.n_ok + event.n_failed + event.n_skipped
+            self._progress.start()
+            self._task = self._progress.add_task(event.name, total=event.total, completed=done, rate="", note="")
+        elif self._task is None:
+            return
+        elif isinstance(event, events.Progress):
+            self._update(event)
+        elif isinstance(event, events.Notice) and event.level == "warning":
+            self._progress.console.print(f"[yellow]{event.text}")
+        elif isinstance(event, events.ScatterEnded):
+            done = event.n_ok + event.n_failed + event.n_skipped
+            self._progress.update(self._task, total=event.total, completed=done, note=_note(event))
+            self.close()
+
+    def close(self) -> None:
+        self._progress.stop()
+
+    def _update(self, event: events.Progress) -> None:
+        assert self._task is not None
+        done = event.n_ok + event.n_failed + event.n_skipped
+        speed = self._progress.tasks[0].speed
+        rate = f"{speed:,.0f}/s" if speed else ""
+        self._progress.update(self._task, total=event.total, completed=done, rate=rate, note=_note(event))
+
+
+def default() -> Sequence[Monitor]:
+    """A progress bar where there is a terminal to show it, nothing otherwise."""
+    return [ProgressMonitor()] if sys.stderr.isatty() else []
+
+
+def _note(event: events.Progress | events.ScatterEnded) -> str:
+    parts = [f"[red]{event.n_failed:,} failed"] if event.n_failed else []
+    parts += [f"{event.n_skipped:,} skipped"] if event.n_skipped else []
+    parts += ["paused"] if isinstance(event, events.Progress) and event.paused else []
+    return " ".join(parts)

@@ -1,0 +1,158 @@
+"""What is still to run: the input walked in step with what is committed, cut into chunks where it has gaps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+from manifold.abc import Source
+from manifold.chunks import Chunk
+from manifold.errors import InputGone, ItemsChanged
+from manifold.itemdigest import chunk_digest
+from manifold.records import ChunkRow
+
+_SKIP = 10_000  # items read at once where a committed row is passed over
+
+
+class Planner:
+    """Chunks for every position that no committed row covers, in order.
+
+    Args:
+        source: the input, pinned.
+        rows: the committed base rows by start.
+        strikes: (start, stop) of attempts whose worker died, from this and earlier coordinators: the positions
+            they cover are sent in pieces that can find the poison item.
+        check: compare the items of committed rows with their digests while passing them.
+
+    Afterwards `frontier` is the first position not looked at yet, and `ended_at` the number of items, once known.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        rows: Iterator[ChunkRow],
+        *,
+        strikes: Sequence[tuple[int, int]] = (),
+        check: bool = False,
+    ) -> None:
+        self._source = source
+        self._rows = rows
+        self._row = next(rows, None)
+        self._strikes = strikes
+        self._total = source.total()
+        self._reader: Iterator[Any] | None = None
+        self._reader_at = 0
+        self._check = check or source.one_shot
+        self.frontier = 0
+        self.ended_at: int | None = None
+
+    def remaining(self) -> int | None:
+        """Positions not looked at yet; None if the input's length is unknown."""
+        return None if self._total is None else max(0, self._total - self.frontier)
+
+    def next(self, size: int) -> Chunk | None:
+        """The next chunk, of at most `size` items; None at the end of the input.
+
+        Raises:
+            ItemsChanged: the input is not the one that was committed.
+            InputGone: a one-shot input does not begin where it did.
+            Exception: whatever reading the input raises.
+        """
+        if self.ended_at is not None:
+            return None
+        while self._row is not None and self._row.start == self.frontier:
+            self._pass(self._row)
+            self._row = next(self._rows, None)
+        size, struck = self._bounded(size)
+        items = self._take(size)
+        if not items:
+            self._end()
+            return None
+        chunk = Chunk(self.frontier, self.frontier + len(items), items)
+        if struck and len(items) == 1:
+            chunk.strikes = struck
+        self.frontier = chunk.stop
+        return chunk
+
+    def _bounded(self, size: int) -> tuple[int, int]:
+        """`size`, cut at the next committed row and where workers died before; and how many died of exactly this."""
+        start = self.frontier
+        if self._row is not None:
+            size = min(size, self._row.start - start)
+        over = [(low, high) for low, high in self._strikes if low <= start < high]
+        if not over:
+            ahead = [low for low, _ in self._strikes if start < low < start + size]
+            return min([size, *(low - start for low in ahead)]), 0
+        low, high = min(over, key=lambda span: span[1] - span[0])
+        count = over.count((low, high))
+        if high - low == 1:
+            return 1, count
+        return min(size, high - start, max(1, (high - low) // 2) if count > 1 else high - start), 0
+
+    def _take(self, size: int) -> Sequence[Any]:
+        if self._source.sliceable:
+            return self._source.slice(self.frontier, self.frontier + size)
+        if self._reader is None or self._reader_at != self.frontier:
+            self._reader = self._source.read(self.frontier)
+        items = list(islice(self._reader, size))
+        self._reader_at = self.frontier + len(items)
+        return items
+
+    def _pass(self, row: ChunkRow) -> None:
+        """Go past a committed row, looking at its items where that is asked for or cannot be avoided."""
+        if not self._check or row.items_digest is None:
+            if not self._source.sliceable and self._check:
+                self._read_over(row)
+            self.frontier = row.stop
+            return
+        if self._source.sliceable:
+            items = list(self._source.slice(row.start, row.stop))
+        else:
+            items = list(self._take(row.stop - row.start))
+        if len(items) < row.stop - row.start:
+            self._short(row.start + len(items), row)
+        found = chunk_digest(items)
+        if found is not None and found != row.items_digest:
+            raise ItemsChanged(
+                f"items {row.start:,} to {row.stop - 1:,} are not those that were committed at the first try. "
+                "Nothing was mixed: start again with fresh (clear the task, or fresh=True), or restore the input"
+            )
+        self.frontier = row.stop
+
+    def _read_over(self, row: ChunkRow) -> None:
+        while self.frontier < row.stop:
+            got = len(self._take(min(_SKIP, row.stop - self.frontier)))
+            self.frontier += got
+            if not got:
+                self._short(self.frontier, row)
+
+    def _short(self, found: int, row: ChunkRow) -> None:
+        if self._source.one_shot:
+            raise InputGone(
+                f"the iterator gave {found:,} items, but {row.stop:,} were committed from the one before it. "
+                "Give it from the beginning, or spool it first (manifold.spool)"
+            )
+        raise ItemsChanged(f"the input has {found:,} items now, but item {row.stop - 1:,} is committed already")
+
+    def _end(self) -> None:
+        if self._row is not None:
+            self._short(self.frontier, self._row)
+        if self._total is not None and self._total != self.frontier:
+            raise ItemsChanged(f"the input said it had {self._total:,} items, and gave {self.frontier:,}")
+        self.ended_at = self.frontier
+
+
+def missing(start: int, stop: int, covered: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """The parts of [start, stop) that none of the ranges in `covered` touches."""
+    at = start
+    for low, high in sorted(covered):
+        if high <= at:
+            continue
+        if low >= stop:
+            break
+        if low > at:
+            yield at, low
+        at = high
+    if at < stop:
+        yield at, stop

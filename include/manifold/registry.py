@@ -1,0 +1,77 @@
+"""Adapters by URL scheme: imported on first use, by dotted path, with the line that installs what they need.
+
+Other people's adapters come by entry points of the group (`manifold.engines`, `manifold.stores`): name = scheme.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any
+from urllib.parse import urlsplit
+
+from manifold.errors import ConfigError, MissingExtra
+
+_SECRET_QUERY = re.compile(r"((?:password|secret|token|key|sig)[^=&]*=)[^&#]*", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One row of a registry: `path` is "module:Class"; `clients` the packages it imports; `install` the pip line."""
+
+    path: str
+    example: str
+    clients: tuple[str, ...] = ()
+    install: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """The adapters of one kind. `kind` is "engine" or "store"."""
+
+    kind: str
+    entries: Mapping[str, Entry]
+
+    def adapter(self, url: str) -> type[Any]:
+        """The class for `url`'s scheme; raises ConfigError for an unknown one, MissingExtra without its client."""
+        scheme = scheme_of(url)
+        entry = self.entries.get(scheme)
+        if entry is None:
+            return self._foreign(scheme, url)
+        module, _, name = entry.path.partition(":")
+        try:
+            return getattr(import_module(module), name)  # type: ignore[no-any-return]
+        except ModuleNotFoundError as exc:
+            # Only a missing client is cured by pip; any other missing module is a fault to be shown.
+            if exc.name and exc.name.partition(".")[0] in entry.clients:
+                raise MissingExtra(f"{scheme}:// needs the package {exc.name!r}: {entry.install}") from exc
+            raise
+
+    def _foreign(self, scheme: str, url: str) -> type[Any]:
+        for found in entry_points(group=f"manifold.{self.kind}s", name=scheme):
+            return found.load()  # type: ignore[no-any-return]
+        near = difflib.get_close_matches(scheme, self.entries, n=1)
+        hint = f"did you mean {self.entries[near[0]].example}? " if near else ""
+        known = ", ".join(f"{name}://" for name in self.entries)
+        raise ConfigError(f"no {self.kind} has the scheme of {masked(url)!r}. {hint}Known: {known}")
+
+
+def scheme_of(url: str) -> str:
+    """`redis` of `redis://…`, `sql` of `sql+postgresql://…`; raises ConfigError where there is none."""
+    scheme, separator, _ = url.partition("://")
+    if not separator or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme):
+        raise ConfigError(f"{masked(url)!r} is not a URL such as processes://4")
+    return scheme.partition("+")[0].lower()
+
+
+def masked(url: str) -> str:
+    """`url` with its secrets replaced by ***, for messages, logs and tables."""
+    parts = urlsplit(url)
+    if parts.password:
+        login, _, place = parts.netloc.rpartition("@")
+        url = parts._replace(netloc=f"{login.partition(':')[0]}:***@{place}").geturl()
+    return _SECRET_QUERY.sub(r"\1***", url) if parts.scheme else url

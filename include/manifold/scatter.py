@@ -1,0 +1,108 @@
+"""The same in plain Python: a function over many items, on an engine, with its account kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from manifold.abc import Engine, Monitor, Store
+from manifold.engines.open import open_engine
+from manifold.monitors import progress
+from manifold.policy import Policy
+from manifold.results import Results
+from manifold.ship import script_roots
+from manifold.sources import as_source, zipped
+from manifold.stores import open_store
+from manifold.tries import Mode, Plan, run
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from manifold.ledger import Ledger
+
+_MISSING = object()
+
+
+def scatter(fn: Any = None, items: Any = _MISSING, /, **options: Any) -> Any:
+    """`Results` of `fn` over `items`; or, without items, Airflow's decorator `@scatter(...)`.
+
+    In plain Python::
+
+        pages = manifold.scatter(fetch, urls, engine="processes://4", scatter_id="pages", item_retries=2)
+
+    See `scatter_items` for the arguments. In a DAG file, `@scatter(engine="celery_default")` is `@task.scatter(...)`.
+    """
+    if items is not _MISSING:
+        return scatter_items(fn, items, **options)
+    from manifold.airflow.decorator import scatter as decorator
+
+    return decorator(fn, **options)
+
+
+def scatter_items(
+    fn: Callable[..., Any],
+    items: Any,
+    *,
+    engine: str | Executor = "processes://",
+    store: str | Store | None = None,
+    ledger: str | Ledger | None = None,
+    scatter_id: str | None = None,
+    fresh: bool = False,
+    consts: Mapping[str, Any] | None = None,
+    monitors: Sequence[Monitor] | None = None,
+    **options: Any,
+) -> Results:
+    """The results of `fn(item, **consts)` for every item, lazy and in item order.
+
+    Args:
+        fn: any function that can be pickled by value: a lambda, a closure and what a notebook defines, too.
+        items: a list, a range, anything that can be iterated, `manifold.sources.lines(...)` or `records(...)`,
+            another `Results`; or a dict of those, walked in step and passed by keyword.
+        engine: URL, or an `Executor` of your own.
+        store, ledger: URL or open object; the defaults lie in `MANIFOLD_HOME`.
+        scatter_id: a name to continue under. The same id again runs only what is missing or failed.
+        fresh: forget what is there under `scatter_id` and run everything.
+        monitors: what is told about progress; by default a progress bar, on a terminal.
+        options: see `manifold.policy.Policy`.
+
+    Raises:
+        ConfigError: an argument makes no sense; the message says which.
+        ScatterError: it ended without success: too many failures, a changed input, cancelled.
+    """
+    from manifold.ledger import Owner, open_ledger
+
+    policy = Policy.of({**options, "engine": engine if isinstance(engine, str) else None})
+    names = tuple(items) if isinstance(items, dict) else None
+    source = zipped(**items) if isinstance(items, dict) else as_source(items)
+    mode: Mode = "fresh" if fresh else "continue"
+    with ExitStack() as opened:
+        running: Engine = open_engine(engine)
+        if isinstance(engine, str):
+            opened.callback(running.shutdown, wait=True, cancel_futures=True)
+        # Results read from ledger and store later on, so these two stay open.
+        kept = store if isinstance(store, Store) else open_store(store)
+        book = open_ledger(ledger) if ledger is None or isinstance(ledger, str) else ledger
+        told = list(monitors) if monitors is not None else progress.default()
+        for monitor in told:
+            opened.callback(monitor.close)
+        plan = Plan(
+            fn=fn,
+            source=source,
+            names=names,
+            consts=consts or {},
+            policy=policy,
+            name=scatter_id or f"{getattr(fn, '__name__', 'scatter')}-{uuid4().hex[:12]}",
+            mode=mode,
+            why="starts afresh" if fresh else "runs what is not there yet",
+            engine_url=engine if isinstance(engine, str) else type(engine).__name__,
+            store_url=_worker_store(store),
+            roots=[str(root) for root in script_roots()],
+        )
+        return run(plan, ledger=book, store=kept, engine=running, owner=Owner.here(), monitors=told)
+
+
+def _worker_store(store: str | Store | None) -> str:
+    """The store's URL as workers shall open it; an object of the caller's is reached through the coordinator."""
+    return store if isinstance(store, str) else "" if store is None else "memory://unreachable"

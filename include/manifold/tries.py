@@ -1,0 +1,354 @@
+"""One try at a scatter, from a plan to its results. Airflow's operator, plain Python and the command line share it."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from manifold import codec, settings, wire
+from manifold.abc import Clock, Engine, Monitor, Source, Store
+from manifold.clock import SystemClock
+from manifold.coordinator import Coordinator, Parts
+from manifold.dispatch import Address, Dispatch
+from manifold.errors import BlobNotFound, CodeChanged, ConfigError, ItemsChanged, ScatterBusy
+from manifold.itemdigest import item_digest
+from manifold.job import Job, code_digest
+from manifold.policy import Policy
+from manifold.receipts import Receipts
+from manifold.records import ScatterRow
+from manifold.redrive import Redrive
+from manifold.results import Results
+from manifold.ship import by_value
+from manifold.stores.marker import check_marker, mark
+
+if TYPE_CHECKING:
+    from manifold.ledger import Claim, Ledger, NewScatter, Owner
+
+Mode = Literal["continue", "fresh", "redrive", "hand back"]
+"""continue: gaps, and items that failed in earlier tries; fresh: all again, under a new uid;
+redrive: only failed items; hand back: what is there, without running anything."""
+
+_BUSY_SECONDS = 45.0  # a lease is 30 s: a coordinator that died is waited for, one that lives is not
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be run, and what this try does about what is there already.
+
+    Args:
+        names: the keywords of an item; None for a single positional one.
+        name: what the scatter is called in the ledger; unique among the living.
+        uid: its identity where the caller keeps one (Airflow's task state store); None finds it by name.
+        why: a sentence for the log: what this try does, and why.
+        engine_url: what the ledger shows, and what scatters that share the engine are counted by.
+        store_url: as the worker shall open it: "" for its own default.
+        chosen: for a redrive, which failed positions; None for all.
+        roots: folders whose modules travel by value.
+    """
+
+    fn: Callable[..., Any]
+    source: Source
+    name: str
+    engine_url: str
+    names: tuple[str, ...] | None = None
+    consts: Mapping[str, Any] = field(default_factory=dict)
+    policy: Policy = field(default_factory=Policy)
+    mode: Mode = "continue"
+    uid: str | None = None
+    why: str = ""
+    store_url: str = ""
+    chosen: Callable[[int], bool] | None = None
+    roots: Sequence[str] = ()
+
+
+def run(
+    plan: Plan,
+    *,
+    ledger: Ledger,
+    store: Store,
+    engine: Engine,
+    owner: Owner,
+    monitors: Sequence[Monitor] = (),
+    stop: threading.Event | None = None,
+    clock: Clock | None = None,
+    new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
+) -> Results:
+    """The results of the scatter, when its account is closed.
+
+    Raises:
+        ConfigError: the plan cannot be run on this engine or store.
+        ScatterBusy: a coordinator that is alive is at work on it.
+        ScatterError: it ended without success, as the ledger says too.
+        ManifoldError: this try could not go on; the next one continues.
+    """
+    return _Try(
+        plan, ledger, store, engine, owner, monitors, stop or threading.Event(), clock or SystemClock(), new_id
+    ).go()
+
+
+class _Try:
+    def __init__(
+        self,
+        plan: Plan,
+        ledger: Ledger,
+        store: Store,
+        engine: Engine,
+        owner: Owner,
+        monitors: Sequence[Monitor],
+        stop: threading.Event,
+        clock: Clock,
+        new_id: Callable[[], str],
+    ) -> None:
+        self._plan = plan
+        self._ledger = ledger
+        self._store = store
+        self._engine = engine
+        self._owner = owner
+        self._monitors = monitors
+        self._stop = stop
+        self._clock = clock
+        self._new_id = new_id
+        self._keyring = settings.keyring()
+
+    def go(self) -> Results:
+        plan = self._plan
+        _check(plan, self._engine, self._store)
+        found = self._find()
+        if plan.mode == "hand back" and found is not None:
+            return self._results(found)
+        source = plan.source
+        pinned = source.pin(found.source_pin if found is not None and plan.mode != "fresh" else None)
+        if found is not None and plan.mode == "continue" and self._is_done(found):
+            return self._results(found)
+        claim, row = self._claim(found, pinned)
+        try:
+            parts = self._parts(claim, row)
+        except BaseException:
+            claim.release()
+            raise
+        return self._results(Coordinator(parts).run())
+
+    # -- which scatter -----------------------------------------------------------------------------------------------
+
+    def _find(self) -> ScatterRow | None:
+        """The living scatter of this name, if it is the one that the caller means."""
+        found = self._ledger.find(self._plan.name)
+        if found is not None and self._plan.uid is not None and found.uid != self._plan.uid:
+            return None
+        return found
+
+    def _is_done(self, found: ScatterRow) -> bool:
+        """Nothing is left to do, which needs no scan to see."""
+        source = self._plan.source
+        return (
+            found.state == "succeeded"
+            and found.n_failed == 0
+            and found.source_fp is not None
+            and found.source_fp == source.fingerprint()
+            and found.reduce_digest == _reduce_digest(self._plan.policy)
+            and not self._code_changed(found)
+        )
+
+    def _claim(self, found: ScatterRow | None, pinned: dict[str, Any]) -> tuple[Claim, ScatterRow]:
+        new = self._new(pinned)
+        if found is None:
+            other = self._ledger.find(self._plan.name)
+            if other is None:
+                row = self._ledger.create(new)
+                return self._acquire(row.uid), row
+            # The name is taken by a scatter of another identity (a DAG run that was deleted and made again).
+            return self._acquire(other.uid).fresh(new), self._ledger.scatter(new.uid)
+        claim = self._acquire(found.uid)
+        if self._plan.mode == "fresh" or (self._code_changed(found) and self._plan.policy.on_code_changed == "fresh"):
+            return claim.fresh(new), self._ledger.scatter(new.uid)
+        return claim, self._ledger.scatter(found.uid)
+
+    def _acquire(self, uid: str) -> Claim:
+        """The claim; waits for the lease of a coordinator that has died."""
+        deadline = self._clock.monotonic() + _BUSY_SECONDS
+        while True:
+            try:
+                return self._ledger.acquire(uid, self._owner)
+            except ScatterBusy:
+                if self._clock.monotonic() > deadline or self._stop.is_set():
+                    raise
+                self._clock.wait(threading.Event(), 1.0)
+
+    def _new(self, pinned: dict[str, Any]) -> NewScatter:
+        from manifold.ledger import NewScatter
+
+        plan, policy = self._plan, self._plan.policy
+        new = NewScatter(
+            uid=plan.uid or uuid.uuid4().hex,
+            name=plan.name,
+            engine=plan.engine_url,
+            source_kind=plan.source.kind,
+            source_fp=plan.source.fingerprint(),
+            source_pin=pinned,
+            total=plan.source.total(),
+            store_url=plan.store_url,
+            store_uuid=mark(self._store, self._ledger.uuid),
+            key_id=self._keyring.current,
+            fn_name=f"{plan.fn.__module__}.{getattr(plan.fn, '__qualname__', plan.fn)}",
+            codec=_codec(policy),
+            reduce_digest=_reduce_digest(policy),
+            consts_digest=item_digest(dict(plan.consts)),
+            policy=policy.describe(),
+            fn_digest=_code(plan),
+        )
+        found = self._ledger.find(plan.name)
+        # A uid names one scatter for ever: afresh means another one.
+        return msgspec.structs.replace(new, uid=uuid.uuid4().hex) if found is not None and found.uid == new.uid else new
+
+    # -- may it go on ------------------------------------------------------------------------------------------------
+
+    def _checked(self, row: ScatterRow) -> tuple[list[str], bool]:
+        """Warnings about what differs from the first try, and whether committed items must be compared.
+
+        Raises:
+            ItemsChanged, CodeChanged, StoreNotShared: going on would mix two things.
+        """
+        plan, warnings = self._plan, list[str]()
+        check_marker(self._store, row.store_uuid)
+        if row.codec != _codec(plan.policy) or row.reduce_digest != _reduce_digest(plan.policy):
+            raise CodeChanged(
+                "reduce= is not what it was at the first try; partial folds cannot be mixed: start afresh"
+            )
+        if self._code_changed(row):
+            told = f"the code of {row.fn_name} has changed since the first try"
+            if plan.policy.on_code_changed == "fail":
+                raise CodeChanged(f"{told}, and on_code_changed='fail'; start afresh to run all items by the new one")
+            warnings.append(f"{told}: what is committed stays, the rest runs by the new code")
+        if row.consts_digest != item_digest(dict(plan.consts)):
+            warnings.append("the constants differ from those of the first try: what is committed stays")
+        return warnings, self._items_changed(row)
+
+    def _items_changed(self, row: ScatterRow) -> bool:
+        source, accept = self._plan.source, self._plan.policy.on_items_changed == "accept"
+        fingerprint = source.fingerprint()
+        if row.source_kind != source.kind:
+            raise ItemsChanged(
+                f"the input was of the kind {row.source_kind!r} at the first try, and is {source.kind!r} now"
+            )
+        if fingerprint != row.source_fp and not accept:
+            raise ItemsChanged(
+                f"the input has changed since the first try ({source.changes() or 'another fingerprint'}). "
+                "Nothing was mixed: restore it, start afresh, or say on_items_changed='accept' to keep what is "
+                "committed and take the rest as it is now"
+            )
+        return fingerprint is None or fingerprint != row.source_fp
+
+    def _code_changed(self, row: ScatterRow) -> bool:
+        return row.fn_digest is not None and row.fn_digest != _code(self._plan)
+
+    # -- the parts of a coordinator ----------------------------------------------------------------------------------
+
+    def _parts(self, claim: Claim, row: ScatterRow) -> Parts:
+        plan, policy = self._plan, self._plan.policy
+        warnings, compare = self._checked(row)
+        job_digest, job_blob = self._job(row)
+        fn_key = f"{self._ledger.uuid}/{row.uid}/function.{job_digest[:32]}"
+        self._put_once(fn_key, job_blob)
+        claim.describe(fn_key=fn_key, fn_digest=_code(plan), policy=policy.describe(), engine=plan.engine_url)
+        total = plan.source.total()
+        if row.total is None and total is not None and plan.mode != "redrive":
+            claim.set_total(total)
+        address = Address(
+            uid=row.uid,
+            epoch=claim.epoch,
+            key_id=row.key_id,
+            ledger_uuid=self._ledger.uuid,
+            job_digest=job_digest,
+            job_blob=job_blob,
+            store=plan.store_url if _workers_reach(self._store, self._engine) else None,
+            digest_items=plan.source.kind != "range",
+        )
+        receipts = Receipts(
+            self._ledger,
+            self._store,
+            self._keyring,
+            uid=row.uid,
+            key_id=row.key_id,
+            check=compare,
+            sleep=time.sleep,
+        )
+        redrive = (
+            Redrive(self._ledger, self._store, self._keyring, row, claim.epoch, chosen=plan.chosen)
+            if row.n_failed
+            else None
+        )
+        return Parts(
+            ledger=self._ledger,
+            claim=claim,
+            engine=self._engine,
+            source=plan.source,
+            planner=receipts.planner_again(plan.source) if plan.mode != "redrive" else None,
+            redrive=redrive,
+            dispatch=Dispatch(self._engine, self._keyring, address, new_id=self._new_id),
+            receipts=receipts,
+            policy=policy,
+            why="; ".join([plan.why, *warnings]),
+            monitors=self._monitors,
+            clock=self._clock,
+            stop=self._stop,
+        )
+
+    def _job(self, row: ScatterRow) -> tuple[str, bytes]:
+        plan = self._plan
+        job = Job.of(plan.fn, plan.names, plan.consts, plan.policy)
+        with by_value(plan.roots):
+            try:
+                payload = wire.dumps(job)
+            except Exception as exc:
+                raise ConfigError(
+                    f"{row.fn_name} and its constants cannot be sent to a worker: {type(exc).__name__}: {exc}. "
+                    "Open connections, locks and files belong into per_worker(factory)"
+                ) from exc
+        blob = wire.seal(self._keyring, wire.Header(kind="function", uid=row.uid, key_id=row.key_id), payload)
+        return wire.sealed_digest(blob), blob
+
+    def _put_once(self, key: str, blob: bytes) -> None:
+        try:
+            self._store.get(key)
+        except BlobNotFound:
+            self._store.put(key, blob)
+
+    def _results(self, row: ScatterRow) -> Results:
+        return Results.of(row, self._ledger, self._store)
+
+
+def _check(plan: Plan, engine: Engine, store: Store) -> None:
+    policy = plan.policy
+    if policy.item_timeout is not None and not engine.kills_items and not inspect.iscoroutinefunction(plan.fn):
+        raise ConfigError(
+            f"item_timeout={policy.item_timeout:g} cannot be kept by {plan.engine_url}, which cannot stop a running "
+            "item; use processes://, celery://, or an async def function"
+        )
+    if not callable(plan.fn):
+        raise ConfigError(f"{plan.fn!r} is not a function")
+
+
+def _workers_reach(store: Store, engine: Engine) -> bool:
+    """Workers can write results themselves; otherwise they ride in the receipts."""
+    if store.reach == "process":
+        return engine.in_process
+    return store.reach == "hosts" or engine.same_host
+
+
+def _codec(policy: Policy) -> str:
+    return codec.VALUES if policy.reduce is None else codec.SEGMENTS
+
+
+def _reduce_digest(policy: Policy) -> str | None:
+    return None if policy.reduce is None else code_digest(policy.reduce)
+
+
+def _code(plan: Plan) -> str:
+    return code_digest(plan.fn)

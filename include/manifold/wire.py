@@ -1,0 +1,172 @@
+"""What goes over a network or rests in a store: pickled by cloudpickle, compressed where it pays, signed.
+
+A sealed message is::
+
+    b"MNF1" | u32 length of header | header (MessagePack) | HMAC-SHA256, 32 bytes | payload
+
+The MAC covers the header, and the header holds the payload's SHA-256. The header says which kind of thing this is,
+of which scatter, range, attempt and execution, so a valid blob cannot stand in another place (SEMANTICS section 10).
+Nothing is unpickled, or even decompressed, before its MAC was found right.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import io
+import pickle
+import struct
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, Literal
+
+import cloudpickle
+import msgspec
+import zstandard
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from manifold.errors import ConfigError, WireError
+
+Kind = Literal["task", "receipt", "result", "failed", "function", "call", "reply", "log"]
+
+_MAGIC = b"MNF1"
+_LENGTH = struct.Struct(">I")
+_MAC_BYTES = 32
+_MAX_HEADER = 4096
+_WORTH_COMPRESSING = 4096  # bytes; below, a frame's overhead eats the gain
+_TRIAL = 64 * 1024  # bytes tried before a large payload is compressed whole
+
+
+class Header(msgspec.Struct, frozen=True):
+    """What a sealed message is. Fields that do not apply keep their default."""
+
+    kind: Kind
+    uid: str
+    key_id: str
+    digest: str = ""
+    zstd: bool = False
+    layer: int = 0
+    start: int = 0
+    stop: int = 0
+    attempt: str = ""
+    nonce: str = ""
+
+
+class Keyring:
+    """The deployment's secrets by id; the first one signs new scatters, all of them verify.
+
+    Args:
+        keys: id → secret of at least 16 bytes. Ids are short names of letters and digits.
+    """
+
+    def __init__(self, keys: Mapping[str, bytes]) -> None:
+        if not keys or any(len(secret) < 16 for secret in keys.values()):
+            raise ConfigError("a secret has at least 16 bytes; `manifold doctor --new-secret` prints a good one")
+        self._keys = dict(keys)
+        self.current = next(iter(self._keys))
+
+    def __repr__(self) -> str:
+        return f"Keyring({', '.join(self._keys)})"  # never the secrets
+
+    def key(self, key_id: str, uid: str) -> bytes:
+        """The 32-byte key of one scatter (or other unit), derived by HKDF-SHA256 (RFC 5869)."""
+        try:
+            secret = self._keys[key_id]
+        except KeyError:
+            raise WireError(
+                f"signed with key {key_id!r}, which this process does not have (it has: {', '.join(self._keys)}). "
+                "MANIFOLD_SECRET must be the same on coordinators and workers"
+            ) from None
+        return _derive(secret, uid)
+
+
+@lru_cache(maxsize=256)
+def _derive(secret: bytes, uid: str) -> bytes:
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=b"manifold scatter " + uid.encode()).derive(secret)
+
+
+def digest(data: bytes) -> str:
+    """SHA-256, as 64 hex digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def seal(keyring: Keyring, header: Header, payload: bytes) -> bytes:
+    """`payload`, signed, with what `header` says of it (its digest and compression are filled in here)."""
+    packed = _compressed(payload)
+    shorter = packed is not None
+    body = packed if packed is not None else payload
+    header = msgspec.structs.replace(header, digest=digest(body), zstd=shorter)
+    head = msgspec.msgpack.encode(header)
+    mac = hmac.digest(keyring.key(header.key_id, header.uid), head, "sha256")
+    return b"".join((_MAGIC, _LENGTH.pack(len(head)), head, mac, body))
+
+
+def unseal(keyring: Keyring, data: bytes, kind: Kind, **expected: object) -> tuple[Header, bytes]:
+    """The header and payload of a sealed message; raises WireError unless it is signed, whole and what was expected.
+
+    Args:
+        kind: what it must be.
+        expected: header fields that must have these values, such as `uid=…` or `attempt=…`.
+    """
+    header, mac, head, body = _parse(data)
+    if not hmac.compare_digest(mac, hmac.digest(keyring.key(header.key_id, header.uid), head, "sha256")):
+        raise WireError("the signature is wrong: altered, or signed with another secret")
+    if not hmac.compare_digest(header.digest, digest(body)):
+        raise WireError("the payload is not the one that was signed: cut short or altered")
+    for name, wanted in {"kind": kind, **expected}.items():
+        if getattr(header, name) != wanted:
+            raise WireError(f"signed, but for another place: {name} is {getattr(header, name)!r}, not {wanted!r}")
+    if not header.zstd:
+        return header, body
+    try:
+        return header, zstandard.ZstdDecompressor().decompress(body)
+    except zstandard.ZstdError as exc:
+        raise WireError(f"signed, but does not decompress: {exc}") from exc
+
+
+def peek(data: bytes) -> Header:
+    """The header of a sealed message, NOT verified: only for choosing where to look. Raises WireError."""
+    return _parse(data)[0]
+
+
+def sealed_digest(data: bytes) -> str:
+    """The payload digest that a message carries, as the ledger keeps it."""
+    return peek(data).digest
+
+
+def dumps(value: Any) -> bytes:
+    """`value` pickled; functions and classes of registered modules travel by value. Raises what pickling raises."""
+    return cloudpickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)  # type: ignore[no-any-return]
+
+
+def loads(data: bytes) -> Any:
+    """The value again. Call it only on a payload that `unseal` returned."""
+    return pickle.load(io.BytesIO(data)) if isinstance(data, memoryview) else pickle.loads(data)
+
+
+def _parse(data: bytes) -> tuple[Header, bytes, bytes, bytes]:
+    start = len(_MAGIC) + _LENGTH.size
+    if len(data) < start or data[: len(_MAGIC)] != _MAGIC:
+        raise WireError(f"not a message of ours ({len(data)} bytes)")
+    (length,) = _LENGTH.unpack_from(data, len(_MAGIC))
+    end = start + length + _MAC_BYTES
+    if length > _MAX_HEADER or len(data) < end:
+        raise WireError(f"cut short: {len(data)} bytes")
+    head = data[start : start + length]
+    try:
+        header = msgspec.msgpack.decode(head, type=Header)
+    except msgspec.MsgspecError as exc:
+        raise WireError(f"its header is not readable: {exc}") from exc
+    return header, data[start + length : end], head, data[end:]
+
+
+def _compressed(payload: bytes) -> bytes | None:
+    """`payload` by zstd level 1, or None where that saves less than an eighth."""
+    if len(payload) < _WORTH_COMPRESSING:
+        return None
+    compressor = zstandard.ZstdCompressor(level=1)
+    if len(payload) > 2 * _TRIAL and len(compressor.compress(payload[:_TRIAL])) > _TRIAL * 7 // 8:
+        return None
+    packed = compressor.compress(payload)
+    return packed if len(packed) <= len(payload) * 7 // 8 else None
