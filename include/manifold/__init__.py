@@ -13,7 +13,7 @@ from manifold.errors import ManifoldError, RetryItem, SkipItem
 if TYPE_CHECKING:
     from manifold.engines.open import open_engine
     from manifold.ledger import open_ledger
-    from manifold.per_worker import per_worker
+    from manifold.perworker import per_worker
     from manifold.results import Results
     from manifold.scatter import scatter
     from manifold.sources import lines, records, zipped
@@ -43,7 +43,7 @@ _LAZY = {
     "open_engine": "engines.open",
     "open_ledger": "ledger",
     "open_store": "stores",
-    "per_worker": "per_worker",
+    "per_worker": "perworker",
     "records": "sources",
     "scatter": "scatter",
     "spool": "sources.spool",

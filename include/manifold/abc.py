@@ -122,6 +122,10 @@ class Clock(ABC):
     def wait(self, signal: threading.Event, timeout: float) -> None:
         """Return when `signal` is set, or after `timeout` seconds."""
 
+    def sleep(self, seconds: float) -> None:
+        """Return after `seconds`."""
+        self.wait(threading.Event(), seconds)
+
 
 class Source(ABC):
     """What goes in: a sequence of items, read in order, as often as asked.
@@ -145,7 +149,7 @@ class Source(ABC):
 
     @abstractmethod
     def fingerprint(self) -> str | None:
-        """A digest that changes when the input does, cheap to make; None if there is none, so that items are digested."""
+        """A digest that changes when the input does, cheap to make; None where only its items can be digested."""
 
     @abstractmethod
     def total(self) -> int | None:

@@ -6,6 +6,7 @@ Neither knows the other. Reading a snapshot from another thread costs the runnin
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -20,8 +21,9 @@ class Call:
     position: Callable[[], int] = field(default=lambda: 0)
     stop: Callable[[], None] = field(default=lambda: None)
     """Ends the call after the item at hand; what is done until then is returned."""
-    overdue: Callable[[], bool] = field(default=lambda: False)
-    """The item at hand has run past its timeout and does not yield; only the end of the process stops it."""
+    deadline: Callable[[], float | None] = field(default=lambda: None)
+    """When (by `time.monotonic`) the item at hand has run past its timeout and does not yield, so that only the end of
+    the process stops it; None: never."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,13 @@ def current() -> Call:
 
 def snapshot() -> list[Beat]:
     """What runs now. From any thread."""
-    return [Beat(call.token, call.position(), call.overdue()) for call in list(_calls.values())]
+    return [Beat(call.token, call.position(), overdue(call)) for call in list(_calls.values())]
+
+
+def overdue(call: Call) -> bool:
+    """The deadline of the item at hand has passed."""
+    deadline = call.deadline()
+    return deadline is not None and time.monotonic() > deadline
 
 
 def drain() -> None:

@@ -51,6 +51,7 @@ class Address:
     ledger_uuid: str
     job_digest: str
     job_blob: bytes
+    code_digest: str
     store: str | None
     digest_items: bool
 
@@ -103,6 +104,7 @@ class Dispatch:
             start=chunk.start,
             stop=chunk.stop,
             job_digest=where.job_digest,
+            code_digest=where.code_digest,
             key_id=where.key_id,
             ledger_uuid=where.ledger_uuid,
             positions=chunk.positions,
@@ -160,11 +162,12 @@ class Dispatch:
             self._engine.kill(sent.future)
 
     def stop_copies(self, receipt: Receipt) -> None:
-        """Stop what is at work on items that `receipt` has just committed."""
+        """Stop, and wait no longer for, what is at work on items that `receipt` has just committed."""
         for sent in list(self.in_flight.values()):
             one = sent.attempt
             if one.layer == receipt.layer and receipt.start <= one.start and one.stop <= receipt.stop:
                 self.stop(sent)
+                del self.in_flight[one.id]
 
     def stop_all(self) -> None:
         """Nothing that is in flight is wanted any more."""

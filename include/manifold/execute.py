@@ -47,6 +47,7 @@ class Execution:
         pristine: gives the unchanged items, for the quarantine; called only if an item fails.
         allowance: failed items before it stops early.
         pace: seconds between the starts of executions.
+        monotonic, sleep: the worker's clock.
 
     Afterwards `done` items from the front have an outcome: `values` those of the items that succeeded, in order;
     `marks` the rest, as index → "f" or "s"; `failed` what the quarantine keeps.
@@ -62,6 +63,8 @@ class Execution:
         pristine: Callable[[], Sequence[Any]],
         allowance: int,
         pace: float = 0.0,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.job = job
         self.items = items
@@ -74,6 +77,8 @@ class Execution:
         self._allowance = allowance
         self._call = self._timed(call) if job.item_timeout and not job.is_async else call
         self._pace = pace
+        self._monotonic = monotonic
+        self._sleep = sleep
         self._due = 0.0
         self._began: float | None = None
         self._finished: int | None = None  # async only: how many from the front are done
@@ -93,10 +98,10 @@ class Execution:
         # A list's iterator ends where the list does, so the running loop needs no check of its own.
         del self.items[self.done + 1 :]
 
-    def overdue(self) -> bool:
-        """The item at hand has ignored its alarm."""
+    def deadline(self) -> float | None:
+        """When (by `time.monotonic`) the item at hand has ignored its alarm; None where it may run for ever."""
         began, timeout = self._began, self.job.item_timeout
-        return began is not None and timeout is not None and time.monotonic() - began > timeout + _GRACE
+        return None if began is None or timeout is None else began + timeout + _GRACE
 
     def run(self) -> None:
         """Run the items; returns when all, or those before an early stop, have an outcome."""
@@ -163,7 +168,7 @@ class Execution:
         """Give the item that raised `exc` its outcome, by trying it again where that is asked for."""
         index, attempts = self.done, 1
         while self._again(exc, attempts):
-            time.sleep(self._delay(exc, attempts))
+            self._sleep(self._delay(exc, attempts))
             attempts += 1
             self.retries += 1
             try:
@@ -218,14 +223,14 @@ class Execution:
     # -- time --------------------------------------------------------------------------------------------------------
 
     def _paced(self, item: Any) -> Any:
-        wait = self._due - time.monotonic()
+        wait = self._due - self._monotonic()
         if wait > 0:
-            time.sleep(wait)
-        self._due = max(self._due, time.monotonic() - self._pace) + self._pace
+            self._sleep(wait)
+        self._due = max(self._due, self._monotonic() - self._pace) + self._pace
         return self._call(item)
 
     def _timed(self, call: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        """`call` under an alarm where this is the main thread; elsewhere only `overdue` watches."""
+        """`call` under an alarm where this is the main thread; elsewhere only `deadline` is watched."""
         timeout = self.job.item_timeout
         assert timeout is not None
         alarmed = threading.current_thread() is threading.main_thread()

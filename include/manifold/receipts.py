@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
@@ -30,7 +29,8 @@ class Receipts:
     """What a coordinator does with the blobs that receipts speak of.
 
     Args:
-        sleep: waits between tries against a store that fails; a simulation brings its own.
+        sleep: waits between tries against a store that fails.
+        new_id: names an execution that no worker did; never the same twice.
     """
 
     def __init__(
@@ -43,6 +43,7 @@ class Receipts:
         key_id: str,
         check: bool,
         sleep: Callable[[float], None],
+        new_id: Callable[[], str],
     ) -> None:
         self._ledger = ledger
         self._store = store
@@ -50,6 +51,7 @@ class Receipts:
         self._uid = uid
         self._key_id = key_id
         self._check = check
+        self._new_id = new_id
         self._hosts = {socket.gethostname()}
         self._again = Retrying(
             retry=retry_if_exception_type(StoreError),
@@ -102,7 +104,7 @@ class Receipts:
             key=None,
             digest=None if chunk.raw else item_digest(item),
         )
-        nonce = secrets.token_hex(8)
+        nonce = self._new_id()[:16]
         place = f"{attempt.start:016x}-{attempt.stop:016x}.{attempt.id}.{nonce}.f"
         key = f"{self._ledger.uuid}/{self._uid}/{place}"
         header = wire.Header(

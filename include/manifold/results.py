@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from itertools import islice
 from os import PathLike
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Self, overload
+from weakref import finalize
 
-from manifold import outcome, settings
+from manifold import settings
 from manifold.abc import Source, Store
 from manifold.blobs import Blobs
-from manifold.errors import ConfigError, EmptyReduce, ResultsLost
+from manifold.errors import ConfigError, EmptyReduce
 from manifold.failures import ItemFailure, failures
 from manifold.records import ScatterRow
+from manifold.registry import masked
+from manifold.walk import Account, Walk, segments
 
 if TYPE_CHECKING:
-    from manifold.ledger import Ledger, MergedRow
-
-_PAGE = 1000  # chunks of one page of the index
-
-
-class _Page(NamedTuple):
-    """Where to look for a result: how many lie before these chunks, and where the first of them begins."""
-
-    before: int
-    begin: int
+    from manifold.ledger import Ledger
 
 
 class Results(Sequence[Any]):
@@ -68,13 +61,13 @@ class Results(Sequence[Any]):
         self.n_failed = n_failed
         self.n_skipped = n_skipped
         self.ledger = ledger
-        self._held: tuple[int, list[Any]] = (0, [])
 
     @classmethod
     def of(cls, row: ScatterRow, ledger: Ledger, store: Store | None = None) -> Self:
         """The results of this scatter as it stands in `row`, read through an open ledger (and store)."""
-        # A URL with a password stays here: whoever gets the handle has a ledger of his own configuration.
-        url = None if "***" in ledger.url else ledger.url
+        # Whoever gets the handle has the deployment's ledger configured, and no handle carries a password.
+        usual = masked(settings.ledger_url())
+        url = None if "***" in ledger.url or ledger.url == usual else ledger.url
         results = cls(row.uid, row.seq, row.total, row.n_ok, row.n_failed, row.n_skipped, url)
         results._ledger = ledger
         results._scatter = row
@@ -93,7 +86,7 @@ class Results(Sequence[Any]):
         return self.n_ok
 
     def __iter__(self) -> Iterator[Any]:
-        return self._from(0)
+        return self._walk.values(0)
 
     @overload
     def __getitem__(self, index: int) -> Any: ...
@@ -103,15 +96,11 @@ class Results(Sequence[Any]):
         if isinstance(index, slice):
             return ResultsSlice(self, range(self.n_ok)[index])
         at = range(self.n_ok)[index]  # raises IndexError, and counts negative ones from the end
-        first, values = self._chunk(at)
-        return values[at - first]
+        return self._walk.value(at)
 
     def pairs(self) -> Iterator[tuple[int, Any]]:
         """(position, value) of each item that succeeded; a position counts the whole input."""
-        self._refuse_folded()
-        for merged in self._rows() if self._pages else ():
-            for positions, values in self._parts(merged):
-                yield from zip(positions, values, strict=True)
+        return self._walk.pairs()
 
     def failures(self) -> Iterator[ItemFailure]:
         """The items that are failed now, in order, with what is known of each. Their inputs are read when asked for."""
@@ -139,7 +128,7 @@ class Results(Sequence[Any]):
     def latest(self) -> Results:
         """The same scatter as it is now."""
         now = self._ledger.scatter(self.uid)
-        return Results.of(now, self._ledger, self._store)
+        return Results.of(now, self._ledger, self.__dict__.get("_store"))
 
     # -- folded ------------------------------------------------------------------------------------------------------
 
@@ -158,12 +147,8 @@ class Results(Sequence[Any]):
             reduce, initial = job.reduce, job.initial if initial is None else initial
         assert reduce is not None
         folded, filled = initial, initial is not None
-        for merged in self._rows() if self._pages else ():
-            for segment in sorted(
-                (one for row in (merged.base, *merged.overlays) for one in self._blobs.segments(row)),
-                key=lambda one: one.start,
-            ):
-                folded, filled = reduce(folded, segment.partial) if filled else segment.partial, True
+        for segment in segments(self._account(), self._blobs):
+            folded, filled = reduce(folded, segment.partial) if filled else segment.partial, True
         if not filled:
             raise EmptyReduce(
                 f"no item of scatter {self._scatter.name} succeeded, and it has no initial= to begin with"
@@ -218,13 +203,17 @@ class Results(Sequence[Any]):
     def _ledger(self) -> Ledger:
         from manifold.ledger import open_ledger
 
-        return open_ledger(self.ledger)
+        ledger = open_ledger(self.ledger)
+        finalize(self, ledger.close)
+        return ledger
 
     @cached_property
     def _store(self) -> Store:
         from manifold.stores import open_store
 
-        return open_store(self._scatter.store_url or None)
+        store = open_store(self._scatter.store_url or None)
+        finalize(self, store.close)
+        return store
 
     @cached_property
     def _scatter(self) -> ScatterRow:
@@ -235,83 +224,15 @@ class Results(Sequence[Any]):
         return Blobs(self._ledger, self._store, settings.keyring(), self._scatter)
 
     @cached_property
-    def _pages(self) -> list[_Page]:
-        """An entry for every thousand chunks; made by one pass over the ledger that proves nothing is missing."""
-        pages, seen = list[_Page](), 0
-        for number, merged in enumerate(self._rows()):
-            if number % _PAGE == 0:
-                pages.append(_Page(seen, merged.base.start))
-            seen += _n_ok(merged)
-        if seen != self.n_ok:
-            raise ResultsLost(self._moved(f"{self.n_ok:,} results were counted, and {seen:,} are committed"))
-        return pages
-
-    # -- reading -----------------------------------------------------------------------------------------------------
-
-    def _rows(self, begin: int = 0) -> Iterator[MergedRow]:
-        """The chunks from the one that begins at `begin` on. A gap in a closed account is ResultsLost."""
-        closed = self.total == self.n_ok + self.n_failed + self.n_skipped
-        expected = begin
-        for merged in self._ledger.merged(self.uid, after=begin - 1, as_of=self.as_of):
-            if closed and merged.base.start != expected:
-                raise ResultsLost(
-                    self._moved(f"items {expected:,} to {merged.base.start - 1:,} are not committed any more")
-                )
-            yield merged
-            expected = merged.base.stop
-        if closed and expected != self.total:
-            raise ResultsLost(
-                self._moved(f"items {expected:,} to {(self.total or 0) - 1:,} are not committed any more")
-            )
-
-    def _moved(self, what: str) -> str:
-        return (
-            f"{what} in scatter {self._scatter.name}, as it was at {self.as_of}. What was lost is being made again: "
-            "when that is done, take .latest()"
-        )
-
-    def _parts(self, merged: MergedRow) -> Iterator[tuple[range, list[Any]]]:
-        """The values of one chunk in order, in runs that come from one blob. Each blob is read once."""
-        blobs: dict[str, Iterator[Any]] = {}
-        for run in merged.runs():
-            if run.letter == outcome.OK:
-                values = blobs.get(run.row.attempt)
-                if values is None:
-                    values = blobs[run.row.attempt] = iter(self._blobs.values(run.row))
-                yield range(run.start, run.stop), list(islice(values, run.stop - run.start))
-
-    def _chunk(self, at: int) -> tuple[int, list[Any]]:
-        """The values of the chunk that holds the result `at`, and how many results lie before them."""
-        first, values = self._held
-        if first <= at < first + len(values):
-            return self._held
-        self._refuse_folded()
-        page = self._pages[bisect_right(self._pages, at, key=lambda one: one.before) - 1]
-        first = page.before
-        for merged in self._rows(page.begin):
-            if at < first + _n_ok(merged):
-                self._held = first, [value for _, values in self._parts(merged) for value in values]
-                return self._held
-            first += _n_ok(merged)
-        raise ResultsLost(self._moved(f"result {at:,} is not committed any more"))
-
-    def _from(self, at: int) -> Iterator[Any]:
-        self._refuse_folded()
-        if at >= self.n_ok:
-            return
-        page = self._pages[bisect_right(self._pages, at, key=lambda one: one.before) - 1]
-        seen = page.before
-        for merged in self._rows(page.begin):
-            if at < seen + _n_ok(merged):
-                for _, values in self._parts(merged):
-                    yield from values if seen >= at else values[at - seen :]
-                    seen += len(values)
-            else:
-                seen += _n_ok(merged)
-
-    def _refuse_folded(self) -> None:
+    def _walk(self) -> Walk:
+        """The committed values. Raises ConfigError where a fold has taken their place."""
         if self._scatter.reduce_digest is not None:
             raise ConfigError("this scatter had reduce=, so it keeps no single results: take .value()")
+        return Walk(self._account(), self._blobs)
+
+    def _account(self) -> Account:
+        closed = self.total == self.n_ok + self.n_failed + self.n_skipped
+        return Account(self._ledger, self._scatter, self.as_of, self.n_ok, self.total if closed else None)
 
 
 class ResultsSlice(Sequence[Any]):
@@ -339,8 +260,4 @@ class ResultsSlice(Sequence[Any]):
     def __iter__(self) -> Iterator[Any]:
         if self._indexes.step != 1:
             return (self._results[at] for at in self._indexes)
-        return islice(self._results._from(self._indexes.start), len(self._indexes))
-
-
-def _n_ok(merged: MergedRow) -> int:
-    return merged.base.n_ok + sum(row.n_ok for row in merged.overlays)
+        return islice(self._results._walk.values(self._indexes.start), len(self._indexes))

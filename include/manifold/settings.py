@@ -27,22 +27,26 @@ from manifold.wire import Keyring
 resolvers: list[Callable[[str], str | None]] = []
 """Each turns a connection id into a URL, or returns None; `manifold.airflow` adds one for Airflow's connections."""
 
+fillers: list[Callable[[], None]] = []
+"""Each puts what it knows of the variables into the environment, when one is missing that is wanted; `manifold.airflow`
+adds one for Airflow's configuration."""
+
 
 def home() -> Path:
     """This user's folder of state; made, with mode 700, where it is missing."""
-    path = Path(os.environ.get("MANIFOLD_HOME") or platformdirs.user_state_path("manifold")).expanduser().absolute()
+    path = Path(_variable("MANIFOLD_HOME") or platformdirs.user_state_path("manifold")).expanduser().absolute()
     path.mkdir(parents=True, exist_ok=True, mode=0o700)
     return path
 
 
 def ledger_url() -> str:
     """SQLAlchemy URL of the ledger."""
-    return os.environ.get("MANIFOLD_LEDGER") or f"sqlite:///{home() / 'ledger.db'}"
+    return _variable("MANIFOLD_LEDGER") or f"sqlite:///{home() / 'ledger.db'}"
 
 
 def store_url() -> str:
     """URL of the deployment's store."""
-    return os.environ.get("MANIFOLD_STORE") or (home() / "store").as_uri()
+    return _variable("MANIFOLD_STORE") or (home() / "store").as_uri()
 
 
 def resolve(name: str) -> str:
@@ -64,7 +68,14 @@ def new_secret() -> str:
 
 def keyring() -> Keyring:
     """The deployment's secrets; raises ConfigError where `MANIFOLD_SECRET` is malformed."""
-    return _parse_secret(os.environ.get("MANIFOLD_SECRET") or _secret_file())
+    return _parse_secret(_variable("MANIFOLD_SECRET") or _secret_file())
+
+
+def _variable(name: str) -> str | None:
+    if not os.environ.get(name):
+        for filler in fillers:
+            filler()
+    return os.environ.get(name)
 
 
 @lru_cache(maxsize=4)

@@ -6,11 +6,12 @@ from __future__ import annotations
 import os
 import sys
 import sysconfig
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import cloudpickle
 
@@ -46,6 +47,11 @@ def shipped(roots: Iterable[str | Path]) -> list[ModuleType]:
             if place and any(place.is_relative_to(folder) for folder in folders) and not _installed(place):
                 found.append(module)
     return found
+
+
+def as_is(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function`. What a decorated function is pickled as, so that a worker need not import the decorator."""
+    return function
 
 
 def script_roots() -> list[Path]:

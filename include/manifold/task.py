@@ -69,6 +69,7 @@ class ChunkTask(msgspec.Struct, frozen=True):
     start: int
     stop: int
     job_digest: str
+    code_digest: str
     key_id: str
     ledger_uuid: str
     span: tuple[int, int, int] | None = None

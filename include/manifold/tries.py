@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import threading
-import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,12 +11,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from manifold import codec, settings, wire
+from manifold import sameness, settings, wire
 from manifold.abc import Clock, Engine, Monitor, Source, Store
+from manifold.blobs import Blobs
 from manifold.clock import SystemClock
 from manifold.coordinator import Coordinator, Parts
 from manifold.dispatch import Address, Dispatch
-from manifold.errors import BlobNotFound, CodeChanged, ConfigError, ItemsChanged, ScatterBusy
+from manifold.errors import BlobNotFound, ConfigError, ResultsLost, ScatterBusy
 from manifold.itemdigest import item_digest
 from manifold.job import Job, code_digest
 from manifold.policy import Policy
@@ -26,7 +26,7 @@ from manifold.records import ScatterRow
 from manifold.redrive import Redrive
 from manifold.results import Results
 from manifold.ship import by_value
-from manifold.stores.marker import check_marker, mark
+from manifold.stores.marker import mark
 
 if TYPE_CHECKING:
     from manifold.ledger import Claim, Ledger, NewScatter, Owner
@@ -127,9 +127,14 @@ class _Try:
         pinned = source.pin(found.source_pin if found is not None and plan.mode != "fresh" else None)
         if found is not None and plan.mode == "continue" and self._is_done(found):
             return self._results(found)
-        claim, row = self._claim(found, pinned)
+        same = sameness.Sameness()
+        if found is not None and self._starts_afresh(found):
+            found = None
+        elif found is not None:
+            same = sameness.check(plan, found, self._store)
+        claim = self._claim(found, pinned)
         try:
-            parts = self._parts(claim, row)
+            parts = self._parts(claim, same)
         except BaseException:
             claim.release()
             raise
@@ -152,23 +157,27 @@ class _Try:
             and found.n_failed == 0
             and found.source_fp is not None
             and found.source_fp == source.fingerprint()
-            and found.reduce_digest == _reduce_digest(self._plan.policy)
-            and not self._code_changed(found)
+            and found.reduce_digest == sameness.reduce_digest(self._plan.policy)
+            and not sameness.code_changed(self._plan, found)
+            and not self._ledger.suspects(found.uid)
         )
 
-    def _claim(self, found: ScatterRow | None, pinned: dict[str, Any]) -> tuple[Claim, ScatterRow]:
-        new = self._new(pinned)
-        if found is None:
-            other = self._ledger.find(self._plan.name)
-            if other is None:
-                row = self._ledger.create(new)
-                return self._acquire(row.uid), row
-            # The name is taken by a scatter of another identity (a DAG run that was deleted and made again).
-            return self._acquire(other.uid).fresh(new), self._ledger.scatter(new.uid)
-        claim = self._acquire(found.uid)
-        if self._plan.mode == "fresh" or (self._code_changed(found) and self._plan.policy.on_code_changed == "fresh"):
-            return claim.fresh(new), self._ledger.scatter(new.uid)
-        return claim, self._ledger.scatter(found.uid)
+    def _starts_afresh(self, found: ScatterRow) -> bool:
+        plan = self._plan
+        return plan.mode == "fresh" or (plan.policy.on_code_changed == "fresh" and sameness.code_changed(plan, found))
+
+    def _claim(self, found: ScatterRow | None, pinned: dict[str, Any]) -> Claim:
+        """The claim on `found`; without it on a new scatter, which takes the place of whatever bears the name."""
+        if found is not None:
+            return self._acquire(found.uid)
+        new, other = self._new(pinned), self._ledger.find(self._plan.name)
+        if other is None:
+            return self._acquire(self._ledger.create(new).uid)
+        return self._acquire(other.uid).fresh(msgspec.structs.replace(new, uid=self._unused(new.uid, other.uid)))
+
+    def _unused(self, wanted: str, taken: str) -> str:
+        # A uid names one scatter for ever: afresh means another one.
+        return self._new_id() if wanted == taken else wanted
 
     def _acquire(self, uid: str) -> Claim:
         """The claim; waits for the lease of a coordinator that has died."""
@@ -179,14 +188,14 @@ class _Try:
             except ScatterBusy:
                 if self._clock.monotonic() > deadline or self._stop.is_set():
                     raise
-                self._clock.wait(threading.Event(), 1.0)
+                self._clock.sleep(1.0)
 
     def _new(self, pinned: dict[str, Any]) -> NewScatter:
         from manifold.ledger import NewScatter
 
         plan, policy = self._plan, self._plan.policy
-        new = NewScatter(
-            uid=plan.uid or uuid.uuid4().hex,
+        return NewScatter(
+            uid=plan.uid or self._new_id(),
             name=plan.name,
             engine=plan.engine_url,
             source_kind=plan.source.kind,
@@ -197,69 +206,28 @@ class _Try:
             store_uuid=mark(self._store, self._ledger.uuid),
             key_id=self._keyring.current,
             fn_name=f"{plan.fn.__module__}.{getattr(plan.fn, '__qualname__', plan.fn)}",
-            codec=_codec(policy),
-            reduce_digest=_reduce_digest(policy),
+            codec=sameness.codec_of(policy),
+            reduce_digest=sameness.reduce_digest(policy),
             consts_digest=item_digest(dict(plan.consts)),
             policy=policy.describe(),
-            fn_digest=_code(plan),
+            fn_digest=code_digest(plan.fn),
         )
-        found = self._ledger.find(plan.name)
-        # A uid names one scatter for ever: afresh means another one.
-        return msgspec.structs.replace(new, uid=uuid.uuid4().hex) if found is not None and found.uid == new.uid else new
-
-    # -- may it go on ------------------------------------------------------------------------------------------------
-
-    def _checked(self, row: ScatterRow) -> tuple[list[str], bool]:
-        """Warnings about what differs from the first try, and whether committed items must be compared.
-
-        Raises:
-            ItemsChanged, CodeChanged, StoreNotShared: going on would mix two things.
-        """
-        plan, warnings = self._plan, list[str]()
-        check_marker(self._store, row.store_uuid)
-        if row.codec != _codec(plan.policy) or row.reduce_digest != _reduce_digest(plan.policy):
-            raise CodeChanged(
-                "reduce= is not what it was at the first try; partial folds cannot be mixed: start afresh"
-            )
-        if self._code_changed(row):
-            told = f"the code of {row.fn_name} has changed since the first try"
-            if plan.policy.on_code_changed == "fail":
-                raise CodeChanged(f"{told}, and on_code_changed='fail'; start afresh to run all items by the new one")
-            warnings.append(f"{told}: what is committed stays, the rest runs by the new code")
-        if row.consts_digest != item_digest(dict(plan.consts)):
-            warnings.append("the constants differ from those of the first try: what is committed stays")
-        return warnings, self._items_changed(row)
-
-    def _items_changed(self, row: ScatterRow) -> bool:
-        source, accept = self._plan.source, self._plan.policy.on_items_changed == "accept"
-        fingerprint = source.fingerprint()
-        if row.source_kind != source.kind:
-            raise ItemsChanged(
-                f"the input was of the kind {row.source_kind!r} at the first try, and is {source.kind!r} now"
-            )
-        if fingerprint != row.source_fp and not accept:
-            raise ItemsChanged(
-                f"the input has changed since the first try ({source.changes() or 'another fingerprint'}). "
-                "Nothing was mixed: restore it, start afresh, or say on_items_changed='accept' to keep what is "
-                "committed and take the rest as it is now"
-            )
-        return fingerprint is None or fingerprint != row.source_fp
-
-    def _code_changed(self, row: ScatterRow) -> bool:
-        return row.fn_digest is not None and row.fn_digest != _code(self._plan)
 
     # -- the parts of a coordinator ----------------------------------------------------------------------------------
 
-    def _parts(self, claim: Claim, row: ScatterRow) -> Parts:
+    def _parts(self, claim: Claim, same: sameness.Sameness) -> Parts:
         plan, policy = self._plan, self._plan.policy
-        warnings, compare = self._checked(row)
+        lost = self._withdraw_lost(claim)
+        row = claim.row
+        self._see_to_redrive(claim)
+        code = code_digest(plan.fn)
         job_digest, job_blob = self._job(row)
         fn_key = f"{self._ledger.uuid}/{row.uid}/function.{job_digest[:32]}"
         self._put_once(fn_key, job_blob)
-        claim.describe(fn_key=fn_key, fn_digest=_code(plan), policy=policy.describe(), engine=plan.engine_url)
+        claim.describe(fn_key=fn_key, fn_digest=code, policy=policy.describe(), engine=plan.engine_url)
         total = plan.source.total()
-        if row.total is None and total is not None and plan.mode != "redrive":
-            claim.set_total(total)
+        if total is not None:
+            claim.set_total(total)  # raises ItemsChanged where an earlier try counted otherwise
         address = Address(
             uid=row.uid,
             epoch=claim.epoch,
@@ -267,6 +235,7 @@ class _Try:
             ledger_uuid=self._ledger.uuid,
             job_digest=job_digest,
             job_blob=job_blob,
+            code_digest=code,
             store=plan.store_url if _workers_reach(self._store, self._engine) else None,
             digest_items=plan.source.kind != "range",
         )
@@ -276,8 +245,9 @@ class _Try:
             self._keyring,
             uid=row.uid,
             key_id=row.key_id,
-            check=compare,
-            sleep=time.sleep,
+            check=same.compare,
+            sleep=self._clock.sleep,
+            new_id=self._new_id,
         )
         redrive = (
             Redrive(self._ledger, self._store, self._keyring, row, claim.epoch, chosen=plan.chosen)
@@ -289,16 +259,41 @@ class _Try:
             claim=claim,
             engine=self._engine,
             source=plan.source,
-            planner=receipts.planner_again(plan.source) if plan.mode != "redrive" else None,
+            planner=None if self._only_failed(row, same) else receipts.planner_again(plan.source),
             redrive=redrive,
             dispatch=Dispatch(self._engine, self._keyring, address, new_id=self._new_id),
             receipts=receipts,
             policy=policy,
-            why="; ".join([plan.why, *warnings]),
+            why="; ".join([plan.why, *same.warnings, *lost]),
             monitors=self._monitors,
             clock=self._clock,
             stop=self._stop,
         )
+
+    def _only_failed(self, row: ScatterRow, same: sameness.Sameness) -> bool:
+        """The input need not be looked at: it has no gaps, and either it is the same or nobody asked."""
+        closed = row.total is not None and row.done == row.total
+        return closed and (self._plan.mode == "redrive" or not same.compare)
+
+    def _withdraw_lost(self, claim: Claim) -> list[str]:
+        """Chunks whose bytes a reader missed, and which are really gone, are no longer committed; says how many."""
+        blobs, lost = Blobs(self._ledger, self._store, self._keyring, claim.row), 0
+        for suspect in self._ledger.suspects(claim.uid):
+            try:
+                _ = blobs.segments(suspect) if self._plan.policy.reduce else blobs.values(suspect)
+                blobs.failed(suspect)
+            except ResultsLost:
+                claim.withdraw(suspect)
+                lost += 1
+            else:
+                claim.trust(suspect)
+        return [f"the results of {lost:,} chunks are lost, and are made again"] if lost else []
+
+    def _see_to_redrive(self, claim: Claim) -> None:
+        """What somebody asked for is done by this try, whichever mode it is in."""
+        asked = [one.no for one in self._ledger.pending_controls(claim.uid) if one.verb == "redrive"]
+        if asked:
+            claim.applied(*asked)
 
     def _job(self, row: ScatterRow) -> tuple[str, bytes]:
         plan = self._plan
@@ -340,15 +335,3 @@ def _workers_reach(store: Store, engine: Engine) -> bool:
     if store.reach == "process":
         return engine.in_process
     return store.reach == "hosts" or engine.same_host
-
-
-def _codec(policy: Policy) -> str:
-    return codec.VALUES if policy.reduce is None else codec.SEGMENTS
-
-
-def _reduce_digest(policy: Policy) -> str | None:
-    return None if policy.reduce is None else code_digest(policy.reduce)
-
-
-def _code(plan: Plan) -> str:
-    return code_digest(plan.fn)

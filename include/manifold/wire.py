@@ -156,7 +156,7 @@ def _parse(data: bytes) -> tuple[Header, bytes, bytes, bytes]:
     head = data[start : start + length]
     try:
         header = msgspec.msgpack.decode(head, type=Header)
-    except msgspec.MsgspecError as exc:
+    except (msgspec.MsgspecError, ValueError) as exc:  # a UnicodeDecodeError is a ValueError
         raise WireError(f"its header is not readable: {exc}") from exc
     return header, data[start + length : end], head, data[end:]
 

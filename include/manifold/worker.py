@@ -2,62 +2,27 @@
 
 from __future__ import annotations
 
-import os
-import secrets
-import socket
-import threading
-import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from manifold import beat, capture, codec, faults, outcome, settings, wire
-from manifold.abc import Store
 from manifold.errors import Unpicklable, WireError
 from manifold.execute import Broken, Execution
 from manifold.itemdigest import chunk_digest
 from manifold.job import Job
-from manifold.per_worker import resolve_per_worker
+from manifold.perworker import resolve_per_worker
+from manifold.process import HERE, Loaded, Process
 from manifold.records import Receipt
-from manifold.stores import open_store
 from manifold.task import Answer, ChunkTask, Unsendable, Versions
 
 _RECEIPT_FAILURES = 400
 """Failures that ride in a receipt (at most some 600 bytes each, so 256 KB); beyond, the sidecar has them."""
-_JOBS_KEPT = 8
 
 
-@dataclass(frozen=True, slots=True)
-class _Loaded:
-    """A job in this process, its per-worker constants made."""
-
-    job: Job
-    call: Callable[[Any], Any]
-
-
-class _Process:
-    """What this process remembers between chunks."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.jobs: OrderedDict[str, _Loaded] = OrderedDict()
-        self.stores: dict[str, Store] = {}
-        self.epochs: OrderedDict[str, int] = OrderedDict()
-
-
-_process = _Process()
-
-
-def name() -> str:
-    """This worker's name, as receipts and the ledger show it: host:pid."""
-    return f"{socket.gethostname()}:{os.getpid()}"
-
-
-def run_chunk(message: bytes) -> bytes:
-    """The sealed answer to a sealed task.
+def run_chunk(message: bytes, process: Process = HERE) -> bytes:
+    """The sealed answer to a sealed task. `process` is the one that this code runs in, as it knows itself.
 
     Raises:
         WireError: the task is not signed by this deployment.
@@ -68,63 +33,47 @@ def run_chunk(message: bytes) -> bytes:
     try:
         task = msgspec.msgpack.decode(payload, type=ChunkTask)
     except msgspec.MsgspecError as exc:
-        raise WireError(f"worker {name()} cannot read the task; is another version installed there? {exc}") from exc
+        raise WireError(
+            f"worker {process.name} cannot read the task; is another version installed there? {exc}"
+        ) from exc
     if (task.uid, task.attempt) != (header.uid, header.attempt):
         raise WireError("the task is not the one that its seal names")
-    nonce = secrets.token_hex(8)
-    answer = _answer(keyring, task, nonce)
+    nonce = process.nonce()
+    answer = _answer(process, keyring, task, nonce)
     sealed = msgspec.structs.replace(header, kind="receipt", nonce=nonce)
     return wire.seal(keyring, sealed, msgspec.msgpack.encode(answer))
 
 
-def _answer(keyring: wire.Keyring, task: ChunkTask, nonce: str) -> Answer:
+def _answer(process: Process, keyring: wire.Keyring, task: ChunkTask, nonce: str) -> Answer:
     if difference := task.versions.differs(Versions.here()):
-        return Answer(refused=f"{difference} ({name()}). Install the same on both", refusal="versions")
-    if task.epoch < _seen(task.uid, task.epoch):
+        return Answer(refused=f"{difference} ({process.name}). Install the same on both", refusal="versions")
+    if task.epoch < process.newest_epoch(task.uid, task.epoch):
         return Answer(refused="a newer coordinator has taken the scatter over", refusal="stale")
     try:
-        loaded = _load(keyring, task)
+        loaded = process.loaded(task.job_digest, lambda: _load(keyring, task))
     except ImportError as exc:
         missing = exc.name or str(exc)
         return Answer(
-            refused=f"the function needs {missing!r}, which worker {name()} lacks: {exc}. Install it there, or import "
-            "it from a module beside the DAG, which is sent along",
+            refused=f"the function needs {missing!r}, which worker {process.name} lacks: {exc}. Install it there, or "
+            "import it from a module beside the DAG, which is sent along",
             refusal="package",
         )
     if loaded is None:
         return Answer(need="job")
-    items = _items(task)
-    return Answer(need="each") if items is None else _run(keyring, task, nonce, loaded, items)
+    items = _items(process, task)
+    return Answer(need="each") if items is None else _run(process, keyring, task, nonce, loaded, items)
 
 
-def _seen(uid: str, epoch: int) -> int:
-    """The newest epoch of the scatter that this process has met."""
-    with _process.lock:
-        newest = max(_process.epochs.pop(uid, 0), epoch)
-        _process.epochs[uid] = newest
-        while len(_process.epochs) > 1000:
-            _process.epochs.popitem(last=False)
-        return newest
+def _load(keyring: wire.Keyring, task: ChunkTask) -> Loaded | None:
+    """The job from the message; None where it does not carry it."""
+    if task.job is None:
+        return None
+    _, payload = wire.unseal(keyring, task.job, "function", uid=task.uid, digest=task.job_digest)
+    job: Job = wire.loads(payload)
+    return Loaded(job, job.bind(resolve_per_worker(job.consts)))
 
 
-def _load(keyring: wire.Keyring, task: ChunkTask) -> _Loaded | None:
-    """The job, from this process's memory or from the message; None where neither has it."""
-    with _process.lock:  # one thread makes the per-worker constants, the others wait for it
-        found = _process.jobs.get(task.job_digest)
-        if found is None:
-            if task.job is None:
-                return None
-            _, payload = wire.unseal(keyring, task.job, "function", uid=task.uid, digest=task.job_digest)
-            job: Job = wire.loads(payload)
-            found = _Loaded(job, job.bind(resolve_per_worker(job.consts)))
-            _process.jobs[task.job_digest] = found
-            if len(_process.jobs) > _JOBS_KEPT:
-                _process.jobs.popitem(last=False)
-        _process.jobs.move_to_end(task.job_digest)
-        return found
-
-
-def _items(task: ChunkTask) -> list[Any] | None:
+def _items(process: Process, task: ChunkTask) -> list[Any] | None:
     """The chunk's items; None where they must come each in a pickle of its own, to find the one that fails."""
     if task.span is not None:
         return list(range(*task.span))
@@ -133,19 +82,23 @@ def _items(task: ChunkTask) -> list[Any] | None:
             return wire.loads(task.packed)  # type: ignore[no-any-return]
         except Exception:  # noqa: BLE001 - unpickling runs a user's code
             return None
-    return [_one(packed) for packed in task.each or ()]
+    return [_one(process, packed) for packed in task.each or ()]
 
 
-def _one(packed: bytes | Unsendable) -> Any:
+def _one(process: Process, packed: bytes | Unsendable) -> Any:
     if isinstance(packed, Unsendable):
         return Broken(packed.reason, packed.shown)
     try:
         return wire.loads(packed)
     except Exception as exc:  # noqa: BLE001 - unpickling runs a user's code
-        return Broken(f"cannot be unpickled on worker {name()}: {type(exc).__name__}: {exc}", "(unreadable)", packed)
+        return Broken(
+            f"cannot be unpickled on worker {process.name}: {type(exc).__name__}: {exc}", "(unreadable)", packed
+        )
 
 
-def _run(keyring: wire.Keyring, task: ChunkTask, nonce: str, loaded: _Loaded, items: list[Any]) -> Answer:
+def _run(
+    process: Process, keyring: wire.Keyring, task: ChunkTask, nonce: str, loaded: Loaded, items: list[Any]
+) -> Answer:
     job = loaded.job
     positions: Sequence[int] = task.positions if task.positions is not None else range(task.start, task.stop)
     digest = chunk_digest(items) if task.digest_items and task.positions is None else None
@@ -153,23 +106,33 @@ def _run(keyring: wire.Keyring, task: ChunkTask, nonce: str, loaded: _Loaded, it
 
     def pristine() -> Sequence[Any]:
         if not again:
-            again.extend(_items(task) or ())
+            again.extend(_items(process, task) or ())
         return again
 
     call = loaded.call if task.each is None else _refusing_broken(loaded.call)
-    execution = Execution(job, call, items, positions, pristine=pristine, allowance=task.allowance, pace=task.pace)
+    execution = Execution(
+        job,
+        call,
+        items,
+        positions,
+        pristine=pristine,
+        allowance=task.allowance,
+        pace=task.pace,
+        monotonic=process.monotonic,
+        sleep=process.sleep,
+    )
     watched = beat.current()
-    watched.position, watched.stop, watched.overdue = (lambda: execution.done), execution.stop, execution.overdue
+    watched.position, watched.stop, watched.deadline = (lambda: execution.done), execution.stop, execution.deadline
     if beat.draining():
         execution.stop()
     lines = capture.Lines(lambda: execution.position, job.log_lines, keep=job.keep_logs)
-    began = time.monotonic()
+    began = process.monotonic()
     with capture.capturing(lines):
         execution.run()
-    seconds = time.monotonic() - began
+    seconds = process.monotonic() - began
     if digest is not None and execution.done < len(positions):
         digest = chunk_digest(list(pristine()[: execution.done]))
-    return _Packing(keyring, task, nonce, execution, lines).answer(seconds, digest)
+    return _Packing(process, keyring, task, nonce, execution, lines).answer(seconds, digest)
 
 
 def _refusing_broken(call: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -185,8 +148,15 @@ class _Packing:
     """Turns what an execution left into blobs and a receipt."""
 
     def __init__(
-        self, keyring: wire.Keyring, task: ChunkTask, nonce: str, execution: Execution, lines: capture.Lines
+        self,
+        process: Process,
+        keyring: wire.Keyring,
+        task: ChunkTask,
+        nonce: str,
+        execution: Execution,
+        lines: capture.Lines,
     ) -> None:
+        self._process = process
         self._keyring = keyring
         self._task = task
         self._nonce = nonce
@@ -200,7 +170,7 @@ class _Packing:
             values = self._values()
         except _ReduceFailed as exc:
             return Answer(receipt=self._receipt(seconds, fatal=str(exc)))
-        store = _store(task.store)
+        store = self._process.store(task.store)
         sealed = {}
         if len(execution.marks) < execution.done:
             sealed["blob"] = self._seal("result", "r", values)
@@ -246,12 +216,13 @@ class _Packing:
             n_ok=done - len(marks),
             n_failed=n_failed,
             n_skipped=len(marks) - n_failed,
-            worker=name(),
-            host=socket.gethostname(),
-            pid=os.getpid(),
+            worker=self._process.name,
+            host=self._process.host,
+            pid=self._process.pid,
             seconds=seconds,
             outcome=_outcome(task, execution, stop),
             executions=done + execution.retries,
+            code_digest=task.code_digest,
             failures=failures[:_RECEIPT_FAILURES],
             failures_cut=len(failures) > _RECEIPT_FAILURES,
             kinds={one.failure.fingerprint: one.traceback for one in execution.failed[:_RECEIPT_FAILURES]},
@@ -321,13 +292,3 @@ def _outcome(task: ChunkTask, execution: Execution, stop: int) -> str | None:
         return outcome.encode("".join(execution.marks.get(index, "o") for index in range(execution.done)))
     of = {execution.positions[index]: execution.marks.get(index, "o") for index in range(execution.done)}
     return outcome.encode("".join(of.get(pos, ".") for pos in range(task.start, stop)))
-
-
-def _store(url: str | None) -> Store | None:
-    """The store that the task names, opened once per process."""
-    if url is None:
-        return None
-    with _process.lock:
-        if url not in _process.stores:
-            _process.stores[url] = open_store(url or None)
-        return _process.stores[url]

@@ -1,0 +1,199 @@
+"""A retry continues with what is missing, and says so when input or code changed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import manifold
+import pytest
+from manifold.errors import CodeChanged, InputGone, ItemsChanged, ScatterBusy, TooManyFailures
+from manifold.ledger import Owner, open_ledger, verify
+
+from tests.core.shared import ByReference
+
+
+class Counting:
+    """Counts the executions of each item; fails those in `bad`."""
+
+    def __init__(self) -> None:
+        self.ran: list[int] = []
+        self.bad: set[int] = set()
+
+    def __call__(self, x: int) -> int:
+        self.ran.append(x)
+        if x in self.bad:
+            raise ValueError(f"bad {x}")
+        return x * 10
+
+
+def go(fn: Counting, items: Any, **options: Any) -> manifold.Results:
+    with ByReference(fn) as (engine, proxy):
+        return manifold.scatter(proxy, items, engine=engine, scatter_id="job", **options)  # type: ignore[no-any-return]
+
+
+def test_a_second_run_of_a_finished_scatter_runs_nothing() -> None:
+    fn = Counting()
+    assert list(go(fn, range(100))) == list(go(fn, range(100)))
+    assert sorted(fn.ran) == list(range(100))
+
+
+def test_fresh_runs_everything_again() -> None:
+    fn = Counting()
+    go(fn, range(20))
+    assert list(go(fn, range(20), fresh=True)) == [x * 10 for x in range(20)]
+    assert len(fn.ran) == 40
+
+
+def test_failed_items_run_again_and_nothing_else_does() -> None:
+    fn = Counting()
+    fn.bad = {3, 50, 51}
+    first = go(fn, range(60), tolerate=3, chunk_size=7)
+    assert len(first) == 57
+    fn.bad, fn.ran = {50}, []
+    second = go(fn, range(60), tolerate=3, chunk_size=7)
+    assert sorted(fn.ran) == [3, 50, 51]
+    assert list(second) == [x * 10 for x in range(60) if x != 50]
+    assert [failure.position for failure in second.failures()] == [50]
+    assert len(first) == 57, "what a reader holds is pinned"
+    assert list(first) == [x * 10 for x in range(60) if x not in (3, 50, 51)]
+    assert len(first.latest()) == 59
+
+
+def test_a_scatter_that_ended_on_its_budget_continues() -> None:
+    fn = Counting()
+    fn.bad = {5}
+    with pytest.raises(TooManyFailures):
+        go(fn, range(1000), chunk_size=5)
+    before = set(fn.ran)
+    fn.bad, fn.ran = set(), []
+    assert list(go(fn, range(1000), chunk_size=13)) == [x * 10 for x in range(1000)]
+    assert set(fn.ran) | before == set(range(1000))
+    assert len(fn.ran) < 1000
+
+
+def test_a_list_that_changed_is_refused_and_nothing_is_mixed() -> None:
+    fn = Counting()
+    fn.bad = {7}
+    go(fn, [*range(20)], tolerate=1)
+    with pytest.raises(ItemsChanged):
+        go(fn, [*range(19), 99], tolerate=1)
+
+
+def test_an_iterable_that_changed_where_it_was_committed_is_refused() -> None:
+    class Numbers:
+        def __init__(self, changed: int | None) -> None:
+            self.changed = changed
+
+        def __iter__(self) -> Iterator[int]:
+            return (1000 if x == self.changed else x for x in range(30))
+
+    fn = Counting()
+    fn.bad = {29}
+    with pytest.raises(TooManyFailures):
+        go(fn, Numbers(None), chunk_size=10)
+    with pytest.raises(ItemsChanged):
+        go(fn, Numbers(3), chunk_size=10)
+
+
+@pytest.mark.parametrize("length", [25, 35])
+def test_an_input_that_became_shorter_or_longer_is_refused(length: int) -> None:
+    fn = Counting()
+    fn.bad = {3}
+    go(fn, range(30), tolerate=1)
+    with pytest.raises(ItemsChanged):
+        go(fn, range(length), tolerate=1)
+
+
+def test_a_generator_given_again_continues_and_a_shorter_one_is_told_apart() -> None:
+    fn = Counting()
+    fn.bad = {40}
+    with pytest.raises(TooManyFailures):
+        go(fn, iter(range(50)), chunk_size=10)
+    with pytest.raises((InputGone, ItemsChanged)):
+        go(fn, iter(range(5)), chunk_size=10)
+
+
+def test_another_reduce_is_refused_and_changed_code_goes_on_with_a_warning() -> None:
+    with pytest.raises(TooManyFailures):
+        manifold.scatter(_first, range(30), engine="threads://1", scatter_id="code", chunk_size=5)
+    results = manifold.scatter(_second, range(30), engine="threads://1", scatter_id="code", chunk_size=5)
+    assert len(results) == 30
+    with pytest.raises(CodeChanged):
+        manifold.scatter(_second, range(30), engine="threads://1", scatter_id="code", reduce=max)
+
+
+def test_changed_code_can_be_made_to_fail_or_to_start_afresh() -> None:
+    with pytest.raises(TooManyFailures):
+        manifold.scatter(_first, range(30), engine="threads://1", scatter_id="code", chunk_size=5)
+    with pytest.raises(CodeChanged):
+        manifold.scatter(_second, range(30), engine="threads://1", scatter_id="code", on_code_changed="fail")
+    results = manifold.scatter(_second, range(30), engine="threads://1", scatter_id="code", on_code_changed="fresh")
+    assert list(results) == [-x for x in range(30)]
+
+
+def _first(x: int) -> int:
+    if x == 22:
+        raise ValueError("no")
+    return x
+
+
+def _second(x: int) -> int:
+    return -x
+
+
+def test_two_coordinators_at_once_never_both_own_a_scatter() -> None:
+    fn = Counting()
+    fn.bad = {1}
+    go(fn, range(3), tolerate=1)
+    ledger = open_ledger()
+    row = ledger.find("job")
+    assert row is not None
+    claim = ledger.acquire(row.uid, Owner.here("the first"))
+    with pytest.raises(ScatterBusy, match="the first"):
+        ledger.acquire(row.uid, Owner.here("the second"))
+    claim.release()
+    ledger.acquire(row.uid, Owner.here("the second"))
+
+
+def test_a_coordinator_killed_at_any_moment_loses_nothing(home: Path, tmp_path: Path) -> None:
+    script = tmp_path / "job.py"
+    script.write_text(
+        textwrap.dedent(
+            """
+            import time, manifold
+            def slow(x):
+                time.sleep(0.002)
+                return x * x
+            results = manifold.scatter(slow, range(3000), engine="threads://2", scatter_id="killed", chunk_size=20)
+            print(sum(results), len(results))
+            """
+        )
+    )
+    for _ in range(3):
+        process = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
+        _wait_for_progress()
+        process.kill()
+        process.communicate()
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.split() == [str(sum(x * x for x in range(3000))), "3000"]
+    ledger = open_ledger()
+    row = ledger.find("killed")
+    assert row is not None
+    assert row.epoch >= 2, "it was really continued"
+    assert verify(ledger, row.uid) == []
+
+
+def _wait_for_progress() -> None:
+    """Until something more is committed."""
+    ledger, deadline = open_ledger(), time.monotonic() + 60
+    before = found.done if (found := ledger.find("killed")) else 0
+    while not (found := ledger.find("killed")) or found.done <= before:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    ledger.close()
