@@ -14,6 +14,8 @@ import manifold
 import pytest
 from manifold.errors import ConfigError, ScatterError, TooManyFailures
 
+from tests.core.shared import ByReference
+
 
 def double(x: int) -> int:
     return 2 * x
@@ -369,8 +371,6 @@ def test_options_that_make_no_sense_are_refused_by_name(options: dict[str, Any])
 def _in_this_process(fn: Any, items: Any, **options: Any) -> manifold.Results:
     """Over an executor that hands the function itself to the worker, so that closures are shared with the test."""
     from manifold import job
-
-    from tests.core.shared import ByReference
 
     assert job
     with ByReference(fn) as (engine, proxy):

@@ -60,7 +60,7 @@ def test_a_blob_of_one_kind_is_not_taken_for_another() -> None:
 
 def test_a_secret_that_is_missing_is_named() -> None:
     other = wire.Keyring({"b": b"fedcba9876543210fedcba9876543210"})
-    with pytest.raises(WireError, match="'a'.*MANIFOLD_SECRET"):
+    with pytest.raises(WireError, match=r"'a'.*MANIFOLD_SECRET"):
         wire.unseal(other, wire.seal(RING, HEADER, b"x"), "result")
 
 
