@@ -24,6 +24,9 @@ class Call:
     deadline: Callable[[], float | None] = field(default=lambda: None)
     """When (by `time.monotonic`) the item at hand has run past its timeout and does not yield, so that only the end of
     the process stops it; None: never."""
+    report: Callable[[], None] = field(default=lambda: None)
+    """Set by the engine: makes position and deadline known to whoever keeps watch at once, not at the next beat. For
+    items that may end the process, or keep the interpreter's lock for ever."""
 
 
 @dataclass(frozen=True, slots=True)

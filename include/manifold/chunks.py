@@ -28,6 +28,7 @@ class Chunk:
         items: a range, a list, or with `raw` the items' own pickles.
         positions: for an overlay, the positions of the items; the range [start, stop) then has gaps.
         strikes: worker processes that died of it, on the way to being called poison.
+        excused: deaths that were laid to its host instead.
         sent: how often it was sent.
         each: every item must travel in a pickle of its own.
     """
@@ -40,6 +41,7 @@ class Chunk:
     raw: bool = False
     why: Why = "first"
     strikes: int = 0
+    excused: int = 0
     died_on: set[str] = field(default_factory=set)
     sent: int = 0
     not_before: float = 0.0
@@ -48,19 +50,38 @@ class Chunk:
     def __len__(self) -> int:
         return len(self.items)
 
+    def overlaps(self, other: Chunk) -> bool:
+        return self.layer == other.layer and self.start < other.stop and other.start < self.stop
+
     def part(self, low: int, high: int, why: Why) -> Chunk:
-        """The chunk of the items with index low to high - 1. Strikes do not pass on: each part must prove its own."""
+        """The chunk of the items with index low to high - 1. Strikes do not pass on: each part earns its own."""
         if self.positions is None:
             start, stop, positions = self.start + low, self.start + high, None
         else:
             positions = self.positions[low:high]
             start, stop = positions[0], positions[-1] + 1
-        return Chunk(start, stop, self.items[low:high], self.layer, positions, self.raw, why, each=self.each)
+        return Chunk(
+            start,
+            stop,
+            self.items[low:high],
+            self.layer,
+            positions,
+            self.raw,
+            why,
+            excused=self.excused,
+            each=self.each,
+        )
 
     def split(self, at: int | None, why: Why = "half") -> list[Chunk]:
-        """The chunk cut where it died: before the item at index `at`, that item, after it; in half if unknown."""
+        """The chunk cut where it died: before the item at index `at`, that item, and the rest in half.
+
+        What a dead worker last reported may be behind what it did, so the rest is halved as well: whatever the
+        report is worth, a poison item is alone after log2 of the chunk's size.
+        """
         size = len(self)
-        cuts = {0, size // 2, size} if at is None or not 0 <= at < size else {0, at, at + 1, size}
+        known = at is not None and 0 <= at < size
+        rest = (at or 0) + 1 if known else 0
+        cuts = {0, (rest + size) // 2, size} | ({at or 0, rest} if known else set())
         return [self.part(low, high, why) for low, high in pairwise(sorted(cuts))]
 
     def pack(self) -> dict[str, Any]:

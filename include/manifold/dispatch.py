@@ -89,12 +89,13 @@ class Dispatch:
     def send(self, sent: Sent, *, now: float, allowance: int, pace: float, with_job: bool = False) -> int:
         """Send it (again); returns the bytes of its packed items (0 for a range). Raises what the engine's submit does.
 
-        The job goes along until every slot is likely to have had it once, and where a worker asked for it (`with_job`).
+        The job goes along until every slot is likely to have had it once, after a loss (to a new worker, perhaps), and
+        where a worker asked for it (`with_job`).
         """
         attempt, chunk = sent.attempt, sent.chunk
         where = self._address
         packed = chunk.pack()
-        with_job = with_job or self._answered < 2 * max(1, self._engine.slots())
+        with_job |= chunk.sent > 0 or self._answered < 2 * max(1, self._engine.slots())
         task = ChunkTask(
             versions=Versions.here(),
             uid=where.uid,
@@ -112,6 +113,7 @@ class Dispatch:
             store=where.store,
             allowance=allowance,
             pace=pace,
+            careful=chunk.strikes > 0,
             digest_items=where.digest_items,
             **packed,
         )

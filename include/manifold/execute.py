@@ -47,6 +47,7 @@ class Execution:
         pristine: gives the unchanged items, for the quarantine; called only if an item fails.
         allowance: failed items before it stops early.
         pace: seconds between the starts of executions.
+        report: called at the start of each item, where it matters that whoever keeps watch knows the very item.
         monotonic, sleep: the worker's clock.
 
     Afterwards `done` items from the front have an outcome: `values` those of the items that succeeded, in order;
@@ -63,6 +64,7 @@ class Execution:
         pristine: Callable[[], Sequence[Any]],
         allowance: int,
         pace: float = 0.0,
+        report: Callable[[], None] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -75,7 +77,9 @@ class Execution:
         self.retries = 0
         self._pristine = pristine
         self._allowance = allowance
-        self._call = self._timed(call) if job.item_timeout and not job.is_async else call
+        self._call = call
+        if not job.is_async:
+            self._call = self._timed(call, report) if job.item_timeout else _reported(call, report)
         self._pace = pace
         self._monotonic = monotonic
         self._sleep = sleep
@@ -229,7 +233,7 @@ class Execution:
         self._due = max(self._due, self._monotonic() - self._pace) + self._pace
         return self._call(item)
 
-    def _timed(self, call: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def _timed(self, call: Callable[[Any], Any], report: Callable[[], None] | None) -> Callable[[Any], Any]:
         """`call` under an alarm where this is the main thread; elsewhere only `deadline` is watched."""
         timeout = self.job.item_timeout
         assert timeout is not None
@@ -240,6 +244,8 @@ class Execution:
 
         def timed(item: Any) -> Any:
             self._began = time.monotonic()
+            if report is not None:
+                report()
             before = signal.signal(signal.SIGALRM, ring) if alarmed else None
             try:
                 if alarmed:
@@ -319,6 +325,17 @@ class _Alarm(BaseException):
 
 async def _as_awaitable(value: Awaitable[Any]) -> Any:
     return await value
+
+
+def _reported(call: Callable[[Any], Any], report: Callable[[], None] | None) -> Callable[[Any], Any]:
+    if report is None:
+        return call
+
+    def reported(item: Any) -> Any:
+        report()
+        return call(item)
+
+    return reported
 
 
 def _skips(exc: BaseException) -> bool:

@@ -20,11 +20,11 @@ _ROWS = 8192  # of one piece of a Parquet file
 def to_jsonl(values: Iterable[Any], path: str | PathLike[str]) -> int:
     """Write one JSON value a line; the number of lines. Raises ConfigError for a value that JSON does not have."""
     number = 0
+    encode = json.JSONEncoder(ensure_ascii=False, default=msgspec.to_builtins).encode
     with written(path) as file:
         for value in values:
             try:
-                line = json.dumps(value, ensure_ascii=False, default=msgspec.to_builtins)
-                file.write(line.encode() + b"\n")
+                file.write(encode(value).encode() + b"\n")
             except (TypeError, ValueError) as exc:
                 raise ConfigError(f"result {number:,}, a {type(value).__name__}, is no JSON: {exc}") from exc
             number += 1

@@ -6,7 +6,6 @@ Two strikes cut a chunk; an item that was alone in two processes that died is po
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,8 @@ from manifold.records import WorkerInfo
 MASS_SECONDS = 10.0
 """More than half of a host's workers lost within this time is the fault of the host or the broker: nobody's strike."""
 STRIKES = 2
+EXCUSES = 2
+"""How often a chunk is held innocent for a mass loss: two poison items that die side by side look like one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,8 @@ class Losses:
             return Verdict([chunk], reason=f"{where} gave it back: {lost}")
         host = (lost.worker or "").rpartition(":")[0]
         self._deaths.append(_Death(now, host, lost.worker or "", chunk))
-        if self._mass(host, now, workers):
+        if chunk.excused < EXCUSES and self._mass(host, now, workers):
+            chunk.excused += 1
             return Verdict([chunk], reason=f"{where} was lost together with others on {host or 'its host'}")
         chunk.strikes += 1
         chunk.died_on.add(lost.worker or f"unknown {chunk.strikes}")
@@ -82,14 +84,20 @@ class Losses:
         return Verdict(parts, [it], reason=f"ended {where}, whose item ran past item_timeout")
 
     def _mass(self, host: str, now: float, workers: Sequence[WorkerInfo]) -> bool:
-        """More than half of the host's workers died lately; then the strikes of the others are taken back, too."""
+        """More than half of the host's workers died lately; then the strikes of the others are taken back, too.
+
+        Deaths over the same items have one cause, however many processes were started anew to die of it.
+        """
+        last = self._deaths[-1]
         recent = [death for death in self._deaths if death.host == host and now - death.at <= MASS_SECONDS]
-        gone = {death.worker for death in recent}
+        others = [death for death in recent if not death.chunk.overlaps(last.chunk)]
+        gone = {last.worker, *(death.worker for death in others)}
         here = {worker.name for worker in workers if worker.host == host and worker.alive} | gone
-        if len(gone) < 2 or len(gone) < math.floor(len(here) / 2) + 1:
+        if len(gone) < 2 or 2 * len(gone) <= len(here):
             return False
-        for death in recent[:-1]:
-            if death.worker in death.chunk.died_on:
+        for death in others:
+            if death.worker in death.chunk.died_on and death.chunk.excused < EXCUSES:
                 death.chunk.died_on.discard(death.worker)
-                death.chunk.strikes = max(0, death.chunk.strikes - 1)
+                death.chunk.strikes -= 1
+                death.chunk.excused += 1
         return True

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from manifold import codec, outcome, wire
 from manifold.abc import Store
@@ -97,3 +98,28 @@ class Redrive:
         except (BlobNotFound, WireError) as exc:
             self._tell(f"the quarantine of items {row.start:,} to {row.stop - 1:,} is lost: {exc}")
             return []
+
+
+def chooser(ledger: Ledger, uid: str, *wishes: Mapping[str, Any]) -> Callable[[int], bool] | None:
+    """Which failed positions the wishes of people mean (the values of "redrive" controls); None for all of them.
+
+    A wish `{"fingerprints": [...]}` means the items that are failed by these kinds of errors, `{}` all.
+    """
+    marks = [wish.get("fingerprints") for wish in wishes]
+    if not marks or None in marks:
+        return None
+    kinds = sorted({one for some in marks for one in some or ()})
+
+    # Asked when the first chunk is made: what is withdrawn until then is failed, too.
+    @cache
+    def positions() -> set[int]:
+        return {pos for kind in kinds for pos in _by(ledger, uid, kind)}
+
+    return lambda pos: pos in positions()
+
+
+def _by(ledger: Ledger, uid: str, fingerprint: str) -> Iterator[int]:
+    after = -1
+    while page := ledger.failures(uid, after=after, fingerprint=fingerprint):
+        yield from (one.pos for one in page)
+        after = page[-1].pos

@@ -103,6 +103,6 @@ def scatter_items(
         return run(plan, ledger=book, store=kept, engine=running, owner=Owner.here(), monitors=told)
 
 
-def _worker_store(store: str | Store | None) -> str:
+def _worker_store(store: str | Store | None) -> str | None:
     """The store's URL as workers shall open it; an object of the caller's is reached through the coordinator."""
-    return store if isinstance(store, str) else "" if store is None else "memory://unreachable"
+    return store if isinstance(store, str) else "" if store is None else None

@@ -58,6 +58,7 @@ class ChunkTask(msgspec.Struct, frozen=True):
     * `job` is the sealed function blob, or None where the worker should have it by `job_digest`.
     * `store` is the URL that the worker writes to: "" for its own default, None for none: blobs ride in the answer.
     * `allowance`: failed items in this chunk before the worker stops early, with a prefix.
+    * `careful`: a worker died of these items before; each is reported before it runs, so that the culprit is known.
     * `pace`: seconds from the start of one execution to the next, at the least.
     """
 
@@ -80,6 +81,7 @@ class ChunkTask(msgspec.Struct, frozen=True):
     store: str | None = None
     allowance: int = 65_536
     pace: float = 0.0
+    careful: bool = False
     digest_items: bool = False
 
 

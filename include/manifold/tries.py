@@ -23,7 +23,8 @@ from manifold.job import Job, code_digest
 from manifold.policy import Policy
 from manifold.receipts import Receipts
 from manifold.records import ScatterRow
-from manifold.redrive import Redrive
+from manifold.redrive import Redrive, chooser
+from manifold.registry import masked
 from manifold.results import Results
 from manifold.ship import by_value
 from manifold.stores.marker import mark
@@ -48,7 +49,7 @@ class Plan:
         uid: its identity where the caller keeps one (Airflow's task state store); None finds it by name.
         why: a sentence for the log: what this try does, and why.
         engine_url: what the ledger shows, and what scatters that share the engine are counted by.
-        store_url: as the worker shall open it: "" for its own default.
+        store_url: as the worker shall open it: "" for its own default, None where it cannot.
         chosen: for a redrive, which failed positions; None for all.
         roots: folders whose modules travel by value.
     """
@@ -63,7 +64,7 @@ class Plan:
     mode: Mode = "continue"
     uid: str | None = None
     why: str = ""
-    store_url: str = ""
+    store_url: str | None = ""
     chosen: Callable[[int], bool] | None = None
     roots: Sequence[str] = ()
 
@@ -202,7 +203,7 @@ class _Try:
             source_fp=plan.source.fingerprint(),
             source_pin=pinned,
             total=plan.source.total(),
-            store_url=plan.store_url,
+            store_url=masked(plan.store_url or ""),
             store_uuid=mark(self._store, self._ledger.uuid),
             key_id=self._keyring.current,
             fn_name=f"{plan.fn.__module__}.{getattr(plan.fn, '__qualname__', plan.fn)}",
@@ -219,7 +220,7 @@ class _Try:
         plan, policy = self._plan, self._plan.policy
         lost = self._withdraw_lost(claim)
         row = claim.row
-        self._see_to_redrive(claim)
+        chosen = self._see_to_redrive(claim)
         code = code_digest(plan.fn)
         job_digest, job_blob = self._job(row)
         fn_key = f"{self._ledger.uuid}/{row.uid}/function.{job_digest[:32]}"
@@ -236,7 +237,7 @@ class _Try:
             job_digest=job_digest,
             job_blob=job_blob,
             code_digest=code,
-            store=plan.store_url if _workers_reach(self._store, self._engine) else None,
+            store=self._store_for_workers(),
             digest_items=plan.source.kind != "range",
         )
         receipts = Receipts(
@@ -250,9 +251,7 @@ class _Try:
             new_id=self._new_id,
         )
         redrive = (
-            Redrive(self._ledger, self._store, self._keyring, row, claim.epoch, chosen=plan.chosen)
-            if row.n_failed
-            else None
+            Redrive(self._ledger, self._store, self._keyring, row, claim.epoch, chosen=chosen) if row.n_failed else None
         )
         return Parts(
             ledger=self._ledger,
@@ -269,6 +268,14 @@ class _Try:
             clock=self._clock,
             stop=self._stop,
         )
+
+    def _store_for_workers(self) -> str | None:
+        """The store as a message names it; None where results ride in the receipts instead."""
+        url, reach = self._plan.store_url, self._store.reach
+        if url is None or masked(url) != url:
+            return None  # a password does not go through a broker; the deployment's own store ("") needs none there
+        reached = self._engine.in_process if reach == "process" else reach == "hosts" or self._engine.same_host
+        return url if reached else None
 
     def _only_failed(self, row: ScatterRow, same: sameness.Sameness) -> bool:
         """The input need not be looked at: it has no gaps, and either it is the same or nobody asked."""
@@ -289,11 +296,13 @@ class _Try:
                 claim.trust(suspect)
         return [f"the results of {lost:,} chunks are lost, and are made again"] if lost else []
 
-    def _see_to_redrive(self, claim: Claim) -> None:
-        """What somebody asked for is done by this try, whichever mode it is in."""
-        asked = [one.no for one in self._ledger.pending_controls(claim.uid) if one.verb == "redrive"]
-        if asked:
-            claim.applied(*asked)
+    def _see_to_redrive(self, claim: Claim) -> Callable[[int], bool] | None:
+        """What somebody asked for is done by this try, whichever mode it is in; which failed items are meant."""
+        asked = [one for one in self._ledger.pending_controls(claim.uid) if one.verb == "redrive"]
+        if not asked:
+            return self._plan.chosen
+        claim.applied(*(one.no for one in asked))
+        return chooser(self._ledger, claim.uid, *(one.value for one in asked))
 
     def _job(self, row: ScatterRow) -> tuple[str, bytes]:
         plan = self._plan
@@ -328,10 +337,3 @@ def _check(plan: Plan, engine: Engine, store: Store) -> None:
         )
     if not callable(plan.fn):
         raise ConfigError(f"{plan.fn!r} is not a function")
-
-
-def _workers_reach(store: Store, engine: Engine) -> bool:
-    """Workers can write results themselves; otherwise they ride in the receipts."""
-    if store.reach == "process":
-        return engine.in_process
-    return store.reach == "hosts" or engine.same_host

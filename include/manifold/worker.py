@@ -110,6 +110,7 @@ def _run(
         return again
 
     call = loaded.call if task.each is None else _refusing_broken(loaded.call)
+    watched = beat.current()
     execution = Execution(
         job,
         call,
@@ -118,10 +119,8 @@ def _run(
         pristine=pristine,
         allowance=task.allowance,
         pace=task.pace,
-        monotonic=process.monotonic,
-        sleep=process.sleep,
+        report=watched.report if task.careful or job.item_timeout else None,
     )
-    watched = beat.current()
     watched.position, watched.stop, watched.deadline = (lambda: execution.done), execution.stop, execution.deadline
     if beat.draining():
         execution.stop()

@@ -85,7 +85,8 @@ def test_a_chunk_is_cut_around_the_item_that_was_at_work() -> None:
     assert [(one.start, one.stop, list(one.items)) for one in chunk.split(3)] == [
         (10, 13, [100, 101, 102]),
         (13, 14, [103]),
-        (14, 20, [104, 105, 106, 107, 108, 109]),
+        (14, 17, [104, 105, 106]),
+        (17, 20, [107, 108, 109]),
     ]
     assert [(one.start, one.stop) for one in chunk.split(None)] == [(10, 15), (15, 20)]
 
@@ -128,10 +129,28 @@ def test_a_host_that_is_lost_whole_is_no_items_fault() -> None:
     assert [chunk.strikes for chunk in chunks] == [0, 0, 0, 0]
 
 
+def test_one_poison_item_that_kills_every_worker_is_not_taken_for_a_lost_host() -> None:
+    losses, chunk = Losses(), Chunk(0, 1, range(1))
+    losses.judge(chunk, lost("h:1"), 0.0, FOUR[1:2])
+    assert losses.judge(chunk, lost("h:2"), 0.1, FOUR[2:3]).condemned == [chunk]
+
+
+def test_two_poison_items_side_by_side_are_excused_for_a_while_only() -> None:
+    losses, ends = Losses(), 0
+    waiting = [Chunk(0, 1, range(1)), Chunk(1, 2, range(1))]
+    for pid in range(40):
+        if waiting:
+            chunk = waiting.pop(0)
+            verdict = losses.judge(chunk, lost(f"h:{pid}"), pid * 0.1, [])
+            waiting += verdict.again
+            ends += len(verdict.condemned)
+    assert ends == 2
+
+
 def test_an_item_past_its_timeout_is_condemned_at_once_and_its_neighbours_run_again() -> None:
     verdict = Losses().judge(Chunk(0, 5, range(5)), lost("h:1", overdue=True, position=2), 0.0, FOUR)
     assert [(one.start, one.stop) for one in verdict.condemned] == [(2, 3)]
-    assert [(one.start, one.stop) for one in verdict.again] == [(0, 2), (3, 5)]
+    assert [(one.start, one.stop) for one in verdict.again] == [(0, 2), (3, 4), (4, 5)]
     first = Losses().judge(Chunk(0, 5, range(5)), lost("h:1", overdue=True, position=0), 0.0, FOUR)
     assert [(one.start, one.stop) for one in first.condemned] == [(0, 1)]
 

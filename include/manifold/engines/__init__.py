@@ -1,0 +1,19 @@
+"""The engines by URL scheme. A new one is a file beside this one, a row here, and a row in the contract tests."""
+
+from __future__ import annotations
+
+from manifold.registry import Entry, Registry
+
+ENGINES = Registry(
+    "engine",
+    {
+        "celery": Entry(
+            "manifold.engines.celery:CeleryEngine",
+            "celery://manifold",
+            ("celery", "kombu", "airflow"),
+            'pip install "airflow-manifold[celery]"',
+        ),
+        "processes": Entry("manifold.engines.processes:ProcessesEngine", "processes://4"),
+        "threads": Entry("manifold.engines.threads:ThreadsEngine", "threads://8"),
+    },
+)

@@ -1,0 +1,166 @@
+"""Airflow's own Celery workers: `celery://QUEUE`, or `celery://` for the deployment's default queue.
+
+The workers load `manifold.engines.celery_app`, which says how to tell them. Calls are ordinary Celery tasks; answers
+come back over the same broker (Redis or RabbitMQ) into a queue of the coordinator's own, whatever result backend the
+deployment has. `celery://QUEUE?silence=20` waits 20 seconds instead of 10 before a silent worker counts as dead.
+
+Install: `pip install "airflow-manifold[celery]"`. Limits: answers are as big as the broker's messages may be. Under
+Celery's thread and solo pools no item can be killed alone.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, ClassVar, Self
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from celery import Celery
+
+from manifold.abc import Engine
+from manifold.engines import celery_wire as cw
+from manifold.engines.celery_calls import InFlight, Loss, Sent
+from manifold.engines.celery_inbox import Inbox
+from manifold.engines.celery_link import Ear, broker_failures
+from manifold.engines.celery_roster import Roster
+from manifold.engines.celery_sender import Sender
+from manifold.errors import ConfigError, EngineError, MissingExtra, Unpicklable
+from manifold.records import WorkerInfo
+from manifold.registry import masked
+
+_CONNECT = 3.0  # seconds for the broker to answer when the engine is opened
+_HEARING = 3.0  # seconds in which every live worker has spoken
+
+
+class CeleryEngine(Engine):
+    """An engine of the workers of one Celery app that serve one queue.
+
+    Args:
+        app: the Celery app; its broker is all that is used of it.
+        queue: the queue that calls go to; None: the app's default.
+        silence: seconds without a sign of life after which a worker process counts as dead.
+
+    Raises:
+        EngineError: the broker does not answer.
+    """
+
+    same_host: ClassVar[bool] = False
+    kills_items: ClassVar[bool] = True
+
+    def __init__(self, app: Celery, queue: str | None = None, *, silence: float = 10.0) -> None:
+        _reach(app)
+        self._app = app
+        self._id = uuid.uuid4().hex
+        to, reply_to = queue or app.conf.task_default_queue, f"manifold.reply.{self._id}"
+        self._flight = InFlight(silence)
+        self._roster = Roster(to)
+        self._inbox = Inbox(self._id, self._flight, self._roster, self._over)
+        self._ear = Ear(app, reply_to, self._inbox.heard, self._flight.disturb)
+        self._sender = Sender(app, self._id, to, reply_to, self._flight, self._unsendable, self._ear.close)
+        self._gate = threading.Lock()
+        self._shut = False
+        self._sender.start()
+
+    @classmethod
+    def from_url(cls, url: str, *, queue: str | None = None, **options: Any) -> Self:
+        parts = urlsplit(url)
+        given = {**dict(parse_qsl(parts.query, keep_blank_values=True)), **options}
+        silence = _silence(given.pop("silence", 10.0), url)
+        if given or parts.path.strip("/"):
+            raise ConfigError(f"{masked(url)!r} is not of the form celery://QUEUE or celery://QUEUE?silence=10")
+        return cls(_airflow_app(), queue or unquote(parts.netloc) or None, silence=silence)
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        call = Sent(str(uuid.uuid4()), Future())
+        sealed = None
+        try:
+            sealed = cw.seal_call(self._id, call.id, fn, args, kwargs)
+        except ConfigError:
+            raise
+        except Exception as exc:  # noqa: BLE001 - pickling runs a user's code
+            call.future.set_exception(Unpicklable(f"the call of {fn!r} cannot be pickled: {exc}"))
+        with self._gate:
+            if self._shut:
+                raise RuntimeError("this engine is shut down; open another one")
+            if sealed is not None:
+                self._flight.add(call)
+                self._inbox.watch(call)
+                self._sender.send(call, sealed)
+        return call.future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        with self._gate:
+            self._shut = True
+        if cancel_futures:
+            for call in self._flight.all():
+                call.future.cancel()
+        self._sender.close()
+        if wait:
+            self._sender.join()
+            self._ear.join()
+
+    def slots(self) -> int:
+        return self._roster.slots(self._flight.now)
+
+    def workers(self) -> list[WorkerInfo]:
+        return self._roster.workers(self._flight.now, self._flight.all())
+
+    def check(self) -> str | None:
+        until = time.monotonic() + _HEARING
+        while not self._roster.live(self._flight.now) and time.monotonic() < until:
+            time.sleep(0.05)
+        return self._roster.fault(self._app, self._flight.now)
+
+    def kill(self, future: Future[Any]) -> None:
+        if future.cancel():
+            return
+        for call in self._flight.all():
+            if call.future is future:
+                call.excused = True
+                self._sender.unsend(call, kill=True)
+                self._inbox.lose(Loss(call, "stopped by its coordinator"))
+
+    def _over(self, call: Sent, cancelled: bool) -> None:
+        if cancelled:
+            self._sender.unsend(call)
+        elif self._shut:
+            self._sender.wake()
+
+    def _unsendable(self, call: Sent, error: Exception) -> None:
+        self._inbox.end(call.id, lambda future: future.set_exception(error))
+
+
+def _airflow_app() -> Celery:
+    try:
+        from airflow.providers.celery.executors.celery_executor_utils import app
+    except ModuleNotFoundError as exc:
+        raise MissingExtra(f'celery:// needs {exc.name!r}: pip install "airflow-manifold[celery]"') from exc
+    return app
+
+
+def _reach(app: Celery) -> None:
+    connection = app.connection_for_write(connect_timeout=_CONNECT)
+    try:
+        connection.connect()
+        connection.channel()
+    except broker_failures(app) as exc:
+        raise EngineError(
+            f"the Celery broker {connection.as_uri()} does not answer: {exc}. Is it running, and is "
+            "AIRFLOW__CELERY__BROKER_URL right in this process?"
+        ) from exc
+    finally:
+        connection.collect()
+
+
+def _silence(value: Any, url: str) -> float:
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError):
+        seconds = math.nan
+    if not 3 * cw.BEAT <= seconds < math.inf:
+        raise ConfigError(f"silence={value!r} of {masked(url)!r} must be seconds, at least {3 * cw.BEAT:g}")
+    return seconds

@@ -1,0 +1,125 @@
+"""What Airflow's Celery workers load to run Manifold's calls.
+
+Tell the workers, and nobody else, in Airflow's configuration::
+
+    AIRFLOW__CELERY__EXTRA_CELERY_CONFIG='{"imports": ["manifold.engines.celery_app"]}'
+
+Any other Celery app runs them too, with this module among its `imports`. Importing it registers one task and three
+signal handlers, and does nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from celery import Celery, shared_task, signals
+
+from manifold import beat
+from manifold.engines import celery_wire as cw
+from manifold.engines.celery_board import Board, in_pool_process
+from manifold.engines.celery_pulse import Announcer, Pulse
+from manifold.errors import ConfigError, EngineError, WireError
+
+_lock = threading.Lock()
+_pulse: Pulse | None = None
+_board: Board | None = None
+
+
+def run_call(task: Any, sealed: str) -> None:
+    """Run one call and send its answer to the coordinator that asked; raises nothing and returns nothing to Celery."""
+    request = task.request
+    pulse = _pulse_of(task.app)
+    if request.delivery_info.get("redelivered"):
+        # Whoever had it first may have died of it, and this process would be next.
+        pulse.tell(request.reply_to, cw.Redelivered(request.id))
+        return
+    with _drained_by_sigterm(), pulse.calling(request.id, request.reply_to):
+        pulse.tell(request.reply_to, _outcome(pulse.worker, request.id, sealed))
+
+
+# Late acknowledgement keeps the message with the broker until the answer is sent; a lost process gives it back at once,
+# marked as redelivered. Celery's result backend, whatever it is, is left alone.
+shared_task(name=cw.TASK, bind=True, acks_late=True, reject_on_worker_lost=True, ignore_result=True)(run_call)
+
+
+def _outcome(worker: str, call: str, sealed: str) -> cw.Answered | cw.Refused:
+    try:
+        opened = cw.Opened(sealed, call)
+    except WireError as exc:
+        return cw.Refused(call, f"worker {worker} did not unpickle the call: {exc}", "signature")
+    except ConfigError as exc:
+        return cw.Refused(call, f"worker {worker} is not set up: {exc}", "settings")
+    if difference := opened.mismatch():
+        return cw.Refused(call, f"{difference} {worker}; install the same on both", "versions")
+    try:
+        fn, args, kwargs = opened.load()
+    except Exception as exc:  # noqa: BLE001 - unpickling runs a user's code
+        why = f"worker {worker} cannot unpickle the call: {type(exc).__name__}: {exc}. Is a package missing there?"
+        return opened.raised(EngineError(why))
+    try:
+        return opened.returned(fn(*args, **kwargs))
+    except BaseException as exc:  # noqa: BLE001 - it is the caller's, SystemExit too
+        return opened.raised(exc)
+
+
+@contextmanager
+def _drained_by_sigterm() -> Iterator[None]:
+    """A SIGTERM to this process of the pool ends the call after its item at hand, and the process after the call."""
+    if not in_pool_process() or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    told = False
+
+    def on_term(_signal: int, _frame: object) -> None:
+        nonlocal told
+        told = True
+        signal.signal(signal.SIGTERM, before)  # a second one means it
+        beat.drain()
+
+    before = signal.signal(signal.SIGTERM, on_term)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        if told:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _pulse_of(app: Celery) -> Pulse:
+    """This process's own: one that came along with a fork has neither its thread nor a connection."""
+    global _pulse
+    with _lock:
+        if _pulse is None or _pulse.pid != os.getpid():
+            _pulse = Pulse(app, _board)
+        return _pulse
+
+
+def _on_init(**_: Any) -> None:
+    global _board
+    _board = Board()
+    if "airflow" in sys.modules:  # Airflow's own workers, whose configuration says where secret and store are
+        from manifold.airflow.settings import register
+
+        register()
+
+
+def _on_ready(sender: Any, **_: Any) -> None:
+    if _board is not None:
+        Announcer(sender, _board)
+
+
+def _on_shutting_down(**_: Any) -> None:
+    if _board is not None:
+        _board.leave()
+
+
+# Before the pool is made; when the worker takes its first messages; in the handler of SIGTERM.
+signals.worker_init.connect(_on_init, weak=False)
+signals.worker_ready.connect(_on_ready, weak=False)
+signals.worker_shutting_down.connect(_on_shutting_down, weak=False)

@@ -1,0 +1,109 @@
+"""Turns what comes back from Celery workers into the ends of futures."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+from manifold.engines import celery_wire as cw
+from manifold.engines.celery_calls import InFlight, Loss, Sent
+from manifold.engines.celery_roster import Roster
+from manifold.errors import Unpicklable, WireError
+
+log = logging.getLogger(__name__)
+
+
+class Inbox:
+    """Each call in flight ends here, once: answered, refused, lost or cancelled. For any thread.
+
+    Args:
+        engine: whose calls they are.
+        over: is called after each end, with whether the call was cancelled.
+    """
+
+    def __init__(self, engine: str, flight: InFlight, roster: Roster, over: Callable[[Sent, bool], None]) -> None:
+        self._engine = engine
+        self._flight = flight
+        self._roster = roster
+        self._over = over
+        self._turn = threading.Lock()
+
+    def heard(self, message: cw.Message) -> None:
+        """Act on one message; the ear's thread calls it, in the order of the queue."""
+        match message:
+            case cw.Echo(beat):
+                for loss in self._flight.tick() if beat else ():
+                    self.lose(loss)
+            case cw.Answered():
+                self._answered(message)
+            case cw.Refused(call):
+                self.end(call, lambda future: future.set_exception(cw.refusal(message)))
+            case cw.Overdue():
+                self._overdue(message)
+            case _:
+                self._flight.heard(message)
+                self._note(message)
+
+    def lose(self, loss: Loss) -> None:
+        """Fail a call whose worker or message is gone."""
+        self.end(loss.call.id, lambda future: future.set_exception(loss.error()))
+
+    def end(self, call_id: str, settle: Callable[[Future[Any]], None]) -> None:
+        """Let `settle` give the call's future its result or exception, unless the call has ended already."""
+        call = self._flight.get(call_id)
+        if call is not None and self._begin(call) and self._flight.remove(call_id) is not None:
+            settle(call.future)
+            self._over(call, False)
+
+    def watch(self, call: Sent) -> None:
+        """See to it that a cancelled future ends its call."""
+        call.future.add_done_callback(lambda future: self._cancelled(call) if future.cancelled() else None)
+
+    def _note(self, message: cw.Started | cw.Running | cw.Serving | cw.Redelivered) -> None:
+        if isinstance(message, cw.Serving):
+            self._roster.heard(message, self._flight.now)
+        elif isinstance(message, cw.Started) and (call := self._flight.get(message.call)) is not None:
+            self._begin(call)
+
+    def _overdue(self, overdue: cw.Overdue) -> None:
+        call = self._flight.get(overdue.call)
+        if call is not None:
+            call.worker, call.position = overdue.worker, overdue.position
+            self.lose(Loss(call, f"{overdue.worker} was ended over an item that ran past its timeout", overdue=True))
+
+    def _answered(self, answered: cw.Answered) -> None:
+        if self._flight.get(answered.call) is None:
+            return  # late, or a copy's: the call has ended
+        try:
+            ok, value = cw.open_answer(self._engine, answered)
+        except WireError as exc:
+            log.warning("ignored an answer to call %s: %s", answered.call, exc)
+            return
+        except Unpicklable as exc:
+            ok, value = False, exc
+        settle = Future.set_result if ok else Future.set_exception
+        self.end(answered.call, lambda future: settle(future, value))
+
+    def _begin(self, call: Sent) -> bool:
+        """From here on its future cannot be cancelled; False where it was."""
+        # One at a time: a future may be told only once that it runs, or that its cancellation was noted.
+        with self._turn:
+            if call.future.running():
+                return True
+            if self._flight.get(call.id) is None:
+                return False
+            if call.future.set_running_or_notify_cancel():
+                return True
+            self._flight.remove(call.id)
+        self._over(call, True)
+        return False
+
+    def _cancelled(self, call: Sent) -> None:
+        with self._turn:
+            if self._flight.remove(call.id) is None:
+                return
+            call.future.set_running_or_notify_cancel()
+        self._over(call, True)

@@ -1,0 +1,166 @@
+"""How messages reach a coordinator through the broker that Celery uses, by kombu."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from celery import Celery
+from kombu import Connection, Consumer, Exchange, Producer, Queue
+from kombu.exceptions import OperationalError
+
+from manifold.engines import celery_wire as cw
+from manifold.errors import WireError
+
+log = logging.getLogger(__name__)
+
+_KEPT = 600  # seconds that a coordinator's queue outlives its last use: longer than a broker's restart
+_MUTE = 20.0  # seconds after which a connection without any message is given up
+_SERVING = Exchange("manifold.serving", type="fanout", delivery_mode="transient")
+# Celery's JSON body is text already; kombu would wrap it in base64 once more where the broker is no AMQP server.
+_OPTIONS = {"body_encoding": "utf-8"}
+
+
+def reply_queue(name: str) -> Queue:
+    """A coordinator's own queue. It survives a restart of the broker and goes by itself when nobody uses it."""
+    return Queue(name, Exchange(""), routing_key=name, durable=True, expires=_KEPT)
+
+
+def serving_queue(name: str) -> Queue:
+    """A coordinator's ear for every `Serving`; new with each connection, for a broker may still keep the old one."""
+    unique = f"{name}.{uuid.uuid4().hex}"
+    return Queue(unique, _SERVING, exclusive=True, durable=False, auto_delete=True, expires=_KEPT)
+
+
+class Outbox:
+    """One connection for sending, opened on first use and anew after an error; for any thread of one process."""
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+        self._failures = broker_failures(app)
+        self._lock = threading.Lock()
+        self._connection: Connection | None = None
+        self._producer: Producer | None = None
+
+    def call(self, queue: str, call: str, sealed: str, reply_to: str) -> bool:
+        """Send a call as Celery's own task message. Whether the broker took it."""
+        amqp = self._app.amqp
+        task = amqp.create_task_message(
+            call, cw.TASK, (sealed,), {}, reply_to=reply_to, ignore_result=True, argsrepr="(…)", kwargsrepr="{}"
+        )
+        return self._sent(
+            lambda producer: amqp.send_task_message(
+                producer, cw.TASK, task, queue=queue, serializer="json", retry=False
+            )
+        )
+
+    def reply(self, name: str, message: cw.Message) -> bool:
+        """Send to one coordinator. Whether the broker took it."""
+        # The worker declares the queue too: where brokers keep no queues, that is what makes its messages expire.
+        return self._message(message, exchange="", routing_key=name, declare=[reply_queue(name)])
+
+    def announce(self, message: cw.Serving) -> bool:
+        """Send to every coordinator. Whether the broker took it."""
+        return self._message(message, exchange=_SERVING, routing_key="", declare=[_SERVING])
+
+    def close(self) -> None:
+        with self._lock:
+            self._drop()
+
+    def _message(self, message: cw.Message, **where: Any) -> bool:
+        body = cw.encode(message)
+        raw = {"content_type": "application/octet-stream", "content_encoding": "binary"}
+        return self._sent(lambda producer: producer.publish(body, **raw, **where))
+
+    def _sent(self, publish: Callable[[Producer], object]) -> bool:
+        with self._lock:
+            try:
+                publish(self._open())
+            except self._failures as exc:
+                log.debug("the broker did not take a message: %r", exc)
+                self._drop()
+                return False
+            return True
+
+    def _open(self) -> Producer:
+        if self._producer is None:
+            self._connection = self._app.connection_for_write(transport_options=_OPTIONS)
+            self._connection.connect()
+            self._producer = Producer(self._connection.channel(), auto_declare=False)
+        return self._producer
+
+    def _drop(self) -> None:
+        connection, self._connection, self._producer = self._connection, None, None
+        if connection is not None:
+            connection.collect()  # not `close`, which waits for a broker that may be gone
+
+
+class Ear:
+    """A thread that hears what comes for one coordinator, reconnects by itself, and deletes its queues at the end.
+
+    Args:
+        heard: is given each message, in the order of the queue.
+        broken: is called when the connection broke, once for each time.
+    """
+
+    def __init__(self, app: Celery, name: str, heard: Callable[[cw.Message], None], broken: Callable[[], None]) -> None:
+        self._app = app
+        self._name = name
+        self._heard = heard
+        self._broken = broken
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._listen, name="manifold-celery-ear", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End soon; the next message, or a second without one, ends it."""
+        self._closing.set()
+
+    def join(self) -> None:
+        self._thread.join()
+
+    def _listen(self) -> None:
+        failures = broker_failures(self._app)
+        while not self._closing.is_set():
+            try:
+                self._consume()
+            except failures as exc:
+                log.warning("lost the connection to the Celery broker (%r); trying again", exc)
+                self._broken()
+                self._closing.wait(1.0)
+
+    def _consume(self) -> None:
+        connection = self._app.connection_for_read()
+        try:
+            channel = connection.channel()
+            queues = [reply_queue(self._name), serving_queue(self._name)]
+            with Consumer(channel, queues, no_ack=True, on_message=self._on_message):
+                last = time.monotonic()
+                while not self._closing.is_set():
+                    try:
+                        connection.drain_events(timeout=1.0)
+                        last = time.monotonic()
+                    except TimeoutError:
+                        # A coordinator hears at least its own echo; a connection that stays mute is dead.
+                        if time.monotonic() - last > _MUTE:
+                            raise ConnectionResetError(f"nothing was heard for {_MUTE:g} s") from None
+            for queue in queues:
+                queue(channel).delete()
+        finally:
+            connection.collect()
+
+    def _on_message(self, message: Any) -> None:
+        try:
+            self._heard(cw.decode(message.body))
+        except WireError as exc:
+            log.warning("ignored a message in %s: %s", self._name, exc)
+
+
+def broker_failures(app: Celery) -> tuple[type[Exception], ...]:
+    """What a broker that is gone or in trouble raises."""
+    connection = app.connection_for_read()
+    return (*connection.connection_errors, *connection.channel_errors, OperationalError)

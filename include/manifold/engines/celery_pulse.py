@@ -1,0 +1,158 @@
+"""The signs of life of a Celery worker: of the process that runs calls, and of the main process that feeds it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from celery import Celery
+from celery.worker import state
+
+from manifold import beat
+from manifold.engines import celery_wire as cw
+from manifold.engines.celery_board import Board, in_pool_process
+from manifold.engines.celery_link import Outbox
+
+log = logging.getLogger(__name__)
+
+_LOOK = 0.25  # seconds between two looks at what runs here
+_PATIENCE = 600.0  # seconds that an answer waits for a broker that is gone
+_OVERDUE_STATUS = 70  # EX_SOFTWARE
+
+
+class Pulse:
+    """Speaks for one process that runs calls: to each call's coordinator, about that coordinator's calls."""
+
+    def __init__(self, app: Celery, board: Board | None) -> None:
+        self.pid = os.getpid()
+        self.worker = cw.worker_name(cw.this_host(), self.pid)
+        self._board = board
+        self._outbox = Outbox(app)
+        self._calls: dict[str, tuple[beat.Call, str]] = {}
+        self._busy = threading.Event()
+        self._longest = 0.0
+        threading.Thread(target=self._watch, name="manifold-pulse", daemon=True).start()
+
+    @contextmanager
+    def calling(self, call_id: str, reply_to: str) -> Iterator[None]:
+        """Around one call, which its coordinator is told about from here on."""
+        self.tell(reply_to, cw.Started(call_id, self.worker), patience=5.0)
+        self._longest = 0.0
+        self._expect(None)  # what an earlier call left
+        with beat.calling(call_id) as call:
+            self._calls[call_id] = call, reply_to
+            self._busy.set()
+            try:
+                yield
+            finally:
+                del self._calls[call_id]
+                if not self._calls:
+                    self._busy.clear()
+
+    def tell(self, reply_to: str, message: cw.Message, patience: float = _PATIENCE) -> None:
+        """Send, and while the broker is gone try again for `patience` seconds."""
+        until, pause = time.monotonic() + patience, 0.1
+        while not self._outbox.reply(reply_to, message):
+            if time.monotonic() > until:
+                log.error("%s could not tell %s of %s", self.worker, reply_to, type(message).__name__)
+                return
+            time.sleep(pause)
+            pause = min(2.0, 2 * pause)
+
+    def _watch(self) -> None:
+        spoke = time.monotonic()
+        while self._busy.wait():
+            time.sleep(_LOOK)
+            if self._board is not None and self._board.leaving() and not beat.draining():
+                beat.drain()
+            calls = list(self._calls.values())
+            if in_pool_process():
+                self._end_if_overdue(calls)
+            if time.monotonic() - spoke >= cw.BEAT:
+                spoke = time.monotonic()
+                self._speak(calls)
+
+    def _speak(self, calls: list[tuple[beat.Call, str]]) -> None:
+        running: dict[str, dict[str, int]] = {}
+        for call, reply_to in calls:
+            running.setdefault(reply_to, {})[call.token] = call.position()
+        for reply_to, positions in running.items():
+            self._outbox.reply(reply_to, cw.Running(self.worker, positions, draining=beat.draining()))
+
+    def _end_if_overdue(self, calls: list[tuple[beat.Call, str]]) -> None:
+        """End this process over an item that does not yield; and if it does not even let this thread run, be ended."""
+        now = time.monotonic()
+        for call, reply_to in calls:
+            if beat.overdue(call):
+                self.tell(reply_to, cw.Overdue(call.token, self.worker, call.position()), patience=5.0)
+                os._exit(_OVERDUE_STATUS)
+        deadlines = [deadline for call, _ in calls if (deadline := call.deadline()) is not None]
+        # An item that begins right after this look may take as long as any item was ever seen to be given.
+        self._longest = max((self._longest, *(deadline - now + _LOOK for deadline in deadlines))) if deadlines else 0.0
+        self._expect(now + self._longest if deadlines else None)
+
+    def _expect(self, until: float | None) -> None:
+        if self._board is not None and in_pool_process():
+            self._board.expect(until)
+
+
+class Announcer:
+    """Speaks for the main process of a Celery worker: that it serves, how many slots are free, which calls it holds."""
+
+    def __init__(self, consumer: Any, board: Board) -> None:
+        self._consumer = consumer
+        self._board = board
+        self._outbox = Outbox(consumer.app)
+        threading.Thread(target=self._speak, name="manifold-announcer", daemon=True).start()
+
+    def _speak(self) -> None:
+        while (pool := self._pool()) is not None:
+            active, reserved = _copied(state.active_requests), _copied(state.reserved_requests)
+            ours = [request for request in active if request.task_name == cw.TASK]
+            self._end_overdue(ours)
+            slots, pids = pool
+            serving = cw.Serving(
+                node=self._consumer.hostname,
+                host=cw.this_host(),
+                pid=os.getpid(),
+                queues=sorted(self._consumer.app.amqp.queues.consume_from),
+                pids=pids,
+                slots=slots,
+                others=len(active) - len(ours),
+                held=[r.id for r in reserved if r.task_name == cw.TASK and not r.delivery_info.get("redelivered")],
+                leaving=self._board.leaving(),
+            )
+            self._outbox.announce(serving)
+            time.sleep(cw.BEAT)
+
+    def _pool(self) -> tuple[int, list[int]] | None:
+        """How many tasks the pool runs at once, and its processes; None once it is being taken down."""
+        pool = self._consumer.pool
+        try:
+            return pool.num_processes, pool.info.get("processes") or [os.getpid()]
+        except AttributeError:
+            return None
+
+    def _end_overdue(self, ours: list[Any]) -> None:
+        overdue = self._board.overdue(time.monotonic())
+        for request in ours:
+            if (pid := request.worker_pid) in overdue:
+                worker = cw.worker_name(cw.this_host(), pid)
+                self._outbox.reply(request.reply_to, cw.Overdue(request.id, worker, None))
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+
+def _copied(requests: Any) -> list[Any]:
+    """The requests of a set that the worker's own thread changes meanwhile."""
+    while True:
+        try:
+            return list(requests)
+        except RuntimeError:  # it changed while it was read
+            continue

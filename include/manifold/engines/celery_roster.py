@@ -1,0 +1,94 @@
+"""The Celery workers that a coordinator hears of: how much they can take, and what would keep them from it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from typing import Any
+
+from celery import Celery
+
+from manifold.engines import celery_wire as cw
+from manifold.engines.celery_calls import Sent
+from manifold.records import WorkerInfo
+
+_GONE = 5.0  # seconds of listening without a word after which a worker's slots do not count
+_FORGOTTEN = 60.0
+_IMPORTS = """AIRFLOW__CELERY__EXTRA_CELERY_CONFIG='{"imports": ["manifold.engines.celery_app"]}'"""
+
+
+class Roster:
+    """Who serves `queue`, as of the latest word of each worker. Times are listening time."""
+
+    def __init__(self, queue: str) -> None:
+        self._queue = queue
+        self._lock = threading.Lock()
+        self._latest: dict[str, tuple[cw.Serving, float]] = {}
+
+    def heard(self, serving: cw.Serving, now: float) -> None:
+        if self._queue not in serving.queues:
+            return
+        with self._lock:
+            self._latest[serving.node] = (serving, now)
+            for node in [node for node, (_, at) in self._latest.items() if now - at > _FORGOTTEN]:
+                del self._latest[node]
+
+    def live(self, now: float) -> list[cw.Serving]:
+        """The workers that take messages of the queue."""
+        with self._lock:
+            latest = list(self._latest.values())
+        return [serving for serving, at in latest if now - at <= _GONE and not serving.leaving]
+
+    def slots(self, now: float) -> int:
+        """Slots for calls, busy or not: those that Airflow's own tasks take now are not among them."""
+        return sum(max(0, serving.slots - serving.others) for serving in self.live(now))
+
+    def workers(self, now: float, calls: Iterable[Sent]) -> list[WorkerInfo]:
+        """Every process of every worker that was heard of lately."""
+        holding: dict[str | None, list[str]] = {}
+        for call in calls:
+            holding.setdefault(call.worker, []).append(call.id)
+        with self._lock:
+            latest = list(self._latest.values())
+        found = []
+        for serving, at in latest:
+            for pid in serving.pids:
+                name = cw.worker_name(serving.host, pid)
+                held = tuple(holding.get(name, ()))
+                found.append(WorkerInfo(name, serving.host, pid, now - at, held, alive=now - at <= _GONE))
+        return found
+
+    def fault(self, app: Celery, now: float) -> str | None:
+        """What would keep calls from running, with what to do about it; None where nothing does."""
+        live = self.live(now)
+        if not live:
+            return _nobody(app, self._queue)
+        if self.slots(now) > 0:
+            return None
+        names = ", ".join(sorted(serving.node for serving in live))
+        return (
+            f"every slot that serves the queue {self._queue!r} ({sum(s.slots for s in live)} of {names}) is taken by "
+            "an Airflow task now, perhaps by this one: chunks wait until one of them ends, and if they all scatter, "
+            f"for ever. Start a worker for chunks alone: airflow celery worker -q {self._queue}"
+        )
+
+
+def _nobody(app: Celery, queue: str) -> str:
+    """Why no worker was heard of, by asking the workers themselves; takes two seconds."""
+    inspect = app.control.inspect(timeout=1.0)
+    queues: dict[str, list[dict[str, Any]]] = inspect.active_queues() or {}
+    serving = sorted(node for node, served in queues.items() if queue in {one["name"] for one in served})
+    start = f"airflow celery worker -q {queue}"
+    if not queues:
+        return f"no Celery worker answers, so nothing serves the queue {queue!r}. Start one: {start}"
+    if not serving:
+        others = "; ".join(f"{n}: {', '.join(one['name'] for one in served)}" for n, served in sorted(queues.items()))
+        return f"no Celery worker serves the queue {queue!r} (there are {others}). Start one: {start}"
+    names = ", ".join(serving)
+    known = app.control.inspect(destination=serving, timeout=1.0).registered() or {}
+    if any(cw.TASK in tasks for tasks in known.values()):
+        return f"{names} serve(s) the queue {queue!r} and knows Manifold's task, but no heartbeat arrives; restart it"
+    return (
+        f"{names} serve(s) the queue {queue!r}, but without Manifold's task. Start the workers with {_IMPORTS} "
+        "and with Manifold installed"
+    )

@@ -1,0 +1,131 @@
+"""The thread of a coordinator that sends calls to Celery, so that nobody waits for a broker that is away."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+
+from celery import Celery
+
+from manifold.engines import celery_wire as cw
+from manifold.engines.celery_calls import InFlight, Sent
+from manifold.engines.celery_link import Outbox, broker_failures
+from manifold.errors import EngineError
+
+
+class Sender:
+    """Sends calls in order, and at each beat an echo; ends when told to, once nothing is in flight.
+
+    Args:
+        engine: whose calls they are.
+        to: the queue of the workers.
+        reply_to: the coordinator's own queue.
+        failed: is given a call that cannot be sent, with the reason.
+        ended: is called at the end.
+    """
+
+    def __init__(
+        self,
+        app: Celery,
+        engine: str,
+        to: str,
+        reply_to: str,
+        flight: InFlight,
+        failed: Callable[[Sent, Exception], None],
+        ended: Callable[[], None],
+    ) -> None:
+        self._app = app
+        self._engine = engine
+        self._to = to
+        self._reply_to = reply_to
+        self._flight = flight
+        self._failed = failed
+        self._ended = ended
+        self._outbox = Outbox(app)
+        self._work: queue.SimpleQueue[tuple[Sent, str] | None] = queue.SimpleQueue()
+        self._unwanted: queue.SimpleQueue[tuple[str, bool]] = queue.SimpleQueue()
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="manifold-celery-sender", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def send(self, call: Sent, sealed: str) -> None:
+        self._work.put((call, sealed))
+
+    def unsend(self, call: Sent, *, kill: bool = False) -> None:
+        """Have workers drop the call, if none has begun it; or, to `kill` it, the process that runs it."""
+        if call.place is not None:
+            self._unwanted.put((call.id, kill))
+        self.wake()
+
+    def wake(self) -> None:
+        """Look whether the end has come."""
+        self._work.put(None)
+
+    def close(self) -> None:
+        self._closing = True
+        self.wake()
+
+    def join(self) -> None:
+        self._thread.join()
+
+    def _run(self) -> None:
+        due = time.monotonic()
+        while not (self._closing and self._flight.idle()):
+            try:
+                work = self._work.get(timeout=max(0.0, due - time.monotonic()))
+            except queue.Empty:
+                work = None
+            if work is not None:
+                self._send(*work)
+            self._drop_unwanted()
+            if time.monotonic() >= due:
+                due = time.monotonic() + cw.BEAT
+                self._outbox.reply(self._reply_to, cw.Echo())
+                if self._flight.wants_probe():
+                    self._probe()
+        self._drop_unwanted()
+        self._ended()
+        self._outbox.reply(self._reply_to, cw.Echo(beat=False))  # the ear sees that it is the end
+        self._outbox.close()
+
+    def _send(self, call: Sent, sealed: str) -> None:
+        """Hand the call to the broker, however long that is away."""
+        pause = 0.1
+        while self._flight.get(call.id) is not None:
+            try:
+                if self._outbox.call(self._to, call.id, sealed, self._reply_to):
+                    self._flight.sent(call.id)
+                    return
+            except Exception as exc:  # noqa: BLE001 - whatever Celery finds wrong with one message, the others go on
+                error = EngineError(f"cannot send a call to the queue {self._to!r}: {type(exc).__name__}: {exc}")
+                error.__cause__ = exc
+                self._failed(call, error)
+                return
+            time.sleep(pause)
+            pause = min(2.0, 2 * pause)
+
+    def _probe(self) -> None:
+        probe = Sent(str(uuid.uuid4()), Future(), probe=True)
+        self._flight.add(probe)
+        self._send(probe, cw.seal_call(self._engine, probe.id, int, (), {}))
+
+    def _drop_unwanted(self) -> None:
+        drop: list[str] = []
+        kill: list[str] = []
+        while not self._unwanted.empty():
+            call, killing = self._unwanted.get()
+            (kill if killing else drop).append(call)
+        # Best effort: a call that runs all the same is answered to nobody. Celery would wait for a broker that is away.
+        if (drop or kill) and self._outbox.reply(self._reply_to, cw.Echo(beat=False)):
+            with suppress(*broker_failures(self._app)):
+                if drop:
+                    self._app.control.revoke(drop)
+                if kill:
+                    self._app.control.revoke(kill, terminate=True, signal="SIGKILL")

@@ -1,0 +1,197 @@
+"""What a coordinator and the Celery workers say to each other, and how it is signed.
+
+A call travels as the argument of an ordinary Celery task; everything else is one of the small messages below. Those
+that come back to a coordinator go to a queue of its own. None of them holds a point in time: each side trusts only
+its own clock. They are MessagePack, checked when decoded; the two that hold a pickle hold it sealed.
+"""
+
+from __future__ import annotations
+
+import base64
+import socket
+from collections.abc import Callable
+from typing import Any, Literal
+
+import msgspec
+
+from manifold import settings, wire
+from manifold.engines.payload import dump_error, dump_value, load_error
+from manifold.errors import EngineError, Unpicklable, VersionMismatch, WireError
+from manifold.task import Versions
+
+TASK = "manifold.call"
+"""The name of the Celery task that runs a call."""
+BEAT = 1.0
+"""Seconds between two signs of life."""
+
+
+class Started(msgspec.Struct, frozen=True, tag=True):
+    """A worker process begins the call."""
+
+    call: str
+    worker: str
+
+
+class Running(msgspec.Struct, frozen=True, tag=True):
+    """A worker process lives and runs these calls; with each, how many of its items are done."""
+
+    worker: str
+    calls: dict[str, int]
+    draining: bool = False
+
+
+class Redelivered(msgspec.Struct, frozen=True, tag=True):
+    """The broker gave out the call a second time. It was not run: whoever had it first seems to be gone."""
+
+    call: str
+
+
+class Overdue(msgspec.Struct, frozen=True, tag=True):
+    """The item at `position` ran past its timeout and does not yield, so its process is ended.
+
+    None: it keeps the interpreter to itself, so the main process ended it and knows no position.
+    """
+
+    call: str
+    worker: str
+    position: int | None
+
+
+class Answered(msgspec.Struct, frozen=True, tag=True):
+    """What the call returned or raised, sealed."""
+
+    call: str
+    sealed: bytes
+
+
+class Refused(msgspec.Struct, frozen=True, tag=True):
+    """The call was not unpickled. Not signed, since the worker may lack the key; the text is only shown."""
+
+    call: str
+    why: str
+    reason: Literal["signature", "versions", "settings"]
+
+
+class Echo(msgspec.Struct, frozen=True, tag=True):
+    """A coordinator to itself, through the broker: one beat's time has passed in which it could hear others.
+
+    Without `beat` it only shows that the broker works, and wakes whoever listens.
+    """
+
+    beat: bool = True
+
+
+class Serving(msgspec.Struct, frozen=True, tag=True):
+    """A Celery worker's main process, to every coordinator: it lives, serves these queues and holds these calls.
+
+    * `pids`: the processes of its pool; `slots`: how many tasks they run at once; `others`: tasks that run now and are
+      no calls of ours.
+    * `held`: calls fetched from the broker and not yet done with, begun or not.
+    """
+
+    node: str
+    host: str
+    pid: int
+    queues: list[str]
+    pids: list[int]
+    slots: int
+    others: int
+    held: list[str]
+    leaving: bool = False
+
+
+Message = Started | Running | Redelivered | Overdue | Answered | Refused | Echo | Serving
+_decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
+encode = msgspec.msgpack.encode
+
+
+def decode(body: bytes | memoryview) -> Message:
+    """The message; raises WireError for anything else."""
+    try:
+        return _decoder.decode(body)
+    except msgspec.MsgspecError as exc:
+        raise WireError(f"not a message between coordinator and Celery worker: {exc}") from exc
+
+
+class _Call(msgspec.Struct, frozen=True):
+    versions: Versions
+    pickled: bytes
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    ok: bool
+    pickled: bytes
+
+
+def worker_name(host: str, pid: int) -> str:
+    """A worker process, as receipts name it too."""
+    return f"{host}:{pid}"
+
+
+def seal_call(engine: str, call: str, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+    """The task's argument: signed, and base64 because Airflow's workers accept nothing but JSON.
+
+    Raises what pickling raises.
+    """
+    keyring = settings.keyring()
+    payload = msgspec.msgpack.encode(_Call(Versions.here(), wire.dumps((fn, args, kwargs))))
+    header = wire.Header(kind="call", uid=engine, key_id=keyring.current, attempt=call)
+    return base64.b64encode(wire.seal(keyring, header, payload)).decode("ascii")
+
+
+class Opened:
+    """A call whose signature was checked; nothing of it is unpickled yet. Raises WireError unless it is this call."""
+
+    def __init__(self, text: str, call: str) -> None:
+        self._keyring = settings.keyring()
+        self._header, payload = wire.unseal(self._keyring, base64.b64decode(text), "call", attempt=call)
+        try:
+            self._call = msgspec.msgpack.decode(payload, type=_Call)
+        except msgspec.MsgspecError as exc:
+            raise WireError(f"signed, but not readable here; is another version installed? {exc}") from exc
+
+    def mismatch(self) -> str | None:
+        """Why the pickle cannot be read here, in words; None where it can."""
+        return self._call.versions.differs(Versions.here())
+
+    def load(self) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+        """Function and arguments; raises what unpickling raises."""
+        return wire.loads(self._call.pickled)  # type: ignore[no-any-return]
+
+    def returned(self, value: Any) -> Answered:
+        """The answer of a call that returned; raises Unpicklable."""
+        return self._answered(True, dump_value(value))
+
+    def raised(self, exc: BaseException) -> Answered:
+        """The answer of a call that raised."""
+        return self._answered(False, dump_error(exc))
+
+    def _answered(self, ok: bool, pickled: bytes) -> Answered:
+        header = msgspec.structs.replace(self._header, kind="reply")
+        sealed = wire.seal(self._keyring, header, msgspec.msgpack.encode(_Answer(ok, pickled)))
+        return Answered(header.attempt, sealed)
+
+
+def open_answer(engine: str, answered: Answered) -> tuple[bool, Any]:
+    """Whether the call returned, and what it returned or raised; raises WireError, or Unpicklable."""
+    _, payload = wire.unseal(settings.keyring(), answered.sealed, "reply", uid=engine, attempt=answered.call)
+    try:
+        answer = msgspec.msgpack.decode(payload, type=_Answer)
+    except msgspec.MsgspecError as exc:
+        raise WireError(f"signed, but not readable here; is another version installed at the worker? {exc}") from exc
+    try:
+        return answer.ok, wire.loads(answer.pickled) if answer.ok else load_error(answer.pickled)
+    except Exception as exc:
+        raise Unpicklable(f"what came back cannot be unpickled: {type(exc).__name__}: {exc}") from exc
+
+
+def refusal(refused: Refused) -> EngineError | WireError:
+    """The error that a refused call fails with."""
+    if refused.reason == "versions":
+        return VersionMismatch(refused.why)
+    return WireError(refused.why) if refused.reason == "signature" else EngineError(refused.why)
+
+
+def this_host() -> str:
+    """This host's name."""
+    return socket.gethostname()

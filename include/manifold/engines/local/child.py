@@ -1,0 +1,102 @@
+"""The life of a worker process: take calls off the socket, run them in the main thread, answer."""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import socket
+import threading
+import time
+from collections import OrderedDict
+
+from manifold import beat
+from manifold.engines.local.frames import Frame, Kind, pack_result, read_frames, unpack_call
+from manifold.engines.local.vitals import Vitals
+from manifold.engines.payload import dump_error
+
+BEAT = 0.05
+"""Seconds between two looks at the running call."""
+OVERDUE = 70
+"""Exit status of a worker that ends because an item runs past its timeout."""
+
+
+class Worker:
+    """One worker process. `serve` returns when the coordinator has closed the socket, or after a SIGTERM."""
+
+    def __init__(self, sock: socket.socket, vitals: Vitals) -> None:
+        self._sock = sock
+        self._vitals = vitals
+        self._sending = threading.Lock()
+        self._waiting: OrderedDict[int, Frame] = OrderedDict()
+        self._stirred: queue.SimpleQueue[None] = queue.SimpleQueue()  # whose `put` is safe in a signal handler
+        self._running: tuple[int, beat.Call] | None = None
+        self._over = False
+
+    def serve(self) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the coordinator, which then ends its workers
+        signal.signal(signal.SIGTERM, self._drain)
+        threading.Thread(target=self._listen, name="manifold-listen", daemon=True).start()
+        threading.Thread(target=self._beat, name="manifold-beat", daemon=True).start()
+        while True:
+            self._stirred.get()
+            if self._over:
+                return
+            self._run_next()
+
+    def _run_next(self) -> None:
+        try:
+            number, frame = self._waiting.popitem(last=False)
+        except KeyError:
+            return  # it was recalled
+        self._vitals.begin(number)
+        with beat.calling(str(number)) as call:
+            call.report = lambda: self._vitals.report(number, call.position(), call.deadline())
+            self._running = number, call
+            try:
+                fn, args, kwargs = unpack_call(frame)
+                del frame
+                answer = pack_result(number, fn(*args, **kwargs))
+            except BaseException as exc:  # noqa: BLE001 - whatever a call raises is that call's outcome
+                answer = Frame(Kind.ERROR, number, dump_error(exc))
+            finally:
+                self._running = None
+        self._send(answer)
+
+    def _send(self, frame: Frame) -> None:
+        try:
+            with self._sending:
+                for part in frame.parts():
+                    self._sock.sendall(part)
+        except OSError:
+            os._exit(1)  # the coordinator is gone
+
+    def _listen(self) -> None:
+        with self._sock.makefile("rb") as stream:
+            for frame in read_frames(stream):
+                if frame.kind == Kind.CALL:
+                    self._waiting[frame.call] = frame
+                    self._stirred.put(None)
+                elif self._waiting.pop(frame.call, None) is not None:
+                    self._send(Frame(Kind.RETURNED, frame.call))
+        if self._running:
+            os._exit(1)  # the coordinator is gone
+        self._over = True
+        self._stirred.put(None)
+
+    def _drain(self, _signal: int, _frame: object) -> None:
+        self._vitals.drain()
+        self._over = True
+        beat.drain()
+        self._stirred.put(None)
+
+    def _beat(self) -> None:
+        while True:
+            self._vitals.beat()
+            if running := self._running:
+                number, call = running
+                call.report()
+                if beat.overdue(call):
+                    self._vitals.expire(number)
+                    os._exit(OVERDUE)
+            time.sleep(BEAT)

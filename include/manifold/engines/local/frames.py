@@ -1,0 +1,153 @@
+"""Calls and results on a worker's socket.
+
+A frame is `kind, call, length, length | pickle | blob`. A call's first argument of type bytes, and a result of type
+bytes, travel as the blob: they are neither pickled nor copied into a pickle.
+"""
+
+from __future__ import annotations
+
+import pickle
+import socket
+import struct
+from collections import deque
+from collections.abc import Callable, Iterator
+from enum import IntEnum
+from io import BufferedReader
+from itertools import islice
+from typing import Any, NamedTuple
+
+import cloudpickle
+
+from manifold.engines.payload import dump_value
+
+_HEAD = struct.Struct("<BQQQ")
+_PIECES = 16  # buffers handed to the kernel at once
+
+
+class Kind(IntEnum):
+    """What a frame says. To a worker: run this; give it back unless it has begun. From one: the rest."""
+
+    CALL = 1
+    RECALL = 2
+    RETURNED = 3
+    RESULT = 4
+    ERROR = 5
+
+
+class Frame(NamedTuple):
+    """One message about the call of that number."""
+
+    kind: int
+    call: int
+    pickled: bytes = b""
+    blob: bytes = b""
+
+    def parts(self) -> list[bytes]:
+        head = _HEAD.pack(self.kind, self.call, len(self.pickled), len(self.blob))
+        return [head + self.pickled, self.blob] if self.blob else [head + self.pickled]
+
+
+def pack_call(call: int, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Frame:
+    """A call as a frame. Raises what pickling raises."""
+    at = next((index for index, value in enumerate(args) if type(value) is bytes), None)
+    blob = b"" if at is None else args[at]
+    rest = args if at is None else (*args[:at], None, *args[at + 1 :])
+    return Frame(Kind.CALL, call, cloudpickle.dumps((fn, rest, kwargs, at)), blob)
+
+
+def unpack_call(frame: Frame) -> tuple[Callable[..., Any], list[Any], dict[str, Any]]:
+    """Function and arguments of a call. Raises what unpickling raises."""
+    fn, rest, kwargs, at = pickle.loads(frame.pickled)
+    args = list(rest)
+    if at is not None:
+        args[at] = frame.blob
+    return fn, args, kwargs
+
+
+def pack_result(call: int, value: Any) -> Frame:
+    """A result as a frame. Raises Unpicklable."""
+    if type(value) is bytes:
+        return Frame(Kind.RESULT, call, blob=value)
+    return Frame(Kind.RESULT, call, dump_value(value))
+
+
+def unpack_result(frame: Frame) -> Any:
+    """The value of a RESULT. Raises what unpickling raises."""
+    return pickle.loads(frame.pickled) if frame.pickled else frame.blob
+
+
+def read_frames(stream: BufferedReader) -> Iterator[Frame]:
+    """Frames out of a stream that blocks, until it ends."""
+    while len(head := stream.read(_HEAD.size)) == _HEAD.size:
+        kind, call, n_pickled, n_blob = _HEAD.unpack(head)
+        pickled, blob = stream.read(n_pickled), stream.read(n_blob)
+        if len(pickled) + len(blob) < n_pickled + n_blob:
+            return
+        yield Frame(kind, call, pickled, blob)
+
+
+class Link:
+    """The coordinator's end of a worker's socket. Never blocks."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self._sock = sock
+        self._out: deque[memoryview] = deque()
+        self._head: tuple[int, ...] | None = None
+        self._want = bytearray(_HEAD.size)
+        self._got = 0
+
+    def fileno(self) -> int:
+        return self._sock.fileno()
+
+    def close(self) -> None:
+        self._sock.close()
+
+    def send(self, frame: Frame) -> bool:
+        """Send what the socket takes now; False if `flush` must send the rest."""
+        self._out.extend(map(memoryview, frame.parts()))
+        return self.flush()
+
+    def flush(self) -> bool:
+        """Send on; True once nothing is left."""
+        try:
+            while self._out:
+                sent = self._sock.sendmsg(list(islice(self._out, _PIECES)))
+                while self._out and sent >= len(self._out[0]):
+                    sent -= len(self._out.popleft())
+                if sent:
+                    self._out[0] = self._out[0][sent:]
+        except BlockingIOError:
+            return False
+        except OSError:
+            self._out.clear()  # it is dead; the fork server will say so
+        return True
+
+    def received(self) -> Iterator[Frame]:
+        """The frames that are complete; raises EOFError after the last one of a worker that is gone."""
+        while True:
+            while self._got < len(self._want):
+                try:
+                    n = self._sock.recv_into(memoryview(self._want)[self._got :])
+                except BlockingIOError:
+                    return
+                except OSError:
+                    n = 0
+                if not n:
+                    raise EOFError
+                self._got += n
+            if (frame := self._advance()) is not None:
+                yield frame
+
+    def _advance(self) -> Frame | None:
+        """The next step once `_want` is full: from the head to the body, or from the body to a frame."""
+        self._got = 0
+        if self._head is None:
+            self._head = _HEAD.unpack(self._want)
+            self._want = bytearray(self._head[2] + self._head[3])
+            return None
+        kind, call, n_pickled, _ = self._head
+        body = memoryview(self._want)
+        frame = Frame(kind, call, bytes(body[:n_pickled]), bytes(body[n_pickled:]))
+        self._head, self._want = None, bytearray(_HEAD.size)
+        return frame

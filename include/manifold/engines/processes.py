@@ -1,0 +1,69 @@
+"""Worker processes of this host: `processes://4`, or `processes://` for one per CPU.
+
+Processes are forked off a fresh interpreter (`?start=forkserver`, the default), or are fresh interpreters themselves
+(`?start=spawn`); the coordinator itself is never forked. One that dies costs the call that it ran, is replaced, and
+disturbs no other. All of them end with their coordinator, also when that one is killed.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from concurrent.futures import Future
+from itertools import count
+from typing import Any, ClassVar, Self
+
+from manifold.abc import Engine
+from manifold.engines.local.crew import Crew
+from manifold.engines.local.frames import Frame, Kind, pack_call
+from manifold.engines.local.worker import Call
+from manifold.engines.urls import cpus, local_url
+from manifold.errors import Unpicklable
+from manifold.records import WorkerInfo
+
+
+class ProcessesEngine(Engine):
+    """An engine of `slots` worker processes, which are started at once."""
+
+    kills_items: ClassVar[bool] = True
+
+    def __init__(self, slots: int, *, start: str = "forkserver") -> None:
+        self._crew = Crew(slots, fresh=start == "spawn")
+        self._backlog = self._crew.backlog
+        self._numbers = count(1)
+        # An engine that nobody holds any more finishes its calls and ends its workers.
+        weakref.finalize(self, self._crew.close, wait=False, cancel=False)
+
+    @classmethod
+    def from_url(cls, url: str, **options: Any) -> Self:
+        slots, given = local_url(url, "processes", options, {"start": ("forkserver", "spawn")})
+        return cls(slots or cpus(), **given)
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        number = next(self._numbers)
+        try:
+            call = Call(pack_call(number, fn, args, kwargs))
+        except Exception as exc:  # noqa: BLE001 - pickling runs a user's code
+            call = Call(Frame(Kind.CALL, number))
+            error = Unpicklable(f"the call cannot be sent to a worker process: {exc}")
+            error.__cause__ = exc
+            call.fail(error)
+            return call
+        self._crew.add(call)
+        return call
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        self._crew.close(wait=wait, cancel=cancel_futures)
+
+    def slots(self) -> int:
+        return 0 if self._backlog.broken or self._backlog.closed else self._crew.size
+
+    def workers(self) -> list[WorkerInfo]:
+        return self._crew.info()
+
+    def check(self) -> str | None:
+        return self._backlog.broken
+
+    def kill(self, future: Future[Any]) -> None:
+        if isinstance(future, Call) and not future.cancel():
+            self._crew.stop(future)

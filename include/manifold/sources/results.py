@@ -1,0 +1,47 @@
+"""The results of another scatter as an input."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from manifold.abc import Source
+
+if TYPE_CHECKING:
+    from manifold.results import Results
+
+
+class ResultsSource(Source):
+    """What succeeded in another scatter, in order, as its handle shows it. A later redrive of it changes nothing."""
+
+    kind = "results"
+    sliceable = True
+
+    def __init__(self, results: Results) -> None:
+        self._results = results
+        self._changes: str | None = None
+
+    def __repr__(self) -> str:
+        return repr(self._results)
+
+    def pin(self, pinned: dict[str, Any] | None) -> dict[str, Any]:
+        now = {"uid": self._results.uid, "as_of": self._results.as_of}
+        if pinned is not None and pinned != now:
+            same = pinned["uid"] == now["uid"]
+            self._changes = f"scatter {now['uid']} was {'redriven' if same else 'run in place of ' + pinned['uid']}"
+        return now
+
+    def fingerprint(self) -> str:
+        return f"results:{self._results.uid}:{self._results.as_of}"
+
+    def total(self) -> int:
+        return len(self._results)
+
+    def read(self, start: int = 0) -> Iterator[Any]:
+        return iter(self._results[start:])
+
+    def slice(self, start: int, stop: int) -> Sequence[Any]:
+        return list(self._results[start:stop])
+
+    def changes(self) -> str | None:
+        return self._changes

@@ -1,0 +1,78 @@
+"""Several inputs walked in step: items are tuples, in the order of the keywords."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+from manifold.abc import Source
+from manifold.errors import ConfigError
+from manifold.itemdigest import item_digest
+
+_AHEAD = 64  # items read of each input at a time
+
+
+class ZippedSource(Source):
+    """`zipped(a=xs, b=ys)`: (xs[0], ys[0]), (xs[1], ys[1]), … and a ConfigError where one ends before the other."""
+
+    kind = "zipped"
+
+    def __init__(self, parts: Mapping[str, Source]) -> None:
+        if not parts:
+            raise ConfigError("nothing to walk over: name at least one input, as in over(url=urls)")
+        self._parts = dict(parts)
+        self.one_shot = any(part.one_shot for part in parts.values())
+        self.sliceable = all(part.sliceable for part in parts.values())
+
+    def __repr__(self) -> str:
+        return f"zipped({', '.join(f'{name}={part!r}' for name, part in self._parts.items())})"
+
+    def pin(self, pinned: dict[str, Any] | None) -> dict[str, Any]:
+        made = {name: part.pin(None if pinned is None else pinned.get(name)) for name, part in self._parts.items()}
+        known = {name: part.total() for name, part in self._parts.items() if part.total() is not None}
+        if len(set(known.values())) > 1:
+            raise _unequal(" and ".join(f"{name} has {length:,} items" for name, length in known.items()))
+        return made
+
+    def fingerprint(self) -> str | None:
+        parts = {name: part.fingerprint() for name, part in self._parts.items()}
+        return None if None in parts.values() else f"zipped:{item_digest(list(parts.items()))}"
+
+    def total(self) -> int | None:
+        totals = [part.total() for part in self._parts.values()]
+        return None if None in totals else totals[0]
+
+    def read(self, start: int = 0) -> Iterator[tuple[Any, ...]]:
+        walks = [part.read(start) for part in self._parts.values()]
+        at = start
+        while True:
+            blocks = [list(islice(walk, _AHEAD)) for walk in walks]
+            lengths = [len(block) for block in blocks]
+            yield from zip(*blocks, strict=False)
+            if len(set(lengths)) > 1:
+                raise _unequal(self._who_ended(at, lengths))
+            if lengths[0] < _AHEAD:
+                return
+            at += _AHEAD
+
+    def slice(self, start: int, stop: int) -> list[tuple[Any, ...]]:
+        return list(zip(*(part.slice(start, stop) for part in self._parts.values()), strict=True))
+
+    def changes(self) -> str | None:
+        found = [f"{name}: {change}" for name, part in self._parts.items() if (change := part.changes())]
+        return "; ".join(found) or None
+
+    def share_read(self) -> float | None:
+        return next((share for part in self._parts.values() if (share := part.share_read()) is not None), None)
+
+    def _who_ended(self, at: int, lengths: list[int]) -> str:
+        shortest = min(lengths)
+        ended = [name for name, length in zip(self._parts, lengths, strict=True) if length == shortest]
+        longer = [name for name in self._parts if name not in ended]
+        verb = "has" if len(longer) == 1 else "have"
+        return f"{' and '.join(ended)} ended after {at + shortest:,} items, where {' and '.join(longer)} {verb} more"
+
+
+def _unequal(how: str) -> ConfigError:
+    return ConfigError(f"inputs that are walked in step must be equally long: {how}")

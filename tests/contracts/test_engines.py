@@ -1,0 +1,60 @@
+"""Every engine against the contract: one row each, as a fixture named after the scheme."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+from manifold.engines import ENGINES
+from manifold.engines.open import open_engine
+from manifold.settings import new_secret
+from manifold.testing.engines import EngineContract, EngineRow
+
+from tests.celery.brokers import AIRFLOW_APP, Deployment, deployment, serves
+
+SCHEMES = ("celery", "processes", "threads")
+
+
+@pytest.fixture(scope="module")
+def celery_deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """Redis, and two workers of one slot each."""
+    with ExitStack() as stack:
+        stack.enter_context(pytest.MonkeyPatch.context()).setenv("MANIFOLD_SECRET", new_secret())
+        running = stack.enter_context(deployment("redis", tmp_path_factory.mktemp("celery")))
+        for name in ("one", "two"):
+            stack.enter_context(running.worker(name, "contract", slots=1, app=AIRFLOW_APP))
+        with running.engine("contract") as engine:
+            serves(engine, 2)
+        yield running
+
+
+@pytest.fixture
+def celery_row(celery_deployment: Deployment) -> EngineRow:
+    # A dead process is known by its silence where the broker does not tell: after `silence`, and what a beat may take.
+    return EngineRow("celery", lambda: celery_deployment.engine("contract", silence=5.0), lost_within=30.0, beat=2.5)
+
+
+@pytest.fixture
+def processes_row() -> EngineRow:
+    return EngineRow("processes", lambda: open_engine("processes://2"))
+
+
+@pytest.fixture
+def threads_row() -> EngineRow:
+    return EngineRow("threads", lambda: open_engine("threads://2"), kill=None)
+
+
+@pytest.fixture(params=SCHEMES)
+def engine_row(request: pytest.FixtureRequest) -> EngineRow:
+    row = request.getfixturevalue(f"{request.param}_row")
+    assert isinstance(row, EngineRow)
+    return row
+
+
+class TestEngines(EngineContract):
+    pass
+
+
+def test_no_engine_is_without_a_row() -> None:
+    assert sorted(ENGINES.entries) == sorted(SCHEMES)
