@@ -8,12 +8,12 @@ import sys
 from collections.abc import Iterator
 from functools import partial
 
-import manifold
 from joblib import Parallel, delayed
-from manifold.engines.open import open_engine
 
+import manifold
 from benchmarks.measure import Row, best, home
 from benchmarks.work import burn, noop
+from manifold.engines.open import open_engine
 
 MANY = 10_000_000
 

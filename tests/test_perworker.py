@@ -13,6 +13,7 @@ from multiprocessing.context import ForkServerContext, SpawnContext
 from pathlib import Path
 
 import pytest
+
 from manifold import per_worker
 from manifold.perworker import close_per_worker, resolve_per_worker
 

@@ -12,6 +12,7 @@ from types import ModuleType
 
 import cloudpickle
 import pytest
+
 from manifold import wire
 from manifold.ship import by_value, script_roots, shipped
 

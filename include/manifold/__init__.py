@@ -14,9 +14,8 @@ if TYPE_CHECKING:
     from manifold.engines.open import open_engine
     from manifold.ledger import open_ledger
     from manifold.perworker import per_worker
+    from manifold.plain import scatter
     from manifold.results import Results
-    from manifold.scatter import scatter
-    from manifold.sources import lines, records, zipped
     from manifold.sources.spool import spool
     from manifold.stores import open_store
 
@@ -26,28 +25,22 @@ __all__ = [
     "Results",
     "RetryItem",
     "SkipItem",
-    "lines",
     "open_engine",
     "open_ledger",
     "open_store",
     "per_worker",
-    "records",
     "scatter",
     "spool",
-    "zipped",
 ]
 
 _LAZY = {
     "Results": "results",
-    "lines": "sources",
     "open_engine": "engines.open",
     "open_ledger": "ledger",
     "open_store": "stores",
     "per_worker": "perworker",
-    "records": "sources",
-    "scatter": "scatter",
+    "scatter": "plain",
     "spool": "sources.spool",
-    "zipped": "sources",
 }
 
 

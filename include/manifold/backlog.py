@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from manifold import plan
@@ -52,8 +53,10 @@ class Backlog:
         return not self._ready and self._planner is None and self._redrive is None
 
     def put(self, chunks: Iterable[Chunk]) -> None:
-        """Send these (again), before anything new."""
-        self._ready.extend(chunks)
+        """Send these (again), before anything new; but not what a copy is at work on: that stands for them."""
+        for chunk in chunks:
+            if any(plan.missing(chunk.start, chunk.stop, self._in_hand(chunk.layer, chunk.start, chunk.stop))):
+                self._ready.append(chunk)
 
     def put_back(self, chunk: Chunk) -> None:
         """It was taken, and could not be sent yet."""
@@ -85,18 +88,27 @@ class Backlog:
 
     def again(self, chunk: Chunk, start: int, stop: int) -> None:
         """Queue the parts of [start, stop) of `chunk` that nobody has committed and nobody is at work on."""
+        taken = self._in_hand(chunk.layer, start, stop)
         if chunk.positions is not None:
-            self._overlay_again(chunk, start)
+            self._overlay_again(chunk, list(plan.missing(start, stop, taken)))
             return
-        taken = list(self._dispatch.covering(chunk.layer, start, stop))
-        taken += [(one.start, one.stop) for one in self._ready if one.layer == chunk.layer]
         taken += self._ledger.covered(self._uid, chunk.layer, start, stop)
         for low, high in plan.missing(start, stop, taken):
             self._ready.append(chunk.part(low - chunk.start, high - chunk.start, chunk.why))
 
-    def _overlay_again(self, chunk: Chunk, start: int) -> None:
-        """The rest of an overlay after a prefix; one that lost altogether has been overtaken by another outcome."""
+    def _overlay_again(self, chunk: Chunk, spans: list[tuple[int, int]]) -> None:
+        """The items of an overlay within `spans` that are failed as they were before this try."""
         assert chunk.positions is not None
-        first = next((index for index, pos in enumerate(chunk.positions) if pos >= start), len(chunk))
-        if 0 < first < len(chunk):
-            self._ready.append(chunk.part(first, len(chunk), chunk.why))
+        failed = self._ledger.failures(self._uid, after=chunk.start - 1, limit=chunk.stop - chunk.start)
+        left = {one.pos for one in failed if one.epoch < chunk.layer}
+        free = {pos for pos in left if any(low <= pos < high for low, high in spans)}
+        indexes = [index for index, pos in enumerate(chunk.positions) if pos in free]
+        # Neighbours go together: an index less its rank is the same along a run.
+        for _, run in groupby(enumerate(indexes), lambda ranked: ranked[1] - ranked[0]):
+            same = [index for _, index in run]
+            self._ready.append(chunk.part(same[0], same[-1] + 1, chunk.why))
+
+    def _in_hand(self, layer: int, start: int, stop: int) -> list[tuple[int, int]]:
+        """The ranges that somebody is at work on, or that wait here."""
+        waiting = [(one.start, one.stop) for one in self._ready if one.layer == layer]
+        return [*self._dispatch.covering(layer, start, stop), *waiting]

@@ -61,12 +61,25 @@ class Blobs:
             raise self._lost(row, f"the quarantine holds {len(failed):,} items, and the ledger counts {row.n_failed:,}")
         return failed
 
+    def check(self, row: ChunkRow) -> None:
+        """Return if all that the row names can be read."""
+        _ = self.values(row) if self._scatter.reduce_digest is None else self.segments(row)
+        _ = self.failed(row)
+
     def job(self) -> Job:
         """What the scatter ran."""
         key = self._scatter.fn_key
         if key is None:
             raise ResultsLost(f"the ledger does not say where the function of {self._scatter.name} is kept")
-        _, payload = wire.unseal(self._keyring, self._store.get(key), "function", uid=self._scatter.uid)
+        try:
+            blob = self._store.get(key)
+        except BlobNotFound as exc:
+            check_marker(self._store, self._scatter.store_uuid)
+            raise ResultsLost(
+                f"the function of scatter {self._scatter.name} is not in its store any more, only its results are: "
+                "name the fold, as in .value(reduce=…)"
+            ) from exc
+        _, payload = wire.unseal(self._keyring, blob, "function", uid=self._scatter.uid)
         job: Job = wire.loads(payload)
         return job
 

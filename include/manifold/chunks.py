@@ -6,7 +6,7 @@ import math
 import statistics
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -27,7 +27,7 @@ class Chunk:
     Args:
         items: a range, a list, or with `raw` the items' own pickles.
         positions: for an overlay, the positions of the items; the range [start, stop) then has gaps.
-        strikes: worker processes that died of it, on the way to being called poison.
+        died_on: the worker processes that died of it, on the way to being called poison.
         excused: deaths that were laid to its host instead.
         sent: how often it was sent.
         each: every item must travel in a pickle of its own.
@@ -40,7 +40,6 @@ class Chunk:
     positions: list[int] | None = None
     raw: bool = False
     why: Why = "first"
-    strikes: int = 0
     excused: int = 0
     died_on: set[str] = field(default_factory=set)
     sent: int = 0
@@ -50,8 +49,16 @@ class Chunk:
     def __len__(self) -> int:
         return len(self.items)
 
+    @property
+    def strikes(self) -> int:
+        return len(self.died_on)
+
     def overlaps(self, other: Chunk) -> bool:
         return self.layer == other.layer and self.start < other.stop and other.start < self.stop
+
+    def copy(self) -> Chunk:
+        """The same items once more, beside this one. Its strikes are this one's."""
+        return replace(self, why="speculative", sent=0, not_before=0.0)
 
     def part(self, low: int, high: int, why: Why) -> Chunk:
         """The chunk of the items with index low to high - 1. Strikes do not pass on: each part earns its own."""

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from manifold import faults, plan
@@ -26,6 +27,7 @@ from manifold.errors import (
     Cancelled,
     EngineError,
     Fenced,
+    InputGone,
     ItemsChanged,
     ItemTimeout,
     ManifoldError,
@@ -110,6 +112,7 @@ class Coordinator:
         """
         began = self._clock.monotonic()
         self._report.started(self._row, self._parts.why)
+        self._parts.ledger.database.on_wait = partial(self._report.notice, "warning")
         try:
             if (trouble := self._parts.engine.check()) is not None:
                 self._report.notice("warning", trouble)
@@ -199,7 +202,7 @@ class Coordinator:
         for sent in sorted(self._dispatch.in_flight.values(), key=lambda one: one.at):
             if not sent.copied and self._sizer.straggles(now - sent.at, len(sent.chunk)):
                 sent.copied = True
-                return sent.chunk.part(0, len(sent.chunk), "speculative")
+                return sent.chunk.copy()
         return None
 
     def _input_ended(self, total: int) -> None:
@@ -323,10 +326,16 @@ class Coordinator:
             raise TooManyFailures(row.message or "too many items failed")
         if row.state == "succeeded":
             return True
+        lost = self._parts.receipts.see_to_suspects(self._claim)
+        self._row = row = self._claim.row
+        if row.done == row.total:  # readers suspected what is there
+            return False
+        if lost and self._parts.source.one_shot:
+            raise InputGone(f"the results of {lost:,} chunks are lost: give the iterator once more to make them again")
         if self._parts.source.one_shot:
             raise ManifoldError("the ledger misses items that were given once and are not held any more; this is a bug")
         self._report.notice("warning", "the account does not close yet: what is missing is looked for in the ledger")
-        self._backlog.replan(self._parts.receipts.planner_again(self._parts.source))
+        self._backlog.replan(self._parts.receipts.planner_again(self._parts.source, row.total))
         return False
 
     def _end_as(self, exc: ScatterError) -> None:

@@ -60,8 +60,7 @@ class Losses:
         if chunk.excused < EXCUSES and self._mass(host, now, workers):
             chunk.excused += 1
             return Verdict([chunk], reason=f"{where} was lost together with others on {host or 'its host'}")
-        chunk.strikes += 1
-        chunk.died_on.add(lost.worker or f"unknown {chunk.strikes}")
+        chunk.died_on.add(lost.worker or f"unknown {chunk.strikes + 1}")
         return self._struck(chunk, lost, where)
 
     def _struck(self, chunk: Chunk, lost: WorkerLost, where: str) -> Verdict:
@@ -98,6 +97,5 @@ class Losses:
         for death in others:
             if death.worker in death.chunk.died_on and death.chunk.excused < EXCUSES:
                 death.chunk.died_on.discard(death.worker)
-                death.chunk.strikes -= 1
                 death.chunk.excused += 1
         return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
@@ -24,6 +25,7 @@ class Planner:
         strikes: (start, stop) of attempts whose worker died, from this and earlier coordinators: the positions
             they cover are sent in pieces that can find the poison item.
         check: compare the items of committed rows with their digests while passing them.
+        total: how many items an earlier try has counted, where the source cannot tell.
 
     Afterwards `frontier` is the first position not looked at yet, and `ended_at` the number of items, once known.
     """
@@ -35,12 +37,13 @@ class Planner:
         *,
         strikes: Sequence[tuple[int, int]] = (),
         check: bool = False,
+        total: int | None = None,
     ) -> None:
         self._source = source
         self._rows = rows
         self._row = next(rows, None)
         self._strikes = strikes
-        self._total = source.total()
+        self._total = total if (known := source.total()) is None else known
         self._reader: Iterator[Any] | None = None
         self._reader_at = 0
         self._check = check or source.one_shot
@@ -70,8 +73,10 @@ class Planner:
             self._end()
             return None
         chunk = Chunk(self.frontier, self.frontier + len(items), items)
+        if self._total is not None and chunk.stop > self._total:
+            raise ItemsChanged(f"the input goes on after {self._total:,} items, which is all it had, or said it had")
         if struck and len(items) == 1:
-            chunk.strikes = struck
+            chunk.died_on = {f"an earlier process {number + 1}" for number in range(struck)}
         self.frontier = chunk.stop
         return chunk
 
@@ -80,10 +85,10 @@ class Planner:
         start = self.frontier
         if self._row is not None:
             size = min(size, self._row.start - start)
+        size = min([size, *(low - start for low, _ in self._strikes if start < low < start + size)])
         over = [(low, high) for low, high in self._strikes if low <= start < high]
         if not over:
-            ahead = [low for low, _ in self._strikes if start < low < start + size]
-            return min([size, *(low - start for low in ahead)]), 0
+            return size, 0
         low, high = min(over, key=lambda span: span[1] - span[0])
         count = over.count((low, high))
         if high - low == 1:
@@ -93,8 +98,10 @@ class Planner:
     def _take(self, size: int) -> Sequence[Any]:
         if self._source.sliceable:
             return self._source.slice(self.frontier, self.frontier + size)
-        if self._reader is None or self._reader_at != self.frontier:
+        if self._reader is None or self._reader_at > self.frontier:
             self._reader = self._source.read(self.frontier)
+        else:  # go on from where it stands: opening it anew for each gap would read its beginning each time
+            deque(islice(self._reader, self.frontier - self._reader_at), maxlen=0)
         items = list(islice(self._reader, size))
         self._reader_at = self.frontier + len(items)
         return items
@@ -139,7 +146,7 @@ class Planner:
         if self._row is not None:
             self._short(self.frontier, self._row)
         if self._total is not None and self._total != self.frontier:
-            raise ItemsChanged(f"the input said it had {self._total:,} items, and gave {self.frontier:,}")
+            raise ItemsChanged(f"the input ended after {self.frontier:,} items; it had {self._total:,}, or said so")
         self.ended_at = self.frontier
 
 

@@ -13,13 +13,14 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 
 from manifold import codec, faults, plan, wire
 from manifold.abc import Source, Store
+from manifold.blobs import Blobs
 from manifold.chunks import Chunk
-from manifold.errors import BlobNotFound, ManifoldError, StoreError, StoreNotShared, WireError
+from manifold.errors import BlobNotFound, ManifoldError, ResultsLost, StoreError, StoreNotShared, WireError
 from manifold.itemdigest import item_digest
 from manifold.records import Attempt, ChunkRow, Receipt
 
 if TYPE_CHECKING:
-    from manifold.ledger import Ledger
+    from manifold.ledger import Claim, Ledger
 
 _PAGE = 1000
 log = logging.getLogger(__name__)
@@ -142,10 +143,25 @@ class Receipts:
             kinds={record.fingerprint: text},
         )
 
-    def planner_again(self, source: Source) -> plan.Planner:
-        """A planner that begins with what the ledger says now."""
+    def planner_again(self, source: Source, total: int | None) -> plan.Planner:
+        """A planner that begins with what the ledger says now. `total` is how many items it knows of."""
         strikes = [(one.start, one.stop) for one in self._ledger.strikes(self._uid) if one.layer == 0]
-        return plan.Planner(source, base_rows(self._ledger, self._uid), strikes=strikes, check=self._check)
+        rows = base_rows(self._ledger, self._uid)
+        return plan.Planner(source, rows, strikes=strikes, check=self._check, total=total)
+
+    def see_to_suspects(self, claim: Claim) -> int:
+        """Chunks whose bytes a reader missed are withdrawn where they are really gone, which is how many; the others
+        are trusted again."""
+        blobs, lost = Blobs(self._ledger, self._store, self._keyring, claim.row), 0
+        for suspect in self._ledger.suspects(self._uid):
+            try:
+                blobs.check(suspect)
+            except ResultsLost:
+                claim.withdraw(suspect)
+                lost += 1
+            else:
+                claim.trust(suspect)
+        return lost
 
     def _read_back(self, receipt: Receipt, key: str) -> None:
         """The first blob of a host shows whether it writes where this process reads."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -13,11 +14,10 @@ import msgspec
 
 from manifold import sameness, settings, wire
 from manifold.abc import Clock, Engine, Monitor, Source, Store
-from manifold.blobs import Blobs
 from manifold.clock import SystemClock
 from manifold.coordinator import Coordinator, Parts
 from manifold.dispatch import Address, Dispatch
-from manifold.errors import BlobNotFound, ConfigError, ResultsLost, ScatterBusy
+from manifold.errors import ConfigError, ScatterBusy
 from manifold.itemdigest import item_digest
 from manifold.job import Job, code_digest
 from manifold.policy import Policy
@@ -119,6 +119,11 @@ class _Try:
         self._keyring = settings.keyring()
 
     def go(self) -> Results:
+        # Around all of it: items may be instances of classes in the author's modules, and are pickled as they are sent.
+        with by_value(self._plan.roots):
+            return self._go()
+
+    def _go(self) -> Results:
         plan = self._plan
         _check(plan, self._engine, self._store)
         found = self._find()
@@ -206,7 +211,7 @@ class _Try:
             store_url=masked(plan.store_url or ""),
             store_uuid=mark(self._store, self._ledger.uuid),
             key_id=self._keyring.current,
-            fn_name=f"{plan.fn.__module__}.{getattr(plan.fn, '__qualname__', plan.fn)}",
+            fn_name=_name(plan.fn),
             codec=sameness.codec_of(policy),
             reduce_digest=sameness.reduce_digest(policy),
             consts_digest=item_digest(dict(plan.consts)),
@@ -218,13 +223,26 @@ class _Try:
 
     def _parts(self, claim: Claim, same: sameness.Sameness) -> Parts:
         plan, policy = self._plan, self._plan.policy
-        lost = self._withdraw_lost(claim)
+        receipts = Receipts(
+            self._ledger,
+            self._store,
+            self._keyring,
+            uid=claim.uid,
+            key_id=claim.row.key_id,
+            check=same.compare,
+            sleep=self._clock.sleep,
+            new_id=self._new_id,
+        )
+        why = [plan.why, *same.warnings]
+        if lost := receipts.see_to_suspects(claim):
+            why.append(f"the results of {lost:,} chunks are lost, and are made again")
         row = claim.row
         chosen = self._see_to_redrive(claim)
         code = code_digest(plan.fn)
         job_digest, job_blob = self._job(row)
-        fn_key = f"{self._ledger.uuid}/{row.uid}/function.{job_digest[:32]}"
-        self._put_once(fn_key, job_blob)
+        # A key of this epoch alone: gc may be about to delete what an earlier try has left.
+        fn_key = f"{self._ledger.uuid}/{row.uid}/function.{claim.epoch}.{job_digest[:32]}"
+        self._store.put(fn_key, job_blob)
         claim.describe(fn_key=fn_key, fn_digest=code, policy=policy.describe(), engine=plan.engine_url)
         total = plan.source.total()
         if total is not None:
@@ -240,16 +258,6 @@ class _Try:
             store=self._store_for_workers(),
             digest_items=plan.source.kind != "range",
         )
-        receipts = Receipts(
-            self._ledger,
-            self._store,
-            self._keyring,
-            uid=row.uid,
-            key_id=row.key_id,
-            check=same.compare,
-            sleep=self._clock.sleep,
-            new_id=self._new_id,
-        )
         redrive = (
             Redrive(self._ledger, self._store, self._keyring, row, claim.epoch, chosen=chosen) if row.n_failed else None
         )
@@ -258,12 +266,12 @@ class _Try:
             claim=claim,
             engine=self._engine,
             source=plan.source,
-            planner=None if self._only_failed(row, same) else receipts.planner_again(plan.source),
+            planner=None if self._only_failed(row, same) else receipts.planner_again(plan.source, row.total),
             redrive=redrive,
             dispatch=Dispatch(self._engine, self._keyring, address, new_id=self._new_id),
             receipts=receipts,
             policy=policy,
-            why="; ".join([plan.why, *same.warnings, *lost]),
+            why="; ".join(why),
             monitors=self._monitors,
             clock=self._clock,
             stop=self._stop,
@@ -282,20 +290,6 @@ class _Try:
         closed = row.total is not None and row.done == row.total
         return closed and (self._plan.mode == "redrive" or not same.compare)
 
-    def _withdraw_lost(self, claim: Claim) -> list[str]:
-        """Chunks whose bytes a reader missed, and which are really gone, are no longer committed; says how many."""
-        blobs, lost = Blobs(self._ledger, self._store, self._keyring, claim.row), 0
-        for suspect in self._ledger.suspects(claim.uid):
-            try:
-                _ = blobs.segments(suspect) if self._plan.policy.reduce else blobs.values(suspect)
-                blobs.failed(suspect)
-            except ResultsLost:
-                claim.withdraw(suspect)
-                lost += 1
-            else:
-                claim.trust(suspect)
-        return [f"the results of {lost:,} chunks are lost, and are made again"] if lost else []
-
     def _see_to_redrive(self, claim: Claim) -> Callable[[int], bool] | None:
         """What somebody asked for is done by this try, whichever mode it is in; which failed items are meant."""
         asked = [one for one in self._ledger.pending_controls(claim.uid) if one.verb == "redrive"]
@@ -307,22 +301,15 @@ class _Try:
     def _job(self, row: ScatterRow) -> tuple[str, bytes]:
         plan = self._plan
         job = Job.of(plan.fn, plan.names, plan.consts, plan.policy)
-        with by_value(plan.roots):
-            try:
-                payload = wire.dumps(job)
-            except Exception as exc:
-                raise ConfigError(
-                    f"{row.fn_name} and its constants cannot be sent to a worker: {type(exc).__name__}: {exc}. "
-                    "Open connections, locks and files belong into per_worker(factory)"
-                ) from exc
+        try:
+            payload = wire.dumps(job)
+        except Exception as exc:
+            raise ConfigError(
+                f"{row.fn_name} and its constants cannot be sent to a worker: {type(exc).__name__}: {exc}. "
+                "Open connections, locks and files belong into per_worker(factory)"
+            ) from exc
         blob = wire.seal(self._keyring, wire.Header(kind="function", uid=row.uid, key_id=row.key_id), payload)
         return wire.sealed_digest(blob), blob
-
-    def _put_once(self, key: str, blob: bytes) -> None:
-        try:
-            self._store.get(key)
-        except BlobNotFound:
-            self._store.put(key, blob)
 
     def _results(self, row: ScatterRow) -> Results:
         return Results.of(row, self._ledger, self._store)
@@ -337,3 +324,9 @@ def _check(plan: Plan, engine: Engine, store: Store) -> None:
         )
     if not callable(plan.fn):
         raise ConfigError(f"{plan.fn!r} is not a function")
+
+
+def _name(fn: Callable[..., Any]) -> str:
+    """What people call the function. Airflow loads a DAG file as `unusual_prefix_<digest>_<file>`."""
+    module = re.sub(r"^unusual_prefix_[0-9a-f]+_", "", fn.__module__)
+    return f"{module}.{getattr(fn, '__qualname__', type(fn).__qualname__)}"

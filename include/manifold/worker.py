@@ -119,6 +119,8 @@ def _run(
         pristine=pristine,
         allowance=task.allowance,
         pace=task.pace,
+        monotonic=process.monotonic,
+        sleep=process.sleep,
         report=watched.report if task.careful or job.item_timeout else None,
     )
     watched.position, watched.stop, watched.deadline = (lambda: execution.done), execution.stop, execution.deadline

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
+from tests.celery.brokers import AIRFLOW_APP, Deployment, deployment, serves
+
 from manifold.engines import ENGINES
 from manifold.engines.open import open_engine
 from manifold.settings import new_secret
 from manifold.testing.engines import EngineContract, EngineRow
-
-from tests.celery.brokers import AIRFLOW_APP, Deployment, deployment, serves
 
 SCHEMES = ("celery", "processes", "threads")
 

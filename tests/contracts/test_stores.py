@@ -9,10 +9,11 @@ from uuid import uuid4
 import fsspec
 import pytest
 from fsspec.implementations.dirfs import DirFileSystem
+from sqlalchemy import create_engine, text
+
 from manifold.stores import STORES, open_store
 from manifold.stores.fsspec import FsspecStore
 from manifold.testing.stores import SharedStoreContract, StoreContract, StoreRow
-from sqlalchemy import create_engine, text
 
 ROWS = {"file": "file", "fsspec": "fsspec", "fsspec_by_rename": "fsspec", "memory": "memory"}
 ROWS |= {"sql_postgresql": "sql", "sql_sqlite": "sql"}

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import manifold
 import pytest
-from manifold.errors import ConfigError, ScatterError, TooManyFailures
 
+import manifold
+from manifold.errors import ConfigError, ScatterError, TooManyFailures
 from tests.core.shared import ByReference
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -76,8 +77,7 @@ def _blobs(home: Path) -> list[Path]:
 
 @pytest.mark.parametrize("how", ["gone", "cut short", "altered"])
 def test_a_blob_that_is_gone_cut_or_altered_is_told_and_made_again(home: Path, how: str) -> None:
-    run = lambda: manifold.scatter(lambda x: x, range(100), engine="threads://1", scatter_id="blob", chunk_size=10)  # noqa: E731
-    results = run()
+    results = _blob_scatter()
     victim = sorted(_blobs(home))[4]
     content = victim.read_bytes()
     if how == "gone":
@@ -86,7 +86,7 @@ def test_a_blob_that_is_gone_cut_or_altered_is_told_and_made_again(home: Path, h
         victim.write_bytes(content[:-5] if how == "cut short" else content[:-5] + b"xxxxx")
     with pytest.raises(ResultsLost, match="items"):
         list(results)
-    assert list(run()) == list(range(100)), "the same call makes them again"
+    assert list(_blob_scatter()) == list(range(100)), "the same call makes them again"
 
 
 def test_a_store_that_is_another_one_condemns_nothing(home: Path) -> None:
@@ -100,8 +100,14 @@ def test_a_store_that_is_another_one_condemns_nothing(home: Path) -> None:
     assert open_ledger().suspects(results.uid) == []
 
 
-def _until(condition: object, seconds: float = 60.0) -> None:
+def _blob_scatter() -> manifold.Results:
+    return manifold.scatter(  # type: ignore[no-any-return]
+        lambda x: x, range(100), engine="threads://1", scatter_id="blob", chunk_size=10
+    )
+
+
+def _until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
+    while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)

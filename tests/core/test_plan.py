@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from manifold.chunks import Chunk, Sizer
 from manifold.errors import ItemsChanged, WorkerLost
 from manifold.losses import Losses

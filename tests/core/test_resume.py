@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import manifold
 import pytest
+
+import manifold
 from manifold.errors import CodeChanged, InputGone, ItemsChanged, ScatterBusy, TooManyFailures
 from manifold.ledger import Owner, open_ledger, verify
-
 from tests.core.shared import ByReference
 
 

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+
 from manifold import errors, settings
 from manifold.engines import ENGINES
 from manifold.errors import ConfigError, ManifoldError

@@ -6,11 +6,11 @@ import threading
 import time
 from typing import Any
 
-import manifold
 import pytest
+
+import manifold
 from manifold.errors import Cancelled
 from manifold.ledger import Ledger, open_ledger, verify
-
 from tests.core.shared import ByReference
 
 

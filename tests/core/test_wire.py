@@ -8,6 +8,7 @@ import random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from manifold import settings, wire
 from manifold.errors import ConfigError, WireError
 from manifold.worker import run_chunk

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from manifold import beat, settings
 from manifold.engines.open import open_engine
 from manifold.engines.threads import ThreadsEngine

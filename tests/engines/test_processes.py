@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+
 from manifold import beat
 from manifold.abc import Engine
 from manifold.engines.open import open_engine

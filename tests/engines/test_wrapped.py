@@ -9,6 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 
 import pytest
+
 from manifold.engines.open import open_engine
 from manifold.errors import WorkerLost
 from manifold.testing import calls

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import manifold
 import pytest
+
+import manifold
 from manifold.abc import Store
 from manifold.ledger import Ledger, open_ledger
 from manifold.records import ChunkRow

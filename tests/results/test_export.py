@@ -13,10 +13,10 @@ from uuid import uuid4
 
 import fsspec
 import pytest
-from manifold.errors import ConfigError, MissingExtra
-from manifold.export import to_jsonl, to_parquet
 from pyarrow import parquet
 
+from manifold.errors import ConfigError, MissingExtra
+from manifold.export import to_jsonl, to_parquet
 from tests.results.conftest import Place
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from manifold.errors import ResultsLost
 
+from manifold.errors import ResultsLost
 from tests.results.conftest import Place
 
 

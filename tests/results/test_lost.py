@@ -7,12 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
+
 from manifold import codec, settings, wire
 from manifold.errors import ResultsLost, StoreError, StoreNotShared, WireError
 from manifold.sources import take
 from manifold.stores.file import FileStore
-from sqlalchemy import text
-
 from tests.results.conftest import CountingStore, Place
 
 DAMAGES: dict[str, Callable[[Path], object]] = {

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import manifold
 import pytest
-from manifold.errors import ConfigError, EmptyReduce
 
+import manifold
+from manifold.errors import ConfigError, EmptyReduce
 from tests.results.conftest import Place
 
 

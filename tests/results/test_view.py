@@ -9,14 +9,14 @@ import random
 from pathlib import Path
 from typing import Any
 
-import manifold
 import pytest
+from sqlalchemy import make_url
+
+import manifold
 from manifold.errors import ConfigError, LedgerError, TooManyFailures
 from manifold.ledger import open_ledger
 from manifold.results import Results
 from manifold.sources import as_source
-from sqlalchemy import make_url
-
 from tests.results.conftest import Place
 
 

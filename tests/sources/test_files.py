@@ -20,10 +20,11 @@ from uuid import uuid4
 import fsspec
 import pyarrow
 import pytest
+from pyarrow import parquet
+
 from manifold.abc import Source
 from manifold.errors import ConfigError, ItemsChanged, MissingExtra
 from manifold.sources import lines, records
-from pyarrow import parquet
 
 ROWS = [{"id": str(n), "name": f"naïve, “quoted” {n}\nsecond line", "empty": ""} for n in range(300)]
 

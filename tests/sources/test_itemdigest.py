@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from manifold.itemdigest import chunk_digest, item_digest
 
 text = st.text(st.characters(codec="utf-8"))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, overload
 
 import pytest
+
 from manifold.abc import Source
 from manifold.errors import ConfigError, InputGone
 from manifold.sources import as_source, take

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from manifold.errors import ConfigError
 from manifold.sources.spool import spool
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from manifold.errors import ConfigError
 from manifold.sources import lines, take, zipped
-
 from tests.sources.test_memory import Countdown
 
 

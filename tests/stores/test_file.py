@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+
 from manifold.errors import BlobNotFound, ConfigError, StoreError
 from manifold.stores import open_store
 from manifold.stores.file import FileStore

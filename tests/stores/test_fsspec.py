@@ -8,6 +8,7 @@ from typing import Any
 import fsspec
 import pytest
 from fsspec.implementations.dirfs import DirFileSystem
+
 from manifold.errors import BlobNotFound, ConfigError, StoreError
 from manifold.stores.fsspec import FsspecStore
 

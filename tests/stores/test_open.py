@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from manifold.errors import ConfigError, MissingExtra, StoreError
 from manifold.stores import open_store
 from manifold.stores.file import FileStore

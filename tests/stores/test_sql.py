@@ -7,9 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine, make_url, text
+
 from manifold.errors import ConfigError, StoreError
 from manifold.stores import open_store
-from sqlalchemy import create_engine, make_url, text
 
 
 def test_a_role_without_the_right_to_make_the_table_gets_the_ddl_for_its_owner(postgres_url: str) -> None:

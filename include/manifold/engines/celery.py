@@ -111,7 +111,7 @@ class CeleryEngine(Engine):
 
     def check(self) -> str | None:
         until = time.monotonic() + _HEARING
-        while not self._roster.live(self._flight.now) and time.monotonic() < until:
+        while not self.slots() and time.monotonic() < until:
             time.sleep(0.05)
         return self._roster.fault(self._app, self._flight.now)
 

@@ -37,9 +37,13 @@ def serving_queue(name: str) -> Queue:
 
 
 class Outbox:
-    """One connection for sending, opened on first use and anew after an error; for any thread of one process."""
+    """One connection for sending, opened on first use and anew after an error; for any thread of one process.
+
+    `trouble` is the broker's latest error.
+    """
 
     def __init__(self, app: Celery) -> None:
+        self.trouble = ""
         self._app = app
         self._failures = broker_failures(app)
         self._lock = threading.Lock()
@@ -55,7 +59,8 @@ class Outbox:
         return self._sent(
             lambda producer: amqp.send_task_message(
                 producer, cw.TASK, task, queue=queue, serializer="json", retry=False
-            )
+            ),
+            self._failures,
         )
 
     def reply(self, name: str, message: cw.Message) -> bool:
@@ -74,14 +79,15 @@ class Outbox:
     def _message(self, message: cw.Message, **where: Any) -> bool:
         body = cw.encode(message)
         raw = {"content_type": "application/octet-stream", "content_encoding": "binary"}
-        return self._sent(lambda producer: producer.publish(body, **raw, **where))
+        # Nothing is wrong with the message itself, so any error is the connection's.
+        return self._sent(lambda producer: producer.publish(body, **raw, **where), (Exception,))
 
-    def _sent(self, publish: Callable[[Producer], object]) -> bool:
+    def _sent(self, publish: Callable[[Producer], object], failures: tuple[type[Exception], ...]) -> bool:
         with self._lock:
             try:
                 publish(self._open())
-            except self._failures as exc:
-                log.debug("the broker did not take a message: %r", exc)
+            except failures as exc:
+                self.trouble = repr(exc)
                 self._drop()
                 return False
             return True
@@ -112,6 +118,7 @@ class Ear:
         self._name = name
         self._heard = heard
         self._broken = broken
+        self._puzzled = False
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._listen, name="manifold-celery-ear", daemon=True)
         self._thread.start()
@@ -124,11 +131,10 @@ class Ear:
         self._thread.join()
 
     def _listen(self) -> None:
-        failures = broker_failures(self._app)
         while not self._closing.is_set():
             try:
                 self._consume()
-            except failures as exc:
+            except Exception as exc:  # noqa: BLE001 - were this thread to end, every future would wait for ever
                 log.warning("lost the connection to the Celery broker (%r); trying again", exc)
                 self._broken()
                 self._closing.wait(1.0)
@@ -157,10 +163,13 @@ class Ear:
         try:
             self._heard(cw.decode(message.body))
         except WireError as exc:
-            log.warning("ignored a message in %s: %s", self._name, exc)
+            if not self._puzzled:  # once: workers of another version speak every second
+                log.warning("ignored a message in %s: %s. Is another version installed on a worker?", self._name, exc)
+            self._puzzled = True
 
 
 def broker_failures(app: Celery) -> tuple[type[Exception], ...]:
     """What a broker that is gone or in trouble raises."""
     connection = app.connection_for_read()
-    return (*connection.connection_errors, *connection.channel_errors, OperationalError)
+    # py-amqp raises an AttributeError now and then when its connection is lost.
+    return (*connection.connection_errors, *connection.channel_errors, OperationalError, AttributeError)

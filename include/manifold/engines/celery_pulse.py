@@ -69,14 +69,21 @@ class Pulse:
         spoke = time.monotonic()
         while self._busy.wait():
             time.sleep(_LOOK)
-            if self._board is not None and self._board.leaving() and not beat.draining():
-                beat.drain()
-            calls = list(self._calls.values())
-            if in_pool_process():
-                self._end_if_overdue(calls)
-            if time.monotonic() - spoke >= cw.BEAT:
-                spoke = time.monotonic()
-                self._speak(calls)
+            speak = time.monotonic() - spoke >= cw.BEAT
+            spoke = time.monotonic() if speak else spoke
+            try:
+                self._look(speak)
+            except Exception:
+                log.exception("%s could not tell what it runs", self.worker)  # and goes on: silence looks like death
+
+    def _look(self, speak: bool) -> None:
+        if self._board is not None and self._board.leaving() and not beat.draining():
+            beat.drain()
+        calls = list(self._calls.values())
+        if in_pool_process():
+            self._end_if_overdue(calls)
+        if speak:
+            self._speak(calls)
 
     def _speak(self, calls: list[tuple[beat.Call, str]]) -> None:
         running: dict[str, dict[str, int]] = {}
@@ -113,23 +120,28 @@ class Announcer:
 
     def _speak(self) -> None:
         while (pool := self._pool()) is not None:
-            active, reserved = _copied(state.active_requests), _copied(state.reserved_requests)
-            ours = [request for request in active if request.task_name == cw.TASK]
-            self._end_overdue(ours)
-            slots, pids = pool
-            serving = cw.Serving(
-                node=self._consumer.hostname,
-                host=cw.this_host(),
-                pid=os.getpid(),
-                queues=sorted(self._consumer.app.amqp.queues.consume_from),
-                pids=pids,
-                slots=slots,
-                others=len(active) - len(ours),
-                held=[r.id for r in reserved if r.task_name == cw.TASK and not r.delivery_info.get("redelivered")],
-                leaving=self._board.leaving(),
-            )
-            self._outbox.announce(serving)
+            try:
+                self._announce(*pool)
+            except Exception:
+                log.exception("a Celery worker could not tell what it holds")  # and goes on: silence looks like death
             time.sleep(cw.BEAT)
+
+    def _announce(self, slots: int, pids: list[int]) -> None:
+        active, reserved = _copied(state.active_requests), _copied(state.reserved_requests)
+        ours = [request for request in active if request.task_name == cw.TASK]
+        self._end_overdue(ours)
+        serving = cw.Serving(
+            node=self._consumer.hostname,
+            host=cw.this_host(),
+            pid=os.getpid(),
+            queues=sorted(self._consumer.app.amqp.queues.consume_from),
+            pids=pids,
+            slots=slots,
+            others=len(active) - len(ours),
+            held=[r.id for r in reserved if r.task_name == cw.TASK and not r.delivery_info.get("redelivered")],
+            leaving=self._board.leaving(),
+        )
+        self._outbox.announce(serving)
 
     def _pool(self) -> tuple[int, list[int]] | None:
         """How many tasks the pool runs at once, and its processes; None once it is being taken down."""

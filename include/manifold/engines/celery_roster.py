@@ -84,11 +84,8 @@ def _nobody(app: Celery, queue: str) -> str:
     if not serving:
         others = "; ".join(f"{n}: {', '.join(one['name'] for one in served)}" for n, served in sorted(queues.items()))
         return f"no Celery worker serves the queue {queue!r} (there are {others}). Start one: {start}"
-    names = ", ".join(serving)
+    served = f"the queue {queue!r} is served by {', '.join(serving)}"
     known = app.control.inspect(destination=serving, timeout=1.0).registered() or {}
     if any(cw.TASK in tasks for tasks in known.values()):
-        return f"{names} serve(s) the queue {queue!r} and knows Manifold's task, but no heartbeat arrives; restart it"
-    return (
-        f"{names} serve(s) the queue {queue!r}, but without Manifold's task. Start the workers with {_IMPORTS} "
-        "and with Manifold installed"
-    )
+        return f"{served}, with Manifold's task but without a sign of life. Restart these workers"
+    return f"{served}, but without Manifold's task. Install Manifold there, and start the workers with {_IMPORTS}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 import time
@@ -14,8 +15,12 @@ from celery import Celery
 
 from manifold.engines import celery_wire as cw
 from manifold.engines.celery_calls import InFlight, Sent
-from manifold.engines.celery_link import Outbox, broker_failures
+from manifold.engines.celery_link import Outbox
 from manifold.errors import EngineError
+
+log = logging.getLogger(__name__)
+
+_LONGEST = 2.0  # seconds between two tries to reach the broker
 
 
 class Sender:
@@ -97,7 +102,7 @@ class Sender:
 
     def _send(self, call: Sent, sealed: str) -> None:
         """Hand the call to the broker, however long that is away."""
-        pause = 0.1
+        pause, warned = 0.1, False
         while self._flight.get(call.id) is not None:
             try:
                 if self._outbox.call(self._to, call.id, sealed, self._reply_to):
@@ -108,8 +113,11 @@ class Sender:
                 error.__cause__ = exc
                 self._failed(call, error)
                 return
+            if pause == _LONGEST and not warned:
+                warned = True
+                log.warning("the Celery broker takes no calls (%s); trying until it does", self._outbox.trouble)
             time.sleep(pause)
-            pause = min(2.0, 2 * pause)
+            pause = min(_LONGEST, 2 * pause)
 
     def _probe(self) -> None:
         probe = Sent(str(uuid.uuid4()), Future(), probe=True)
@@ -124,7 +132,7 @@ class Sender:
             (kill if killing else drop).append(call)
         # Best effort: a call that runs all the same is answered to nobody. Celery would wait for a broker that is away.
         if (drop or kill) and self._outbox.reply(self._reply_to, cw.Echo(beat=False)):
-            with suppress(*broker_failures(self._app)):
+            with suppress(Exception):
                 if drop:
                     self._app.control.revoke(drop)
                 if kill:

@@ -1,0 +1,59 @@
+# The commands of this project. Needs Python (3.11, 3.12 or 3.13), make and git; the rest goes into .venv.
+
+# The first of these that fits; `make PYTHON=/path/to/python …` chooses another one for a new .venv.
+PYTHON = $(shell for one in python3 python3.13 python3.12 python3.11; do \
+	$$one -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$one && break; \
+	done)
+UV_VERSION = 0.13.8
+BIN = .venv/bin
+# The settings of whoever runs this (another index, another Python) must not change what is installed.
+UV = UV_NO_CONFIG=1 VIRTUAL_ENV=.venv $(BIN)/python -m uv --quiet
+LOCK = pip compile --universal --python-version 3.11 --no-annotate --no-header pyproject.toml
+
+.DEFAULT_GOAL = help
+.PHONY: help demo test check bench clean lock
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+demo: .venv/.demo ## run the whole stack and 336,776 flights through it; ONCE=1 ends after the answer
+	@$(BIN)/manifold demo $(if $(ONCE),--once)
+
+test: .venv/.dev ## run all tests; ARGS="-k name" chooses
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: .venv/.dev ## what CI runs: ruff, ruff format, mypy --strict, tests
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest
+
+bench: .venv/.dev ## measure the speed against peers
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+clean: ## end what runs, and delete .venv, the demo's state and caches
+	@if [ -x $(BIN)/python ]; then $(BIN)/python -m manifold.demo --clean; fi
+	rm -rf .venv .manifold .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+lock: .venv/.uv ## pin anew all that pyproject.toml asks for
+	@$(UV) $(LOCK) --upgrade --extra demo --extra parquet --extra test --output-file requirements.txt
+	@$(UV) $(LOCK) --upgrade --extra dev --constraint requirements.txt --output-file requirements-dev.txt
+
+.venv/.uv:
+	@[ -n "$(PYTHON)" ] || { echo "Python 3.11, 3.12 or 3.13 is needed, and none is on the PATH" >&2; exit 1; }
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; echo "on Debian and Ubuntu, install python3-venv" >&2; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@touch $@
+
+# Compiled at once, in parallel, so that the first start is no slower than the second.
+.venv/.demo: .venv/.uv requirements.txt pyproject.toml
+	@echo "installing what the demo needs into .venv"
+	@$(UV) pip install --compile-bytecode --requirement requirements.txt
+	@$(UV) pip install --no-deps --editable .
+	@touch $@
+
+.venv/.dev: .venv/.demo requirements-dev.txt
+	@echo "installing what the tests need into .venv"
+	@$(UV) pip install --compile-bytecode --requirement requirements-dev.txt
+	@touch $@

@@ -1,0 +1,1 @@
+"""Manifold inside Airflow: the decorator, the operator, connection types, settings."""

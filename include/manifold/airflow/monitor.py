@@ -1,0 +1,151 @@
+"""A scatter in its task's log: how far it is, which items failed and what they said, what was lost, how it ended."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from manifold.abc import Monitor
+from manifold.events import ChunkCommitted, ChunkLost, Event, Notice, Progress, ScatterEnded, ScatterStarted
+from manifold.records import Failure, LogLine
+
+_EVERY = 10.0  # seconds between two lines of progress
+_SAMPLES = 5  # failed items shown in full for each kind of error
+_LINES = 200  # lines of items' own output; the web page and `keep_logs` have the rest
+
+
+class Logger(Protocol):
+    """What is used of a task's logger, which is none of the standard library's."""
+
+    def log(self, level: int, text: Any, /, *args: Any) -> Any: ...
+
+
+class TaskLogMonitor(Monitor):
+    """Writes to a task's log.
+
+    Args:
+        log: the task's logger.
+        why: what the log says already of what this try does; only what comes on top is told.
+        monotonic: seconds; for tests.
+    """
+
+    def __init__(self, log: Logger, why: str = "", monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._log = log
+        self._why = why
+        self._monotonic = monotonic
+        self._next = 0.0
+        self._began = self._first = 0.0
+        self._seen: dict[str, int] = {}
+        self._lines_left = _LINES
+
+    def emit(self, event: Event) -> None:
+        match event:
+            case ScatterStarted():
+                self._started(event)
+            case Progress():
+                self._progress(event)
+            case ChunkCommitted():
+                self._committed(event)
+            case ChunkLost():
+                where = f" on {event.worker}" if event.worker else ""
+                text = "items %s to %s run again: lost%s (%s)"
+                self._log.log(logging.WARNING, text, f"{event.start:,}", f"{event.stop - 1:,}", where, event.reason)
+            case Notice():
+                self._log.log(_level(event.level), event.text)
+            case ScatterEnded():
+                self._ended(event)
+
+    def _started(self, event: ScatterStarted) -> None:
+        total = "an unknown number of" if event.total is None else f"{event.total:,}"
+        self._log.log(logging.INFO, "scatter %s over %s items on %s (%s)", event.uid, total, event.engine, event.name)
+        if warnings := event.why.removeprefix(self._why).strip("; "):
+            self._log.log(logging.WARNING, "%s", warnings)
+        self._began = self._monotonic()
+        self._next = self._began + _EVERY
+        self._first = event.n_ok + event.n_failed + event.n_skipped
+
+    def _progress(self, event: Progress) -> None:
+        now = self._monotonic()
+        if now < self._next:
+            return
+        self._next = now + _EVERY
+        done = event.n_ok + event.n_failed + event.n_skipped
+        rate = (done - self._first) / max(now - self._began, 1e-3)
+        parts = [f"{done:,} items" if event.total is None else f"{done:,} of {event.total:,} items"]
+        if event.total:
+            parts[0] += f" ({done / event.total:.1%})"
+        parts.append(f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.2g}/s")
+        if event.total is not None and rate > 0:
+            parts.append(f"{_duration((event.total - done) / rate)} left")
+        parts.append(f"{event.n_failed:,} failed, {event.n_skipped:,} skipped")
+        parts.append(f"{event.in_flight} chunks out, {event.slots} slots" + (", paused" if event.paused else ""))
+        self._log.log(logging.INFO, "; ".join(parts))
+
+    def _committed(self, event: ChunkCommitted) -> None:
+        for failure in event.failures:
+            self._failed(failure, event)
+        failed = {failure.pos for failure in event.failures}
+        for line in event.lines:
+            self._said(line, event.worker, urgent=line.pos in failed)
+
+    def _failed(self, failure: Failure, event: ChunkCommitted) -> None:
+        seen = self._seen[failure.fingerprint] = self._seen.get(failure.fingerprint, 0) + 1
+        if seen > _SAMPLES:
+            if seen == _SAMPLES + 1:
+                self._log.log(logging.WARNING, "more items fail with this %s; the account counts them", failure.type)
+            return
+        label = "" if failure.key is None else f" ({failure.key})"
+        self._log.log(
+            logging.WARNING,
+            "item %s%s failed on %s after %d execution%s: %s: %s; the item: %s",
+            f"{failure.pos:,}",
+            label,
+            event.worker,
+            failure.attempts,
+            "s" * (failure.attempts > 1),
+            failure.type,
+            failure.message,
+            failure.item_repr,
+        )
+        if seen == 1 and (traceback := event.kinds.get(failure.fingerprint)):
+            self._log.log(logging.WARNING, "%s", traceback)
+
+    def _said(self, line: LogLine, worker: str, *, urgent: bool) -> None:
+        if self._lines_left <= 0 and not urgent:
+            return
+        self._lines_left -= 1
+        self._log.log(_level(line.level), "item %s on %s: %s", f"{line.pos:,}", worker, line.text)
+        if not self._lines_left:
+            self._log.log(
+                logging.INFO, "only failed items' lines from here on; keep_logs=True keeps them all in the store"
+            )
+
+    def _ended(self, event: ScatterEnded) -> None:
+        done = event.n_ok + event.n_failed + event.n_skipped
+        text = "%s in %s: %s succeeded, %s failed, %s skipped, %s without outcome, of %s%s"
+        self._log.log(
+            logging.INFO if event.state == "succeeded" else logging.ERROR,
+            text,
+            event.state,
+            _duration(event.seconds),
+            f"{event.n_ok:,}",
+            f"{event.n_failed:,}",
+            f"{event.n_skipped:,}",
+            "an unknown number" if event.total is None else f"{event.total - done:,}",
+            "an unknown number" if event.total is None else f"{event.total:,}",
+            f": {event.message}" if event.message else "",
+        )
+
+
+def _level(name: str) -> int:
+    return logging.getLevelNamesMapping().get(name.upper(), logging.INFO)
+
+
+def _duration(seconds: float) -> str:
+    """1.2 s, 3 min 20 s, 2 h 5 min."""
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

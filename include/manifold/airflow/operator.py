@@ -1,0 +1,158 @@
+"""The operator behind `@task.scatter`: one task instance that coordinates a scatter, and its place among the tries."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.sdk import NEVER_EXPIRE, BaseOperator  # type: ignore[attr-defined]  # not in its stub file
+from airflow.sdk.configuration import conf
+from airflow.sdk.exceptions import AirflowFailException
+
+from manifold.airflow.compat import bundle_root
+from manifold.airflow.cookie import Cookie, Decision, decide
+from manifold.airflow.items import Items
+from manifold.errors import ConfigError, ScatterError
+from manifold.job import code_digest
+from manifold.policy import Policy
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from manifold.ledger import Ledger
+    from manifold.records import ScatterRow
+    from manifold.results import Results
+
+
+class ScatterOperator(BaseOperator):
+    """Calls a function for each item, on an engine, and returns a `Results` handle.
+
+    Args:
+        python_callable: called with an item by keyword and the constants.
+        items: the inputs by keyword; several are walked in step.
+        consts: the same for every item.
+        retries: tries of the task after a crash; each continues with what is missing. Failed items use
+            `item_retries` instead, and too many of them fail the task without a retry.
+        kwargs: the options of `manifold.policy.Policy`, which may stand in `default_args` too, and those of Airflow.
+    """
+
+    template_fields: Sequence[str] = ("items", "consts", "engine", "store", "worker_queue")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"consts": "py"}
+    shallow_copy_attrs: Sequence[str] = ("python_callable", "items", "options")
+    custom_operator_name = "@task.scatter"
+    _stop: threading.Event | None = None
+
+    def __init__(
+        self,
+        *,
+        python_callable: Callable[..., Any],
+        items: Items,
+        consts: Mapping[str, Any] | None = None,
+        retries: int = 2,
+        **kwargs: Any,
+    ) -> None:
+        given = {name: kwargs.pop(name) for name in Policy.names() & kwargs.keys()}
+        defaults = kwargs.get("default_args") or {}
+        options = {name: defaults[name] for name in Policy.names() & defaults.keys()} | given
+        super().__init__(retries=retries, **kwargs)
+        self.python_callable = python_callable
+        self.items = items
+        self.consts = dict(consts or {})
+        policy = Policy.of(options)
+        self.options = options
+        self.engine = policy.engine
+        self.store = policy.store
+        self.worker_queue = policy.worker_queue
+
+    def execute(self, context: Context) -> Results:
+        from manifold.airflow.settings import configure
+
+        self._stop = threading.Event()
+        try:
+            configure()
+            return self._scatter(context, self._stop)
+        except (ScatterError, ConfigError) as exc:
+            if self._stop.is_set():
+                raise  # the process was told to end; a retry, if there is one, continues
+            # Another try would end the same.
+            raise AirflowFailException(str(exc)) from exc
+
+    def on_kill(self) -> None:
+        # Runs in a signal handler, some seconds before the kill: the coordinator does the rest.
+        if self._stop is not None:
+            self._stop.set()
+
+    def _scatter(self, context: Context, stop: threading.Event) -> Results:
+        from manifold.airflow.monitor import TaskLogMonitor
+        from manifold.airflow.settings import check_store, default_engine
+        from manifold.engines.open import open_engine
+        from manifold.ledger import Owner, open_ledger, scatter_name
+        from manifold.settings import resolve, store_url
+        from manifold.ship import by_value
+        from manifold.sources import as_source, zipped
+        from manifold.stores import open_store
+        from manifold.tries import Plan, run
+
+        ti = context["ti"]
+        engine = resolve(default_engine() if self.engine in (None, "", "default") else self.engine)
+        store = resolve(self.store) if self.store else ""
+        check_store(store or store_url())
+        policy = Policy.of(self.options | {"engine": engine, "store": store or None, "worker_queue": self.worker_queue})
+        inputs = self.items.values
+        name = scatter_name(ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index)
+        # The results read from ledger and store, so these stay open until the task's process ends.
+        ledger = open_ledger()
+        decision = self._decide(context, ledger, name, policy)
+        plan = Plan(
+            fn=self.python_callable,
+            source=as_source(*inputs.values()) if len(inputs) == 1 else zipped(**inputs),
+            name=name,
+            engine_url=engine,
+            names=tuple(inputs),
+            consts=self.consts,
+            policy=policy,
+            mode=decision.mode,
+            uid=decision.uid,
+            why=decision.why,
+            store_url=store,
+        )
+        owner = Owner.here(f"airflow {name}, try {ti.try_number}", claim_key=name, claim_no=ti.try_number)
+        queue = {"queue": self.worker_queue} if self.worker_queue else {}
+        told = [TaskLogMonitor(self.log, decision.why)]
+        with by_value(self._roots(context)), open_engine(engine, **queue) as workers:
+            return run(
+                plan, ledger=ledger, store=open_store(store), engine=workers, owner=owner, monitors=told, stop=stop
+            )
+
+    def _decide(self, context: Context, ledger: Ledger, name: str, policy: Policy) -> Decision:
+        """What this try does. The cookie is written before the ledger has a row that it could name."""
+        ti, cookies = context["ti"], context["task_state_store"]
+        cookie = Cookie.read(cookies)
+        row = ledger.find(name)
+        if row is not None and (cookie is None or row.uid != cookie.uid):
+            row = None  # of a DAG run that was deleted: another scatter, for all that the names are the same
+        decision = decide(
+            cookie,
+            row,
+            max_tries=ti.max_tries,
+            resume=policy.resume,
+            redrive=row is not None and any(one.verb == "redrive" for one in ledger.pending_controls(row.uid)),
+            lost=row is not None and bool(ledger.suspects(row.uid)),
+            outdated=row is not None and policy.on_code_changed == "fresh" and self._code_changed(row),
+        )
+        fresh = Cookie(decision.uid, ti.max_tries)
+        if fresh != cookie:
+            fresh.write(cookies, NEVER_EXPIRE)
+        self.log.info("Try %d of %d %s. Scatter %s", ti.try_number, ti.max_tries + 1, decision.why, decision.uid)
+        return decision
+
+    def _code_changed(self, row: ScatterRow) -> bool:
+        return row.fn_digest is not None and row.fn_digest != code_digest(self.python_callable)
+
+    def _roots(self, context: Context) -> list[Path]:
+        """The author's folders, whose modules travel with the function."""
+        folders = [conf.get("core", option, fallback=None) for option in ("dags_folder", "plugins_folder")]
+        here = [Path(context["dag"].fileloc).parent, bundle_root(context["ti"])]
+        return [Path(folder).expanduser() for folder in folders if folder] + [root for root in here if root]

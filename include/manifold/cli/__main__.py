@@ -1,0 +1,7 @@
+"""`python -m manifold.cli`: the same as `manifold`."""
+
+from __future__ import annotations
+
+from manifold.cli import main
+
+main()

@@ -1,0 +1,91 @@
+"""`pause`, `resume`, `drain`, `cancel` and `set`: what a person wants of a running scatter."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from manifold.cli import out, shapes
+from manifold.cli.exits import Conflict
+from manifold.cli.here import find, opened_ledger, person
+from manifold.cli.params import AsJson, ScatterId, named_values
+from manifold.controls import SETTINGS
+from manifold.errors import ConfigError, Fenced, ScatterBusy
+from manifold.policy import Policy
+from manifold.records import TERMINAL, ScatterRow
+
+if TYPE_CHECKING:
+    from manifold.ledger import Ledger
+
+
+def pause(scatter_id: ScatterId, as_json: AsJson = False) -> None:
+    """Send no further chunk until `resume`. Chunks that run now end; the pause outlives a retry."""
+    _ask(scatter_id, "pause", {}, as_json)
+
+
+def resume(scatter_id: ScatterId, as_json: AsJson = False) -> None:
+    """Go on after a pause."""
+    _ask(scatter_id, "resume", {}, as_json)
+
+
+def drain(scatter_id: ScatterId, as_json: AsJson = False) -> None:
+    """Let what runs end, commit it, and stop there. The next try continues with the rest."""
+    _ask(scatter_id, "drain", {}, as_json)
+
+
+def cancel(scatter_id: ScatterId, as_json: AsJson = False) -> None:
+    """End the scatter now. What is committed stays.
+
+    Where no coordinator is alive, it is ended here. An Airflow task that is to be retried continues it all the same:
+    mark that task as failed in Airflow.
+    """
+    _ask(scatter_id, "cancel", {}, as_json)
+
+
+def set_(
+    scatter_id: ScatterId,
+    settings: Annotated[
+        list[str],
+        typer.Argument(metavar="NAME=VALUE...", help=f"Of {', '.join(SETTINGS)}; VALUE none lifts a limit."),
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Change options while it runs. They outlive a retry."""
+    changes = dict(named_values(settings))
+    if unknown := sorted(changes.keys() - set(SETTINGS)):
+        raise ConfigError(f"{', '.join(unknown)} cannot be changed while a scatter runs; {', '.join(SETTINGS)} can")
+    Policy(**changes)  # a value that makes no sense is refused before anything is written
+    _ask(scatter_id, "set", changes, as_json)
+
+
+def _ask(scatter_id: str, verb: str, value: dict[str, Any], as_json: bool) -> None:
+    with opened_ledger() as ledger:
+        row = find(ledger, scatter_id)
+        if row.state in TERMINAL:
+            raise Conflict(f"scatter {row.name} has ended ({row.state}); there is nothing to {verb}")
+        coordinator = shapes.scatter_fields(row, ledger.time())["coordinator"]
+        done = verb == "cancel" and coordinator is None and _ended_here(ledger, row)
+        if not done:
+            ledger.control(row.uid, verb, value, person())
+    asked = shapes.Asked(scatter=row.uid, name=row.name, verb=verb, value=value, coordinator=coordinator, done=done)
+    if as_json:
+        out.say_json(asked)
+    elif done:
+        out.say(f"{row.name} is cancelled; nobody was at work on it")
+    elif coordinator:
+        out.say(f"{row.name}: {coordinator} will {verb} it within two seconds")
+    else:
+        out.say(f"{row.name}: nobody is at work on it now; the next try will {verb} it")
+
+
+def _ended_here(ledger: Ledger, row: ScatterRow) -> bool:
+    """True once the scatter is cancelled by this process; False where a coordinator was faster."""
+    from manifold.ledger import Owner
+
+    try:
+        claim = ledger.acquire(row.uid, Owner.here(f"manifold cancel, {person()}"))
+        claim.end("cancelled", f"cancelled by {person()}; what is committed stays in the ledger")
+    except (ScatterBusy, Fenced):
+        return False
+    return True

@@ -1,0 +1,127 @@
+"""`manifold engines`: where chunks could run, as seen from here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from manifold import settings
+from manifold.cli import out, shapes
+from manifold.cli.exits import UNREACHABLE
+from manifold.cli.here import in_airflow, opened_ledger
+from manifold.cli.params import AsJson
+from manifold.errors import ConfigError, ManifoldError
+from manifold.registry import masked
+
+if TYPE_CHECKING:
+    from manifold.abc import Engine
+
+_LATEST = 50  # scatters whose engines count as known
+
+
+def engines(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[URL]...",
+            help="URLs or connection ids; without any, those that are known here.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List engines: reachable or not, their slots and workers.
+
+    Known are the default engine and the connections of Airflow's environment, and the engines of the ledger's latest
+    scatters. Exit code 4 if one of them cannot be used.
+    """
+    found = shapes.Engines(engines=[look_at(name) for name in dict.fromkeys(names or known())])
+    if as_json:
+        out.say_json(found)
+    else:
+        table = out.table("engine", "reachable", "slots", "workers", "trouble", right=("slots", "workers"))
+        for one in found.engines:
+            shown = one.url if one.name == one.url else f"{one.name} ({one.url})"
+            reachable = "yes" if one.reachable else "no"
+            table.add_row(shown, reachable, str(one.slots), str(len(one.workers)), one.trouble or "")
+        out.say(table)
+    if not all(one.reachable and one.trouble is None for one in found.engines):
+        raise typer.Exit(UNREACHABLE)
+
+
+def known() -> list[str]:
+    """The engines that this host has a reason to ask for; the default one first."""
+    names = [default(), *_connections()]
+    try:
+        with opened_ledger() as ledger:
+            names += [row.engine for row in ledger.scatters(limit=_LATEST) if "://" in row.engine]
+    except ManifoldError as exc:
+        out.note(f"without the ledger's engines: {exc}")
+    return list(dict.fromkeys(names))
+
+
+def default() -> str:
+    """The engine of scatters that name none."""
+    if not in_airflow():
+        return "processes://"
+    from manifold.airflow.settings import default_engine
+
+    return default_engine()
+
+
+def look_at(name: str) -> shapes.EngineView:
+    """One engine, opened, asked and closed again."""
+    from manifold.engines.open import open_engine
+
+    view = shapes.EngineView(name=masked(name), url=masked(name), reachable=False, slots=0, workers=[], trouble=None)
+    try:
+        url = settings.resolve(name)
+        view.url = masked(url)
+        engine = open_engine(url)
+    except ManifoldError as exc:
+        view.trouble = str(exc)
+        return view
+    try:
+        view.reachable = True
+        view.trouble = engine.check()  # waits until the workers have been heard of
+        view.slots = engine.slots()
+        view.workers = _workers(engine)
+    finally:
+        engine.shutdown(wait=True, cancel_futures=True)
+    return view
+
+
+def _workers(engine: Engine) -> list[shapes.Worker]:
+    return [
+        shapes.Worker(
+            worker=one.name,
+            host=one.host,
+            pid=one.pid,
+            seconds_silent=one.silence,
+            chunks_held=len(one.holding),
+            items=0,
+            chunks=0,
+        )
+        for one in engine.workers()
+        if one.alive
+    ]
+
+
+def _connections() -> Iterator[str]:
+    """The ids of the connections in the environment that are engines."""
+    from manifold.engines import ENGINES
+    from manifold.registry import scheme_of
+
+    if not in_airflow():
+        return
+    for variable in sorted(os.environ):
+        if variable.startswith("AIRFLOW_CONN_"):
+            name = variable.removeprefix("AIRFLOW_CONN_").lower()
+            try:
+                if scheme_of(settings.resolve(name)) in ENGINES.entries:
+                    yield name
+            except ConfigError:
+                continue  # a connection of somebody else's

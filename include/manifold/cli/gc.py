@@ -1,0 +1,73 @@
+"""`manifold gc`: what no committed chunk names, and scatters that nobody will ask for again."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from manifold.abc import Store
+from manifold.cli import out, shapes
+from manifold.cli.here import opened_ledger
+from manifold.cli.params import AsJson, DryRun, seconds_of
+from manifold.errors import StoreError
+from manifold.records import ScatterRow
+
+
+def gc(
+    older_than: Annotated[
+        str | None,
+        typer.Option(
+            metavar="AGE", help="Also remove whole scatters that ended longer ago, such as 30d.", show_default=False
+        ),
+    ] = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Delete what is left over in the store, and old scatters.
+
+    Left over is what lost copies of chunks wrote; with --older-than, whole scatters and their results go. Safe beside
+    running scatters. A scatter whose store cannot be used from here is left as it is.
+    """
+    from manifold.ledger.gc import sweep
+
+    age = None if older_than is None else seconds_of(older_than)
+    skipped: list[shapes.Skipped] = []
+
+    def skip(row: ScatterRow, exc: StoreError) -> None:
+        skipped.append(shapes.Skipped(scatter=row.uid, name=row.name, why=str(exc)))
+
+    with opened_ledger() as ledger:
+        gone = sweep(ledger, _checked_store, older_than=age, dry_run=dry_run, skip=skip)
+    collected = [shapes.Gone(scatter=one.uid, name=one.name, blobs=len(one.keys), whole=one.retired) for one in gone]
+    swept = shapes.Swept(dry_run=dry_run, collected=collected, skipped=skipped)
+    if as_json:
+        out.say_json(swept)
+    else:
+        _tell(swept)
+
+
+def _checked_store(row: ScatterRow) -> Store:
+    """The scatter's own store, and surely that one: its results go with its rows, or neither goes."""
+    from manifold.registry import scheme_of
+    from manifold.stores import open_store
+    from manifold.stores.marker import check_marker
+    from manifold.stores.memory import MemoryStore
+
+    if row.store_url and scheme_of(row.store_url) == "memory":
+        return MemoryStore()  # it ended with its process
+    store = open_store(row.store_url or None)
+    check_marker(store, row.store_uuid)
+    return store
+
+
+def _tell(swept: shapes.Swept) -> None:
+    if swept.collected:
+        table = out.table("scatter", "blobs", "what", "uid", right=("blobs",))
+        for one in swept.collected:
+            table.add_row(one.name, out.count(one.blobs), "all of it" if one.whole else "left over", one.scatter)
+        out.say(table)
+    blobs = sum(one.blobs for one in swept.collected)
+    out.say(f"{blobs:,} blobs of {len(swept.collected):,} scatters {'would go' if swept.dry_run else 'are gone'}")
+    for left in swept.skipped:
+        out.note(f"left as it is: {left.name} ({left.scatter}): {left.why}")

@@ -1,0 +1,158 @@
+"""What a command finds around it: the ledger, the scatter that an ID means, its store, the person who asks.
+
+Where Airflow is configured, ledger, store, secret and connections are those of its `[manifold]` section, as for a task.
+"""
+
+from __future__ import annotations
+
+import difflib
+import getpass
+import os
+import platform
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from manifold import settings
+from manifold.abc import Store
+from manifold.cli.exits import NotFound
+from manifold.errors import ConfigError
+from manifold.records import ScatterRow
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from manifold.ledger import Ledger
+
+_PATIENCE = 5.0  # seconds; a person waits, where a coordinator would wait for minutes
+_UID = 32
+_SHORTEST_PREFIX = 4
+
+
+def in_airflow() -> bool:
+    """Airflow is installed here, and somebody has configured it."""
+    config = Path(os.environ.get("AIRFLOW_HOME") or "~/airflow").expanduser() / "airflow.cfg"
+    configured = any(name.startswith(("AIRFLOW_HOME", "AIRFLOW__")) for name in os.environ) or config.exists()
+    return configured and find_spec("airflow") is not None
+
+
+def use_airflow() -> None:
+    """Let the core ask Airflow for what the environment does not say. Airflow itself is imported when that happens."""
+    if in_airflow() and _fill not in settings.fillers:
+        settings.fillers.append(_fill)
+        settings.resolvers.append(_connection)
+
+
+def _fill() -> None:
+    from manifold.airflow.settings import fill
+
+    fill()
+
+
+def _connection(name: str) -> str | None:
+    from manifold.airflow.hooks import connection_url
+
+    return connection_url(name)
+
+
+@contextmanager
+def opened_ledger(url: str | None = None) -> Iterator[Ledger]:
+    """The deployment's ledger, or that of `url`; raises LedgerError after seconds where it does not answer."""
+    from manifold.ledger import open_ledger
+
+    where = url or settings.ledger_url()
+    with answering(where):
+        ledger = open_ledger(where)
+    try:
+        yield ledger
+    finally:
+        ledger.close()
+
+
+@contextmanager
+def answering(url: str) -> Iterator[Engine]:
+    """The database behind a ledger's URL, with tables or without; raises LedgerError after seconds of silence."""
+    from manifold.ledger.connection import Database, connect
+
+    database = Database(connect(url), patience=_PATIENCE)
+    try:
+        database.read(lambda conn: None)
+        yield database.engine
+    finally:
+        database.close()
+
+
+def find(ledger: Ledger, name: str) -> ScatterRow:
+    """The scatter that `name` means: a uid, its unique beginning, a name, or dag/run/task[/map index].
+
+    Raises NotFound, with what is near, or ConfigError where several begin like that.
+    """
+    found = (len(name) == _UID and _by_prefix(ledger, name)) or ledger.find(name) or _by_task(ledger, name)
+    if not found and len(name) >= _SHORTEST_PREFIX and re.fullmatch("[0-9a-f]+", name):
+        found = _by_prefix(ledger, name)
+    if not found:
+        raise NotFound(f"the ledger {ledger.url} has no scatter {name}. {_near(ledger, name)}")
+    return found
+
+
+def _by_prefix(ledger: Ledger, prefix: str) -> ScatterRow | None:
+    rows = ledger.scatters(uid_prefix=prefix, limit=3)
+    if len(rows) > 1:
+        some = ", ".join(f"{row.uid} ({row.name})" for row in rows)
+        raise ConfigError(f"{prefix} is the beginning of several: {some}; give more of it")
+    return rows[0] if rows else None
+
+
+def _by_task(ledger: Ledger, name: str) -> ScatterRow | None:
+    """By the names of DAG, run and task, quoted as in the ledger or not; a task that is not mapped has the index -1."""
+    from manifold.ledger import scatter_name
+
+    parts = [unquote(part) for part in name.split("/")]
+    if len(parts) not in (3, 4):
+        return None
+    return ledger.find(scatter_name(*parts, *(["-1"] if len(parts) == 3 else [])))
+
+
+def _near(ledger: Ledger, name: str) -> str:
+    near = difflib.get_close_matches(
+        name, {row.name for row in ledger.scatters(limit=200) if row.state != "replaced"}, n=3
+    )
+    hint = f"Did you mean {' or '.join(near)}? " if near else ""
+    return f"{hint}`manifold ls` shows those it has; MANIFOLD_LEDGER chooses another ledger"
+
+
+def task_of(ledger: Ledger, row: ScatterRow) -> tuple[str, str, str, int] | None:
+    """(dag, run, task, map index) of the Airflow task that the scatter is of; None for plain Python's.
+
+    Told by the key that its coordinator claimed it with, which only an Airflow task has.
+    """
+    if ledger.claim_key(row.uid) is None:
+        return None
+    dag, run, task, index = (unquote(part) for part in row.name.split("/"))
+    return dag, run, task, int(index)
+
+
+def opened_store(row: ScatterRow) -> Store:
+    """The store that the scatter's workers wrote to; raises ConfigError where only its own process could."""
+    from manifold.registry import scheme_of
+    from manifold.stores import open_store
+
+    if row.store_url and scheme_of(row.store_url) == "memory":
+        raise ConfigError(
+            f"the results of {row.name} were kept in the memory of the process that ran it, or in a store object of "
+            "its own, so no command can read them. Give scatter() a store's URL to have them kept"
+        )
+    return open_store(row.store_url or None)
+
+
+def person() -> str:
+    """Who asks, for the ledger and for the scatter's log."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        user = str(os.getuid())
+    return f"{user}@{platform.node()}"

@@ -1,0 +1,148 @@
+"""A scatter of plain Python, run again by this process: items from the quarantine, code from the store."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+from manifold import settings
+from manifold.abc import Source, Store
+from manifold.cli import shapes
+from manifold.cli.here import opened_store, person
+from manifold.cli.params import function_of, items_of
+from manifold.cli.run import monitors, ran_shape
+from manifold.errors import BlobNotFound, ConfigError, InputGone, ResultsLost
+from manifold.job import Job
+from manifold.policy import Policy, Tolerance
+from manifold.records import ScatterRow
+
+if TYPE_CHECKING:
+    from manifold.ledger import Ledger
+
+
+def redrive(
+    ledger: Ledger,
+    row: ScatterRow,
+    chosen: dict[str, Any],
+    function: str | None,
+    items: str | None,
+    engine: str | None,
+) -> shapes.Ran:
+    """Run what `chosen` says (`manifold.redrive.chooser`), and whatever else the account lacks; the account after it.
+
+    Raises ConfigError where it needs what only the caller has: the input, the function, the engine.
+    """
+    from manifold.engines.open import open_engine
+    from manifold.ledger import Owner
+    from manifold.redrive import chooser
+    from manifold.ship import by_value
+    from manifold.tries import Plan, run
+
+    began = time.monotonic()
+    source = _source(ledger, row, items)
+    place = _engine_url(row, engine)
+    with closing(opened_store(row)) as store:
+        job = _job(ledger, row, store)
+        plan = Plan(
+            fn=function_of(function) if function else job.fn,
+            source=source,
+            name=row.name,
+            uid=row.uid,
+            engine_url=place,
+            names=job.names,
+            consts=job.consts,
+            policy=_policy(row, job),
+            mode="redrive",
+            why=f"runs failed items again, asked for by {person()}",
+            store_url=row.store_url,
+            chosen=chooser(ledger, row.uid, chosen),
+        )
+        with by_value(["."]), open_engine(place) as workers:
+            results = run(
+                plan,
+                ledger=ledger,
+                store=store,
+                engine=workers,
+                owner=Owner.here(f"manifold redrive, {person()}"),
+                monitors=monitors(),
+            )
+        return ran_shape(ledger, row.uid, results, time.monotonic() - began)
+
+
+def account(ledger: Ledger, uid: str) -> shapes.Ran:
+    """The account of a scatter that has ended without success."""
+    return ran_shape(ledger, uid, None, 0.0)
+
+
+class Recorded(Source):
+    """An input that the ledger knows of and that nobody needs to read: every position has an outcome."""
+
+    def __init__(self, row: ScatterRow) -> None:
+        self.kind = row.source_kind  # type: ignore[misc]  # as the scatter's was
+        self._row = row
+
+    def pin(self, pinned: dict[str, Any] | None) -> dict[str, Any]:
+        return self._row.source_pin
+
+    def fingerprint(self) -> str | None:
+        return self._row.source_fp
+
+    def total(self) -> int | None:
+        return self._row.total
+
+    def read(self, start: int = 0) -> Iterator[Any]:
+        raise InputGone(f"{self._row.name} needs its input again: say --items, as for `manifold run`")
+
+
+def _source(ledger: Ledger, row: ScatterRow, items: str | None) -> Source:
+    """The input: as given, else as the ledger recorded it, if it will not be read or is files that are named there."""
+    if items is not None:
+        return items_of(items)
+    missing = None if row.total is None else row.total - row.done
+    # Results of re-runs need none of it: their items are in the quarantine.
+    if missing == 0 and all(one.layer for one in ledger.suspects(row.uid)):
+        return Recorded(row)
+    path = row.source_pin.get("path", "***")
+    if row.source_kind == "files" and "***" not in path:
+        return items_of(path)
+    what = "results are lost" if missing == 0 else f"{'some' if missing is None else f'{missing:,}'} items never ran"
+    raise ConfigError(
+        f"{what}, so {row.name} needs its input (it was a {row.source_kind}): say --items, as for `manifold run`; "
+        "or run the program again that made it, under the same scatter_id"
+    )
+
+
+def _engine_url(row: ScatterRow, engine: str | None) -> str:
+    url = engine or row.engine
+    if engine is None and "://" not in url:
+        raise ConfigError(
+            f"{row.name} ran on an executor of its program's own ({url}); say --engine, such as threads://8"
+        )
+    return settings.resolve(url)
+
+
+def _job(ledger: Ledger, row: ScatterRow, store: Store) -> Job:
+    from manifold.blobs import Blobs
+
+    try:
+        return Blobs(ledger, store, settings.keyring(), row).job()
+    except BlobNotFound as exc:
+        raise ResultsLost(f"the code of {row.name} is not in its store any more: {exc}") from exc
+    except (ImportError, AttributeError) as exc:
+        raise ConfigError(
+            f"the code of {row.name} cannot be loaded here: {exc}. Run it where its modules are installed"
+        ) from exc
+
+
+def _policy(row: ScatterRow, job: Job) -> Policy:
+    """The options that it ran with. Those that are functions or classes are only in the job."""
+    functions: dict[str, Callable[..., Any] | Any] = {
+        name: getattr(job, name) for name in ("key", "reduce", "initial", "retry_on", "no_retry_on")
+    }
+    plain = {name: value for name, value in row.policy.items() if name in Policy.names() - functions.keys()}
+    tolerate = plain.pop("tolerate", None)
+    # Nobody asks for a fresh start, or a refusal, by asking for the failed items.
+    asked = {"tolerate": Tolerance(**tolerate) if tolerate else 0, "on_code_changed": "warn"}
+    return Policy(**plain | functions | asked)

@@ -1,0 +1,295 @@
+"""The shapes of `--json`: stable, one JSON object per command; fields are added, never renamed. See docs/cli.md.
+
+Points in time are seconds since the epoch, durations are seconds; what is not known is null.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from manifold.records import ScatterRow
+from manifold.registry import masked
+
+if TYPE_CHECKING:
+    from manifold.ledger import KindRow
+
+
+class Scatter(msgspec.Struct, kw_only=True):
+    """One scatter, by its counters in the ledger."""
+
+    scatter: str
+    name: str
+    state: str
+    coordinator: str | None
+    function: str
+    engine: str
+    tries: int
+    total: int | None
+    succeeded: int
+    failed: int
+    skipped: int
+    without_outcome: int | None
+    percent: float | None
+    created_at: float
+    ended_at: float | None
+    message: str | None
+
+
+class Listing(msgspec.Struct, kw_only=True):
+    """Scatters, the newest first."""
+
+    scatters: list[Scatter]
+
+
+class ItemSeconds(msgspec.Struct, kw_only=True):
+    """How long an item takes: half of them less than `p50`, and so on. Each counts with the mean of its chunk."""
+
+    p50: float
+    p90: float
+    p99: float
+
+
+class ErrorKind(msgspec.Struct, kw_only=True):
+    """Items that are failed now by one type of error at one place."""
+
+    type: str
+    message: str
+    count: int
+    fingerprint: str
+    traceback: str
+
+
+class Worker(msgspec.Struct, kw_only=True):
+    """A worker, as its coordinator last saw it."""
+
+    worker: str
+    host: str
+    pid: int
+    seconds_silent: float
+    chunks_held: int
+    items: int
+    chunks: int
+
+
+class Wish(msgspec.Struct, kw_only=True):
+    """What somebody asked for and no coordinator has done yet."""
+
+    verb: str
+    value: dict[str, Any]
+    by_whom: str
+    at: float
+
+
+class Shown(Scatter, kw_only=True):
+    """One scatter, with all that `show` tells of it."""
+
+    task: list[str | int] | None
+    rate: float | None
+    seconds_left: float | None
+    item_seconds: ItemSeconds | None
+    errors: list[ErrorKind]
+    workers: list[Worker]
+    paused_by: str | None
+    wishes: list[Wish]
+    chunks_suspect: int
+    policy: dict[str, Any]
+
+
+class Ran(Scatter, kw_only=True):
+    """A scatter that this command has run."""
+
+    errors: list[ErrorKind]
+    seconds: float
+    value: Any
+    out: str | None
+    written: int | None
+
+
+class Breach(msgspec.Struct, kw_only=True):
+    """Something that must not be."""
+
+    invariant: str
+    scatter: str
+    text: str
+
+
+class Verified(msgspec.Struct, kw_only=True):
+    """What the ledger (and, deep, the store) says against the scatters that were looked at."""
+
+    ok: bool
+    deep: bool
+    scatters: int
+    violations: list[Breach]
+
+
+class FailedItem(msgspec.Struct, kw_only=True):
+    """One item that is failed now."""
+
+    position: int
+    key: str | None
+    type: str
+    message: str
+    fingerprint: str
+    attempts: int
+    worker: str
+    item: str | None
+
+
+class Exported(FailedItem, kw_only=True):
+    """One line of `failed --export`: the item itself, where JSON has a value for it, and the traceback."""
+
+    value: Any
+    traceback: str
+
+
+class FailedItems(msgspec.Struct, kw_only=True):
+    """Failed items, the first ones; `failed` counts all that the choice fits, `exported` those written to the file."""
+
+    scatter: str
+    failed: int
+    items: list[FailedItem]
+    exported: int | None
+
+
+class Redriven(msgspec.Struct, kw_only=True):
+    """What a redrive chose, and what became of it. `where` is "here" or "airflow"."""
+
+    scatter: str
+    name: str
+    where: str
+    dry_run: bool
+    items: int
+    chunks_lost: int
+    cleared: list[str]
+    result: Ran | None
+
+
+class Asked(msgspec.Struct, kw_only=True):
+    """A wish: who will see to it (null: the next coordinator), and whether it has taken effect already."""
+
+    scatter: str
+    name: str
+    verb: str
+    value: dict[str, Any]
+    coordinator: str | None
+    done: bool
+
+
+class EngineView(msgspec.Struct, kw_only=True):
+    """One engine, as this host reaches it."""
+
+    name: str
+    url: str
+    reachable: bool
+    slots: int
+    workers: list[Worker]
+    trouble: str | None
+
+
+class Engines(msgspec.Struct, kw_only=True):
+    """The engines that were asked."""
+
+    engines: list[EngineView]
+
+
+class Gone(msgspec.Struct, kw_only=True):
+    """What was collected of one scatter; `whole` where its rows went too."""
+
+    scatter: str
+    name: str
+    blobs: int
+    whole: bool
+
+
+class Skipped(msgspec.Struct, kw_only=True):
+    """A scatter that gc left as it is."""
+
+    scatter: str
+    name: str
+    why: str
+
+
+class Swept(msgspec.Struct, kw_only=True):
+    """What gc took away, or would."""
+
+    dry_run: bool
+    collected: list[Gone]
+    skipped: list[Skipped]
+
+
+class Schema(msgspec.Struct, kw_only=True):
+    """The ledger's tables: `version` is what this Manifold needs, `was` what was found (0: none)."""
+
+    ok: bool
+    ledger: str
+    version: int
+    was: int
+
+
+class Check(msgspec.Struct, kw_only=True):
+    """One thing that doctor looked at. `state` is "ok", "warning" or "broken"; `mend` is what to do."""
+
+    name: str
+    state: str
+    found: str
+    mend: str | None = None
+
+
+class Examined(msgspec.Struct, kw_only=True):
+    """All that doctor looked at; `ok` is true where nothing is broken."""
+
+    ok: bool
+    checks: list[Check]
+
+
+class NewSecret(msgspec.Struct, kw_only=True):
+    """A fresh value for MANIFOLD_SECRET."""
+
+    secret: str
+
+
+def scatter_fields(row: ScatterRow, now: float) -> dict[str, Any]:
+    """The fields of `Scatter`; `now` is the ledger's time, by which leases end."""
+    left = None if row.total is None else row.total - row.done
+    alive = row.owner is not None and (row.lease_until or 0) > now
+    return {
+        "scatter": row.uid,
+        "name": row.name,
+        "state": row.state,
+        "coordinator": row.owner if alive else None,
+        "function": row.fn_name,
+        "engine": masked(row.engine),
+        "tries": row.epoch,
+        "total": row.total,
+        "succeeded": row.n_ok,
+        "failed": row.n_failed,
+        "skipped": row.n_skipped,
+        "without_outcome": left,
+        "percent": _percent(row),
+        "created_at": row.created_at,
+        "ended_at": row.ended_at,
+        "message": row.message,
+    }
+
+
+def error_kinds(kinds: list[KindRow]) -> list[ErrorKind]:
+    """The kinds of errors, as the ledger has them."""
+    return [
+        ErrorKind(
+            type=kind.type,
+            message=kind.message,
+            count=kind.count,
+            fingerprint=kind.fingerprint,
+            traceback=kind.traceback,
+        )
+        for kind in kinds
+    ]
+
+
+def _percent(row: ScatterRow) -> float | None:
+    if row.total is None:
+        return None
+    # 99.99 is not 100: only what is done is done.
+    return int(10_000 * row.done / row.total) / 100 if row.total else 100.0

@@ -1,0 +1,204 @@
+"""`manifold show` and `manifold watch`: one scatter, as the ledger has it now."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
+from manifold.cli import figures, out, shapes
+from manifold.cli.exits import FAILED
+from manifold.cli.here import find, opened_ledger, task_of
+from manifold.cli.params import AsJson, ScatterId
+from manifold.records import TERMINAL, ScatterRow
+from manifold.registry import masked
+
+if TYPE_CHECKING:
+    from manifold.ledger import Ledger, WorkerRow
+
+
+def show(scatter_id: ScatterId, as_json: AsJson = False) -> None:
+    """Show one scatter: counts, rate, time left, errors, workers.
+
+    All figures are the ledger's. The rate is that of the last minute while it runs, afterwards that of its only try. An
+    item counts with the mean time of its chunk. When a worker was last seen is told by the coordinator that saw it.
+    """
+    with opened_ledger() as ledger:
+        found = shown(ledger, find(ledger, scatter_id).uid)
+    if as_json:
+        out.say_json(found)
+    else:
+        out.say(_rendered(found))
+
+
+def watch(
+    scatter_id: ScatterId,
+    every: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks at the ledger.")] = 1.0,
+    as_json: AsJson = False,
+) -> None:
+    """Follow a scatter until it ends.
+
+    Live on a terminal, elsewhere a line for each change; with --json one object per look and line, as from `show`.
+    It watches the ledger, so it may run anywhere, and
+    Ctrl-C ends the watching alone. The exit code tells how the scatter ended: 0 for success, 1 for anything else.
+    """
+    with opened_ledger() as ledger:
+        uid = find(ledger, scatter_id).uid
+        follow = _lines if as_json or not out.console().is_terminal else _live
+        state = follow(ledger, uid, every, as_json)
+    if state != "succeeded":
+        raise typer.Exit(FAILED)
+
+
+def shown(ledger: Ledger, uid: str) -> shapes.Shown:
+    """All that there is to show of a scatter."""
+    row, now = ledger.scatter(uid), ledger.time()
+    task = task_of(ledger, row)
+    rate = _rate(ledger, row)
+    left = None if row.total is None or row.state in TERMINAL else row.total - row.done
+    times = figures.percentiles(ledger.item_seconds(uid), 0.5, 0.9, 0.99)
+    return shapes.Shown(
+        **shapes.scatter_fields(row, now),
+        task=list(task) if task else None,
+        rate=rate,
+        seconds_left=left / rate if rate and left is not None else None,
+        item_seconds=shapes.ItemSeconds(p50=times[0], p90=times[1], p99=times[2]) if times else None,
+        errors=shapes.error_kinds(ledger.kinds(uid)),
+        workers=[_worker(one, now) for one in ledger.workers(uid)],
+        wishes=[
+            shapes.Wish(verb=one.verb, value=one.value, by_whom=one.by_whom, at=one.at)
+            for one in ledger.pending_controls(uid)
+        ],
+        paused_by=ledger.paused_by(uid),
+        chunks_suspect=len(ledger.suspects(uid)),
+        policy={name: masked(value) if isinstance(value, str) else value for name, value in row.policy.items()},
+    )
+
+
+def _rate(ledger: Ledger, row: ScatterRow) -> float | None:
+    """Of the last minute while it runs; afterwards of its only try: several have idle time between them."""
+    if row.state not in TERMINAL:
+        return figures.recent_rate(ledger.commits(row.uid))
+    if row.ended_at is None or row.epoch > 1:
+        return None
+    return figures.mean_rate(row.done, row.created_at, row.ended_at)
+
+
+def _worker(one: WorkerRow, now: float) -> shapes.Worker:
+    return shapes.Worker(
+        worker=one.worker,
+        host=one.host,
+        pid=one.pid,
+        seconds_silent=max(0.0, now - one.last_seen),
+        chunks_held=len(one.holding),
+        items=one.items,
+        chunks=one.chunks,
+    )
+
+
+# -- following ---------------------------------------------------------------------------------------------------------
+
+
+def _live(ledger: Ledger, uid: str, every: float, _as_json: bool) -> str:
+    with Live(console=out.console(), auto_refresh=False) as live:
+        while True:
+            found = shown(ledger, uid)
+            live.update(Group(_rendered(found), _bar(found)), refresh=True)
+            if found.state in TERMINAL:
+                return found.state
+            time.sleep(every)
+
+
+def _lines(ledger: Ledger, uid: str, every: float, as_json: bool) -> str:
+    before = ""
+    while True:
+        found = shown(ledger, uid)
+        line = f"{found.state}: {_counts(found)}"
+        if as_json:
+            out.say_json(found, indent=None)
+        elif line != before:
+            out.say(f"{line}, {out.rate(found.rate)}, {out.duration(found.seconds_left)} left")
+        if found.state in TERMINAL:
+            return found.state
+        before = line
+        time.sleep(every)
+
+
+def _bar(found: shapes.Shown) -> ProgressBar:
+    done = found.succeeded + found.failed + found.skipped
+    return ProgressBar(total=found.total, completed=done, pulse=found.total is None)
+
+
+# -- rendering ---------------------------------------------------------------------------------------------------------
+
+
+def _rendered(found: shapes.Shown) -> RenderableType:
+    facts = Table.grid(padding=(0, 2))
+    for name, value in _facts(found).items():
+        facts.add_row(name, value)
+    parts: list[RenderableType] = [facts]
+    if found.errors:
+        parts.append(_errors(found.errors))
+    if found.workers:
+        parts.append(_workers(found.workers))
+    return Group(*parts)
+
+
+def _facts(found: shapes.Shown) -> dict[str, Any]:
+    ended = found.ended_at is not None
+    facts = {
+        "scatter": f"{found.name} ({found.scatter})",
+        "state": out.state(found.state),
+        "runs": f"{found.function} on {found.engine}",
+        "items": _counts(found),
+    }
+    if not ended or found.rate is not None:
+        facts["rate"] = out.rate(found.rate) + ("" if ended else f", {out.duration(found.seconds_left)} left")
+    if found.item_seconds is not None:
+        half, most, nearly = (
+            out.duration(seconds)
+            for seconds in (found.item_seconds.p50, found.item_seconds.p90, found.item_seconds.p99)
+        )
+        facts["item time"] = f"half below {half}, 90 % below {most}, 99 % below {nearly}"
+    if not ended:
+        facts["coordinator"] = found.coordinator or "nobody at the moment; the next try continues"
+        if found.paused_by:
+            facts["paused"] = f"by {found.paused_by}; manifold resume {found.scatter}"
+    facts["begun"] = out.moment(found.created_at)
+    if found.ended_at is not None:
+        facts["ended"] = f"{out.moment(found.ended_at)}, in try {found.tries}"
+    if found.message:
+        facts["because"] = found.message
+    if found.chunks_suspect:
+        facts["lost"] = f"{found.chunks_suspect:,} chunks could not be read; manifold redrive --lost {found.scatter}"
+    if found.wishes:
+        facts["asked for"] = "; ".join(f"{one.verb} {one.value or ''} by {one.by_whom}" for one in found.wishes)
+    return facts
+
+
+def _counts(found: shapes.Scatter) -> str:
+    share = "" if found.percent is None else f" ({found.percent:g} % done)"
+    return (
+        f"{out.count(found.total)}{share}: {found.succeeded:,} succeeded, {found.failed:,} failed, "
+        f"{found.skipped:,} skipped, {out.count(found.without_outcome)} without outcome"
+    )
+
+
+def _errors(kinds: list[shapes.ErrorKind]) -> Table:
+    table = out.table("failed", "error", "first message", "fingerprint", right=("failed",))
+    for kind in kinds:
+        table.add_row(out.count(kind.count), kind.type, kind.message, kind.fingerprint)
+    return table
+
+
+def _workers(workers: list[shapes.Worker]) -> Table:
+    table = out.table("worker", "items", "chunks", "holds", "last seen", right=("items", "chunks", "holds"))
+    for one in workers:
+        seen = f"{out.duration(one.seconds_silent)} ago"
+        table.add_row(one.worker, out.count(one.items), out.count(one.chunks), str(one.chunks_held), seen)
+    return table

@@ -1,0 +1,117 @@
+"""The environment that makes Airflow, its Celery workers and Manifold one stack."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from manifold.demo.secrets import Secrets
+
+# Where Airflow's own settings, or another deployment's, come from: none of them may reach this stack.
+_FOREIGN = ("AIRFLOW", "CELERY_", "MANIFOLD_", "_AIRFLOW")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the stack keeps its state (`.manifold/`), and whose DAGs and plugins it runs (the checkout)."""
+
+    state: Path
+    dags: Path
+    plugins: Path
+
+    @property
+    def logs(self) -> Path:
+        """One log file for each process."""
+        return self.state / "logs"
+
+    @property
+    def records(self) -> Path:
+        """One record for each running process."""
+        return self.state / "processes"
+
+    @property
+    def out(self) -> Path:
+        """What the DAGs write."""
+        return self.state / "out"
+
+
+def environment(place: Place, secrets: Secrets, *, port: int, airflow: str, ledger: str, broker: str) -> dict[str, str]:
+    """The variables of every process of Airflow; `airflow` and `ledger` are the databases' URLs."""
+    home = place.state / "airflow"
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
+    settings: dict[str, dict[str, object]] = {
+        "core": {
+            "auth_manager": "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager",
+            "dags_are_paused_at_creation": "False",
+            "dags_folder": place.dags,
+            "default_task_retry_delay": 5,
+            "execution_api_server_url": f"http://127.0.0.1:{port}/execution/",
+            "executor": "CeleryExecutor",
+            "fernet_key": secrets.fernet,
+            "hostname_callable": "manifold.demo.host",
+            "load_examples": "False",
+            # Two tasks at once, and three slots on each worker: even if both tasks are coordinators and share one
+            # worker, a slot is left for chunks, whichever worker is killed.
+            "parallelism": 2,
+            "plugins_folder": place.plugins,
+            "simple_auth_manager_passwords_file": home / "passwords.json",
+            "simple_auth_manager_users": "admin:admin",
+        },
+        "database": {
+            "sql_alchemy_conn": airflow,
+            "external_db_managers": "manifold.airflow.db.ManifoldDBManager",
+        },
+        "api": {
+            "base_url": f"http://127.0.0.1:{port}",
+            "host": "127.0.0.1",
+            "port": port,
+            "secret_key": secrets.api,
+            "workers": 1,
+        },
+        "api_auth": {"jwt_secret": secrets.jwt},
+        "celery": {
+            "broker_url": broker,
+            "extra_celery_config": json.dumps({"imports": ["manifold.engines.celery_app"]}),
+            "result_backend": f"db+{airflow}",
+            "worker_concurrency": 3,
+        },
+        "dag_processor": {
+            "min_file_process_interval": 10,
+            "parsing_processes": 1,
+            "refresh_interval": 10,
+            "stale_bundle_cleanup_interval": 0,  # one process less for each worker: our bundle has no versions
+        },
+        "logging": {"base_log_folder": home / "logs"},
+        "manifold": {"default_engine": "celery_default"},
+        "scheduler": {
+            # A coordinator that was killed with its worker is missed after 30 s instead of 5 min.
+            "task_instance_heartbeat_timeout": 30,
+            "task_instance_heartbeat_timeout_detection_interval": 5,
+        },
+        "triggerer": {"capacity": 100},
+        "usage_data_collection": {"enabled": "False"},
+    }
+    return {
+        **inherited,
+        **{
+            f"AIRFLOW__{section.upper()}__{name.upper()}": str(value)
+            for section, options in settings.items()
+            for name, value in options.items()
+        },
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW_CONN_CELERY_DEFAULT": json.dumps({"conn_type": "celery", "extra": {"queue": "manifold"}}),
+        "MANIFOLD_HOME": str(place.state),
+        "MANIFOLD_LEDGER": ledger,
+        "MANIFOLD_OUT": str(place.out),
+        "MANIFOLD_SECRET": secrets.manifold,
+        "MANIFOLD_STORE": (place.state / "store").as_uri(),
+        **dict.fromkeys(("NO_PROXY", "no_proxy"), _no_proxy()),
+    }
+
+
+def _no_proxy() -> str:
+    """A proxy cannot reach what listens on this machine only."""
+    known = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
+    return ",".join(filter(None, (known, "127.0.0.1", "localhost")))

@@ -1,0 +1,66 @@
+"""Secrets that are made once and kept in a file of mode 600."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import secrets
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Self
+
+from manifold.settings import new_secret
+
+
+def _password() -> str:
+    """32 random bytes, in letters that need no quoting in a URL."""
+    return secrets.token_urlsafe(32)
+
+
+def _fernet_key() -> str:
+    return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """Every secret of the stack, each of its own. Databases: `postgres` is the superuser's, the others their roles'."""
+
+    postgres: str = field(default_factory=_password)
+    airflow_database: str = field(default_factory=_password)
+    ledger_database: str = field(default_factory=_password)
+    redis: str = field(default_factory=_password)
+    fernet: str = field(default_factory=_fernet_key)
+    jwt: str = field(default_factory=_password)
+    api: str = field(default_factory=_password)
+    manifold: str = field(default_factory=new_secret)
+    admin: str = field(default_factory=lambda: secrets.token_urlsafe(12))
+
+    @classmethod
+    def kept(cls, path: Path) -> Self:
+        """Those in that file; what is missing there is made and added."""
+        known = {}
+        with suppress(FileNotFoundError):
+            known = json.loads(path.read_text())
+        found = cls(**known)
+        if asdict(found) != known:
+            write_private(path, json.dumps(asdict(found), indent=2) + "\n")
+        return found
+
+
+def kept_password(path: Path) -> str:
+    """The password in that file; made where it is missing."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_private(path, _password())
+    return path.read_text()
+
+
+def write_private(path: Path, text: str) -> None:
+    """Put `text` into a file that nobody else can ever read, and that is never half written."""
+    fresh = path.with_name(f"{path.name}.{os.getpid()}")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+    fresh.replace(path)

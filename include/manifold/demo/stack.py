@@ -1,0 +1,180 @@
+"""PostgreSQL, Redis, Airflow's services and two Celery workers: started, waited for, watched and ended together."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from manifold.demo.api import Api
+from manifold.demo.environment import Place, environment
+from manifold.demo.postgres import PostgresServer
+from manifold.demo.process import Child, StartError, end_left_over, free_port
+from manifold.demo.redis import RedisServer
+from manifold.demo.screen import Screen
+from manifold.demo.secrets import Secrets, write_private
+from manifold.demo.signals import uninterrupted
+
+_SERVICES = {
+    "api-server": ["api-server"],
+    "scheduler": ["scheduler"],
+    "dag-processor": ["dag-processor"],
+    # The log servers of triggerer and workers listen on all addresses. The api-server reads the same files.
+    "triggerer": ["triggerer", "--skip-serve-logs"],
+}
+_WORKERS = ("worker1", "worker2")
+_USER = "admin"
+
+
+class Stack:
+    """The whole production shape; a context manager. `url` is Airflow's address, `ledger_url` the ledger's."""
+
+    def __init__(self, place: Place, screen: Screen) -> None:
+        self._place = place
+        self._screen = screen
+        self._services: dict[str, Child] = {}
+        self._env: dict[str, str] = {}
+        self.secrets = Secrets.kept(place.state / "secrets.json")
+        self.ledger_url = ""
+        port = free_port(8080)
+        self.url = f"http://127.0.0.1:{port}"
+        self.api = Api(self.url, _USER, self.secrets.admin)
+        self.postgres = PostgresServer(
+            place.state / "postgres",
+            free_port(5432),
+            place.logs / "postgres.log",
+            password=self.secrets.postgres,
+            records=place.records,
+        )
+        self.redis = RedisServer(
+            place.state / "redis",
+            free_port(6379),
+            place.logs / "redis.log",
+            password=self.secrets.redis,
+            records=place.records,
+        )
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start everything and return once all of it answers; raises StartError, which names what did not."""
+        for name in end_left_over(self._place.records):
+            self._screen.say(f"ended {name}, which an earlier start had left running")
+        self._screen.waiting("PostgreSQL and Redis are starting")
+        self.postgres.start()
+        self.redis.start()
+        self._prepare()
+        self._screen.waiting("Airflow's database is being migrated")
+        # Workers need Redis and no table of Airflow's: they start beside the migration, which keeps one core busy.
+        for name in _WORKERS:
+            self._services[name] = self._worker(name)
+        self._airflow("migrate", ["db", "migrate"]).finish(seconds=300)
+        for name, command in _SERVICES.items():
+            self._services[name] = self._airflow(name, command)
+        self._wait(lambda: [*self.api.unhealthy(), *self._silent_workers()], seconds=300)
+        self._screen.done()
+
+    def stop(self) -> None:
+        """End everything, whatever state it is in: first what uses the servers, then the servers."""
+        with uninterrupted():
+            self._screen.waiting("stopping")
+            for child in self._services.values():
+                child.ask_to_stop()
+            deadline = time.monotonic() + 10
+            for child in self._services.values():
+                child.stop(patience=max(0.0, deadline - time.monotonic()))
+            self._services.clear()
+            self.redis.stop()
+            self.postgres.stop()
+            self._screen.done()
+
+    def watch(self) -> None:
+        """Raises StartError where a service has ended; starts a worker again, as systemd or Kubernetes would."""
+        self.postgres.child.check()
+        self.redis.child.check()
+        for name, child in self._services.items():
+            if name in _WORKERS and not child.alive():
+                self._screen.say(
+                    f"{name} has ended and is started again; Airflow retries a task that it held in about a minute"
+                )
+                child.stop()
+                self._services[name] = self._worker(name)
+            else:
+                child.check()
+
+    def wait_for(self, dag_id: str, seconds: float = 120) -> None:
+        """Return once that DAG can be triggered; raises StartError where its file has errors."""
+
+        def missing() -> list[str]:
+            for file, trace in self.api.import_errors().items():
+                if file.startswith(dag_id):
+                    raise StartError(f"the DAG file {file} has an error:\n{trace}")
+            return [] if self.api.knows(dag_id) else [f"DAG {dag_id}"]
+
+        self._wait(missing, seconds)
+        self._screen.done()
+
+    def _prepare(self) -> None:
+        self.ledger_url = self.postgres.create_database("manifold", self.secrets.ledger_database)
+        self._env = environment(
+            self._place,
+            self.secrets,
+            port=int(self.url.rpartition(":")[2]),
+            airflow=self.postgres.create_database("airflow", self.secrets.airflow_database),
+            ledger=self.ledger_url,
+            broker=self.redis.url(),
+        )
+        for folder in (self._place.out, self._place.state / "airflow"):
+            folder.mkdir(exist_ok=True)
+        write_private(self._place.state / "airflow" / "passwords.json", json.dumps({_USER: self.secrets.admin}))
+
+    def _worker(self, name: str) -> Child:
+        pid_file = self._place.records / f"{name}.pid"
+        pid_file.unlink(missing_ok=True)
+        # Both serve both queues: whichever is killed, the other one goes on with coordinators and with chunks.
+        options = ["--celery-hostname", name, "--queues", "default,manifold", "--pid", str(pid_file)]
+        return self._airflow(name, ["celery", "worker", *options, "--without-mingle", "--skip-serve-logs"])
+
+    def _airflow(self, name: str, command: list[str]) -> Child:
+        return Child.start(
+            name,
+            [sys.executable, "-m", "airflow", *command],
+            log=self._place.logs / f"{name}.log",
+            records=self._place.records,
+            env=self._env,
+        )
+
+    def _silent_workers(self) -> list[str]:
+        import celery
+
+        with celery.Celery(broker=self.redis.url()) as app:
+            answers = app.control.ping(timeout=0.5)
+        names = {name.rpartition("@")[2] for answer in answers for name in answer}
+        return [name for name in _WORKERS if name not in names]
+
+    def _wait(self, missing: Callable[[], list[str]], seconds: float) -> None:
+        """Return once nothing is missing; says meanwhile what is."""
+        deadline = time.monotonic() + seconds
+        while names := missing():
+            for child in self._services.values():
+                child.check()
+            self._screen.waiting(f"waiting for {', '.join(names)}")
+            if time.monotonic() > deadline:
+                raise StartError(
+                    f"not up after {seconds:g} s: {', '.join(names)}. Their logs are in {self._place.logs}"
+                )
+            time.sleep(0.2)

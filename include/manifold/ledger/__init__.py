@@ -1,0 +1,79 @@
+"""The ledger: the SQL tables that say which items have an outcome; the only point of truth.
+
+`open_ledger(url)` gives a `Ledger`; `Ledger.acquire(uid, owner)` gives the `Claim` that a coordinator writes through.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+
+from sqlalchemy import Engine
+
+from manifold import settings
+from manifold.ledger import schema
+from manifold.ledger.claim import LEASE, Claim
+from manifold.ledger.connection import connect
+from manifold.ledger.ledger import Ledger
+from manifold.ledger.merged import MergedRow, Run
+from manifold.ledger.rows import (
+    AttemptRow,
+    Committed,
+    FailureRow,
+    KindRow,
+    NewScatter,
+    Owner,
+    WorkerRow,
+    scatter_name,
+)
+from manifold.ledger.verify import Violation, verify, verify_blobs
+
+__all__ = [
+    "LEASE",
+    "AttemptRow",
+    "Claim",
+    "Committed",
+    "FailureRow",
+    "KindRow",
+    "Ledger",
+    "MergedRow",
+    "NewScatter",
+    "Owner",
+    "Run",
+    "Violation",
+    "WorkerRow",
+    "open_ledger",
+    "scatter_name",
+    "verify",
+    "verify_blobs",
+]
+
+
+def open_ledger(url: str | None = None, *, migrate: bool | None = None, connections: int = 1) -> Ledger:
+    """The ledger behind `url`, ready to be used.
+
+    Args:
+        url: an SQLAlchemy URL of PostgreSQL or SQLite; None takes the deployment's (`MANIFOLD_LEDGER`).
+        migrate: make or upgrade the tables; None: only those of SQLite, which has nobody else to do it.
+        connections: how many it may hold at once: one for a coordinator, some more for a web server.
+
+    Its connections are closed by `close`, or once nobody holds the ledger any more.
+    Raises ConfigError for a URL that it cannot use, SchemaError where the tables are missing or of another version,
+    LedgerError where the database does not answer.
+    """
+    engine = connect(url or settings.ledger_url(), connections=connections)
+    try:
+        if migrate or (migrate is None and engine.dialect.name == "sqlite"):
+            schema.migrate(engine)
+        ledger = Ledger(engine)
+    except BaseException:
+        engine.dispose()
+        raise
+    weakref.finalize(ledger, _dispose, engine, os.getpid())
+    return ledger
+
+
+def _dispose(engine: Engine, pid: int) -> None:
+    """Close what a ledger that nobody holds any more left open; never in a child, where it is the parent's."""
+    if os.getpid() == pid:
+        engine.dispose()

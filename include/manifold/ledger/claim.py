@@ -1,0 +1,297 @@
+"""What the owner of a scatter may write: each method one transaction, fenced by the owner's epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import msgspec
+from sqlalchemy import Connection, exists, func, insert, select, update
+
+from manifold.errors import Fenced, ItemsChanged, LedgerError
+from manifold.ledger import guards
+from manifold.ledger.commit import commit
+from manifold.ledger.queries import scatter_row
+from manifold.ledger.rows import Committed, NewScatter, Owner, stored
+from manifold.ledger.tables import attempt, chunk, control, failure, scatter
+from manifold.ledger.withdraw import withdraw, withdraw_epoch
+from manifold.policy import Tolerance
+from manifold.records import Attempt, ChunkRow, Failure, Receipt, ScatterRow, ScatterState, WorkerInfo
+
+if TYPE_CHECKING:
+    from manifold.ledger.ledger import Ledger
+
+T = TypeVar("T")
+
+LEASE = 30.0
+"""Seconds that others wait for an owner that is not heard of. Every write of the owner renews it."""
+
+_DESCRIBED = frozenset(NewScatter.__struct_fields__) - {"uid", "name", "total"}
+# The pin of a large input is long, and only this claim changes it: not read again with every write.
+_CHANGING = [name for name in ScatterRow.__struct_fields__ if name not in ("source_pin", "policy")]
+_MESSAGE = 2000  # characters kept
+_ENDED = {"owner": None, "owner_token": None, "lease_until": None}
+
+
+class Claim:
+    """A scatter, owned. Made by `Ledger.acquire`; used by one coordinator, from one thread.
+
+    * Every method raises Fenced where another coordinator has taken over or the scatter has ended; then nothing of it
+      took effect, and nothing more may be sent or deleted.
+    * Every method may wait, up to the ledger's patience, while the database is away.
+    * `row` is the scatter as this claim last saw it.
+    """
+
+    def __init__(self, ledger: Ledger, row: ScatterRow, owner: Owner) -> None:
+        self.row = row
+        self.uid = row.uid
+        self.epoch = row.epoch
+        self.ledger = ledger
+        self._owner = owner
+
+    def renew(self) -> ScatterRow:
+        """Keep the scatter for another `LEASE` seconds."""
+        return self._write(lambda conn, row, now: row)
+
+    def describe(self, **changes: Any) -> ScatterRow:
+        """Set what the scatter runs (`fn_digest=`, `engine=`, `policy=`, …); TypeError for any other column."""
+        if unknown := changes.keys() - _DESCRIBED:
+            raise TypeError(
+                f"{', '.join(sorted(unknown))} cannot be described; there are {', '.join(sorted(_DESCRIBED))}"
+            )
+
+        def work(conn: Connection, row: ScatterRow, now: float) -> ScatterRow:
+            return _set(conn, row, **changes)
+
+        return self._write(work)
+
+    def commit(
+        self,
+        receipts: Sequence[Receipt] = (),
+        attempts: Sequence[Attempt] = (),
+        workers: Sequence[WorkerInfo] = (),
+        *,
+        started: Mapping[str, str] | None = None,
+    ) -> Committed:
+        """Let receipts count and write down attempts that are about to be sent, all in one transaction.
+
+        Args:
+            receipts: each counts, unless its items (one of them) already have an outcome or its attempt is void.
+            attempts: may be sent once this returns.
+            workers: as the engine sees them, for display.
+            started: attempts that a worker has begun, with its name.
+
+        A receipt that did not win (`Committed.won`) left nothing in the ledger: its blobs may be deleted now.
+        Raises LedgerError for a receipt that contradicts itself; then nothing took effect.
+        """
+
+        def work(conn: Connection, row: ScatterRow, now: float) -> Committed:
+            return commit(conn, row, now, receipts, attempts, workers, started or {})
+
+        done = self._fenced(work)
+        self.row = done.row
+        return done
+
+    def died(self, attempt_id: str, worker: str | None = None) -> None:
+        """Remember that a worker process died over an attempt: a strike against its items."""
+
+        def work(conn: Connection, row: ScatterRow, now: float) -> ScatterRow:
+            struck: dict[str, Any] = {"started": True, "died": True} | ({"worker": worker} if worker else {})
+            conn.execute(update(attempt).where(attempt.c.id == attempt_id, attempt.c.uid == self.uid).values(struck))
+            return row
+
+        self._write(work)
+
+    def set_total(self, total: int) -> ScatterRow:
+        """Say how many items there are. Raises ItemsChanged where the ledger knows it otherwise."""
+
+        def work(conn: Connection, row: ScatterRow, now: float) -> ScatterRow:
+            beyond = select(chunk.c.stop).where(chunk.c.uid == self.uid, chunk.c.layer == 0)
+            furthest = conn.execute(beyond.order_by(chunk.c.start.desc()).limit(1)).scalar() or 0
+            if row.total not in (None, total):
+                raise ItemsChanged(f"the input has {total:,} items; an earlier try of {row.name} counted {row.total:,}")
+            if furthest > total:
+                raise ItemsChanged(
+                    f"the input ended after {total:,} items; {row.name} has outcomes of items up to {furthest - 1:,}"
+                )
+            return _set(conn, row, total=total)
+
+        return self._write(work)
+
+    def withdraw(self, which: ChunkRow, failures: Iterable[Failure] = ()) -> ScatterRow:
+        """Take a committed chunk back: its items have no outcome again, or (a re-run's) the one they had before.
+
+        `failures` tell what the items of a re-run had failed by before, from the sidecar below; without them the
+        ledger says no more than that they had. Nothing happens where another chunk took its place meanwhile.
+        """
+        given = tuple(failures)
+        return self._write(lambda conn, row, now: withdraw(conn, row, which, given))
+
+    def trust(self, which: ChunkRow) -> ScatterRow:
+        """Take back the suspicion against a chunk: its bytes are there after all."""
+
+        def work(conn: Connection, row: ScatterRow, now: float) -> ScatterRow:
+            same = chunk.c.uid == self.uid, chunk.c.layer == which.layer, chunk.c.attempt == which.attempt
+            conn.execute(update(chunk).where(*same).values(suspect_at=None))
+            return row
+
+        return self._write(work)
+
+    def withdraw_epoch(self) -> ScatterRow:
+        """Take back all that was committed of this try's input, because that input turned out to be another one."""
+        return self._write(lambda conn, row, now: withdraw_epoch(conn, row))
+
+    def applied(self, *numbers: int) -> None:
+        """Mark controls as seen to in this epoch."""
+
+        def work(conn: Connection, row: ScatterRow, now: float) -> ScatterRow:
+            seen = update(control).where(control.c.uid == self.uid, control.c.no.in_(numbers))
+            conn.execute(seen.values(applied_epoch=self.epoch))
+            return row
+
+        self._write(work)
+
+    def finish(self, tolerance: Tolerance) -> ScatterRow:
+        """End the scatter if it can prove that every item is accounted for.
+
+        The row's state tells: `succeeded`; `failed`, with more failures than `tolerance` allows; or still `running`,
+        where items are missing, a chunk is suspect or the number of items is not known: plan again.
+        Raises LedgerError where the counters are not the sums of the chunks.
+        """
+
+        def work(conn: Connection, row: ScatterRow, now: float) -> ScatterRow:
+            covered, suspect = _account(conn, row)
+            if row.total is None or covered != row.total or suspect:
+                return row
+            budget = tolerance.budget(row.done, row.total, ended=True)
+            if row.n_failed <= budget:
+                return _end(conn, row, now, "succeeded", None)
+            text = f"{row.n_failed:,} of {row.total:,} items failed; {budget:,} may (tolerate=)"
+            return _end(conn, row, now, "failed", text)
+
+        return self._finally(("succeeded", "failed"), work)
+
+    def end(self, state: Literal["failed", "cancelled"], message: str) -> ScatterRow:
+        """End the scatter as it is. What is committed stays; what is under way counts no more."""
+        return self._finally((state,), lambda conn, row, now: _end(conn, row, now, state, message))
+
+    def release(self) -> None:
+        """Give the scatter up as it is, still running, so that another coordinator need not wait for the lease."""
+
+        def work(conn: Connection, row: ScatterRow, now: float) -> ScatterRow:
+            conn.execute(update(scatter).where(scatter.c.uid == self.uid).values(_ENDED))
+            return msgspec.structs.replace(row, owner=None, lease_until=None)
+
+        self._write(work)
+
+    def fresh(self, new: NewScatter) -> Claim:
+        """The claim on a new scatter that takes this one's name and place; nothing of this one counts for it."""
+
+        def work(conn: Connection) -> ScatterRow:
+            if conn.execute(select(scatter.c.uid).where(scatter.c.uid == new.uid)).first():
+                return scatter_row(conn, new.uid)  # the COMMIT was in doubt, and had counted
+            old, now = self._lock(conn)
+            token = conn.execute(select(scatter.c.owner_token).where(scatter.c.uid == self.uid)).scalar()
+            _end(conn, old, now, "replaced", "replaced by a fresh start")
+            values = created(new, now) | owned(self._owner, token, now)
+            conn.execute(insert(scatter), values | {"name": old.name, "gen": old.gen + 1, "epoch": 1})
+            return scatter_row(conn, new.uid)
+
+        return Claim(self.ledger, self.ledger.database.write(work), self._owner)
+
+    def _write(self, work: Callable[[Connection, ScatterRow, float], ScatterRow]) -> ScatterRow:
+        self.row = self._fenced(work)
+        return self.row
+
+    def _finally(
+        self, states: Sequence[ScatterState], work: Callable[[Connection, ScatterRow, float], ScatterRow]
+    ) -> ScatterRow:
+        """As `_write`, for what may end the scatter in one of `states`: a COMMIT in doubt may have done so already."""
+
+        def once(conn: Connection) -> ScatterRow:
+            try:
+                return work(conn, *self._lock(conn))
+            except Fenced:
+                row = scatter_row(conn, self.uid)
+                if row.epoch == self.epoch and row.state in states:
+                    return row
+                raise
+
+        self.row = self.ledger.database.write(once)
+        return self.row
+
+    def _fenced(self, work: Callable[[Connection, ScatterRow, float], T]) -> T:
+        """What `work` returns, run below the scatter's lock."""
+        return self.ledger.database.write(lambda conn: work(conn, *self._lock(conn)))
+
+    def _lock(self, conn: Connection) -> tuple[ScatterRow, float]:
+        """The scatter, locked until the transaction ends, and the time. This statement fences, serialises the commits
+        of a scatter, and waits for a dead session of ours whose COMMIT is in doubt."""
+        now = self.ledger.now()
+        renewed = update(scatter).where(guards.mine(self.uid, self.epoch)).values(lease_until=now + LEASE)
+        held = conn.execute(renewed).rowcount == 1
+        changing = select(*(scatter.c[name] for name in _CHANGING), now).where(scatter.c.uid == self.uid)
+        found = conn.execute(changing).one_or_none()
+        if found is None:
+            raise Fenced(f"scatter {self.uid} is not in the ledger {self.ledger.url} any more")
+        row = msgspec.structs.replace(self.row, **dict(zip(_CHANGING, found[:-1], strict=True)))
+        if not held:
+            taken = (
+                f"has ended: {row.state}" if row.epoch == self.epoch else f"was taken over by {row.owner or 'another'}"
+            )
+            raise Fenced(f"scatter {row.name} {taken} (epoch {row.epoch}; this coordinator has {self.epoch})")
+        return row, found[-1]
+
+
+def created(new: NewScatter, now: float) -> dict[str, Any]:
+    """The columns of a scatter that is to be inserted, but for its generation."""
+    return msgspec.structs.asdict(new) | {"state": "running", "created_at": now}
+
+
+def owned(owner: Owner, token: str | None, now: float) -> dict[str, Any]:
+    """The columns that say who owns a scatter. `token` tells this claim from any other of the same owner."""
+    return {
+        "owner": owner.text,
+        "owner_host": owner.host,
+        "owner_pid": owner.pid,
+        "owner_started": owner.pid_started,
+        "owner_key": owner.claim_key,
+        "owner_token": token,
+        "claim_no": owner.claim_no,
+        "claimed_at": now,
+        "lease_until": now + LEASE,
+    }
+
+
+def _set(conn: Connection, row: ScatterRow, **changes: Any) -> ScatterRow:
+    if changes:
+        conn.execute(update(scatter).where(scatter.c.uid == row.uid).values(changes))
+    return msgspec.structs.replace(row, **changes)
+
+
+def _end(conn: Connection, row: ScatterRow, now: float, state: ScatterState, message: str | None) -> ScatterRow:
+    conn.execute(update(attempt).where(attempt.c.uid == row.uid, attempt.c.state == "open").values(state="void"))
+    ended = {"state": state, "ended_at": now, "message": message and stored(message, _MESSAGE)}
+    conn.execute(update(scatter).where(scatter.c.uid == row.uid).values(_ENDED | ended))
+    return msgspec.structs.replace(row, owner=None, lease_until=None, **ended)
+
+
+def _account(conn: Connection, row: ScatterRow) -> tuple[int, bool]:
+    """Items that the base covers, and whether a chunk is suspect; LedgerError where the counters are wrong."""
+    of = chunk.c
+    sums = select(
+        func.coalesce(func.sum(of.stop - of.start).filter(of.layer == 0), 0),
+        func.coalesce(func.sum(of.n_ok), 0),
+        func.coalesce(func.sum(of.n_failed), 0)
+        - func.coalesce(func.sum(of.n_ok + of.n_failed + of.n_skipped).filter(of.layer > 0), 0),
+        func.coalesce(func.sum(of.n_skipped), 0),
+    )
+    covered, *counters = conn.execute(sums.where(of.uid == row.uid)).one()
+    failures = conn.execute(select(func.count()).where(failure.c.uid == row.uid)).scalar_one()
+    if [*counters, failures] != [row.n_ok, row.n_failed, row.n_skipped, row.n_failed]:
+        raise LedgerError(
+            f"scatter {row.name} is not finished, for its counters are not the sums of its chunks; "
+            f"`manifold verify {row.uid}` says where"
+        )
+    suspect = conn.execute(select(exists().where(of.uid == row.uid, of.suspect_at.is_not(None)))).scalar_one()
+    return int(covered), bool(suspect)

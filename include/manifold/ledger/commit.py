@@ -1,0 +1,235 @@
+"""The commit: what receipts say becomes true, the first for each item; in one transaction, below the scatter's lock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, bindparam, delete, select, update
+
+from manifold import outcome
+from manifold.errors import LedgerError
+from manifold.ledger import guards
+from manifold.ledger.rows import Committed, stored
+from manifold.ledger.tables import attempt, chunk, error_kind, failure, insert_into, scatter, worker
+from manifold.records import Attempt, ChunkRow, Failure, Receipt, ScatterRow, WorkerInfo
+
+INSERT_CHUNK = guards.insert_chunk(condition() for condition in guards.COMMIT)
+
+_FROM_RECEIPT = [name for name in Receipt.__struct_fields__ if name in ChunkRow.__struct_fields__]
+_FORGET_FAILURES = delete(failure).where(
+    failure.c.uid == bindparam("of"), failure.c.pos >= bindparam("first"), failure.c.pos < bindparam("last")
+)
+_STARTED = update(attempt).where(attempt.c.id == bindparam("which")).values(started=True, worker=bindparam("by"))
+_IDS_AT_ONCE = 500  # parameters in one statement; old builds of SQLite take 999
+_MESSAGE, _ITEM_REPR, _TRACEBACK, _KEY = 300, 1024, 20_000, 300  # characters kept
+
+
+def commit(
+    conn: Connection,
+    row: ScatterRow,
+    now: float,
+    receipts: Sequence[Receipt],
+    attempts: Sequence[Attempt],
+    workers: Sequence[WorkerInfo],
+    started: Mapping[str, str],
+) -> Committed:
+    """Let each receipt count that may, and write down the attempts that are about to be sent.
+
+    `row` is the scatter as it stands, locked. A receipt that already counted (its COMMIT was in doubt) is reported as
+    won and changes nothing. Raises LedgerError for a receipt that contradicts itself.
+    """
+    won, fresh = _insert_chunks(conn, row, now, receipts)
+    _settle_attempts(conn, row.uid, receipts, won)
+    if fresh:
+        _replace_failures(conn, fresh)
+        row = _count(conn, row, fresh, len(receipts))
+    write_attempts(conn, now, attempts)
+    if started:
+        values = [{"which": id_, "by": name} for id_, name in started.items()]
+        conn.execute(_STARTED, values)
+    _see_workers(conn, row.uid, now, workers, fresh)
+    return Committed(won, row)
+
+
+def _insert_chunks(
+    conn: Connection, row: ScatterRow, now: float, receipts: Sequence[Receipt]
+) -> tuple[list[bool], list[Receipt]]:
+    """Which receipts count, and those of them that count since now."""
+    values = []
+    seqs = range(row.seq + 1, row.seq + 1 + len(receipts))
+    for seq, receipt in zip(seqs, receipts, strict=True):
+        _check(receipt, row.uid)
+        touches = receipt.n_ok + receipt.n_failed + receipt.n_skipped > 0  # else it was stopped before its first item
+        if touches and (receipt.layer == 0 or still_failed(conn, receipt)):
+            copied = {name: getattr(receipt, name) for name in _FROM_RECEIPT}
+            values.append(copied | {"seq": seq, "suspect_at": None, "committed_at": now})
+    if values:
+        conn.execute(INSERT_CHUNK, values)
+    there = _committed(conn, row.uid, [receipt.attempt for receipt in receipts])
+    won, fresh = [], []
+    for seq, receipt in zip(seqs, receipts, strict=True):
+        mark = (receipt.start, receipt.stop, receipt.outcome, receipt.blob_key, receipt.fail_key)
+        found = there.get(receipt.attempt)
+        won.append(found is not None and found[1:] == mark)
+        if found is not None and found[0] == seq:
+            fresh.append(receipt)
+    return won, fresh
+
+
+def _committed(conn: Connection, uid: str, attempts: list[str]) -> dict[str, tuple[Any, ...]]:
+    """seq, range, outcome and keys of the chunks that these attempts have committed."""
+    columns = (chunk.c.seq, chunk.c.start, chunk.c.stop, chunk.c.outcome, chunk.c.blob_key, chunk.c.fail_key)
+    found: dict[str, tuple[Any, ...]] = {}
+    for some in _batches(attempts):
+        rows = conn.execute(select(chunk.c.attempt, *columns).where(chunk.c.uid == uid, chunk.c.attempt.in_(some)))
+        found.update({one[0]: tuple(one[1:]) for one in rows})
+    return found
+
+
+def still_failed(conn: Connection, receipt: Receipt) -> bool:
+    """Each item that the overlay touches is failed now, and failed in an older epoch."""
+    held = conn.execute(
+        select(failure.c.pos).where(
+            failure.c.uid == receipt.uid,
+            failure.c.pos >= receipt.start,
+            failure.c.pos < receipt.stop,
+            failure.c.epoch < receipt.epoch,
+        )
+    )
+    return set(outcome.positions(receipt.outcome, receipt.start, receipt.stop, "ofs")) <= set(held.scalars())
+
+
+def _settle_attempts(conn: Connection, uid: str, receipts: Sequence[Receipt], won: Sequence[bool]) -> None:
+    """An attempt that won takes nothing more; neither does one that came back and lost."""
+    for state, which in (("won", True), ("void", False)):
+        ids = [receipt.attempt for receipt, counts in zip(receipts, won, strict=True) if counts is which]
+        for some in _batches(ids):
+            these = (attempt.c.id.in_(some), attempt.c.uid == uid, attempt.c.state == "open")
+            conn.execute(update(attempt).where(*these).values(state=state))
+
+
+def _replace_failures(conn: Connection, fresh: Iterable[Receipt]) -> None:
+    """Make the failure rows those of the items that are failed now."""
+    settled = [
+        {"of": receipt.uid, "first": first, "last": last}
+        for receipt in fresh
+        if receipt.layer
+        for letter, first, last in outcome.spans(receipt.outcome, receipt.start, receipt.stop)
+        if letter != outcome.UNTOUCHED
+    ]
+    if settled:
+        conn.execute(_FORGET_FAILURES, settled)
+    failures = [
+        failure_values(receipt.uid, receipt.layer, receipt.epoch, receipt.worker, one)
+        for receipt in fresh
+        for one in receipt.failures
+    ]
+    if failures:
+        conn.execute(failure.insert(), failures)
+    kinds: dict[str, dict[str, str]] = {}
+    for receipt in fresh:
+        for one in receipt.failures:
+            if one.fingerprint not in kinds:
+                kinds[one.fingerprint] = {
+                    "uid": receipt.uid,
+                    "fingerprint": one.fingerprint,
+                    "type": stored(one.type, _KEY),
+                    "message": stored(one.message, _MESSAGE),
+                    "traceback": stored(receipt.kinds.get(one.fingerprint, ""), _TRACEBACK),
+                }
+    if kinds:
+        conn.execute(insert_into(conn, error_kind).on_conflict_do_nothing(), list(kinds.values()))
+
+
+def failure_values(uid: str, layer: int, epoch: int, by: str, one: Failure) -> dict[str, Any]:
+    """The columns of a failure row."""
+    return {
+        "uid": uid,
+        "pos": one.pos,
+        "layer": layer,
+        "epoch": epoch,
+        "fingerprint": one.fingerprint,
+        "type": stored(one.type, _KEY),
+        "message": stored(one.message, _MESSAGE),
+        "attempts": one.attempts,
+        "worker": by,
+        "key": None if one.key is None else stored(one.key, _KEY),
+        "item_repr": None if one.item_repr is None else stored(one.item_repr, _ITEM_REPR),
+        "item_digest": one.item_digest,
+    }
+
+
+def _count(conn: Connection, row: ScatterRow, fresh: Sequence[Receipt], seqs: int) -> ScatterRow:
+    """The scatter with what is new counted in. Each item of an overlay was failed, and is what it says now."""
+    settled = sum(one.n_ok + one.n_failed + one.n_skipped for one in fresh if one.layer)
+    changes = {
+        "n_ok": row.n_ok + sum(one.n_ok for one in fresh),
+        "n_failed": row.n_failed + sum(one.n_failed for one in fresh) - settled,
+        "n_skipped": row.n_skipped + sum(one.n_skipped for one in fresh),
+        "seq": row.seq + seqs,
+    }
+    conn.execute(update(scatter).where(scatter.c.uid == row.uid).values(changes))
+    return msgspec.structs.replace(row, **changes)
+
+
+def write_attempts(conn: Connection, now: float, attempts: Sequence[Attempt]) -> None:
+    """Write attempts down, those again that a COMMIT in doubt may have written already."""
+    if attempts:
+        values = [
+            msgspec.structs.asdict(one) | {"state": "open", "started": False, "died": False, "sent_at": now}
+            for one in attempts
+        ]
+        conn.execute(insert_into(conn, attempt).on_conflict_do_nothing(), values)
+
+
+def _see_workers(
+    conn: Connection, uid: str, now: float, workers: Sequence[WorkerInfo], fresh: Sequence[Receipt]
+) -> None:
+    tallies: dict[str, dict[str, Any]] = {}
+    for one in fresh:
+        start = {"uid": uid, "worker": one.worker, "holding": [], "last_seen": now, "items": 0, "chunks": 0}
+        tally = tallies.setdefault(one.worker, start | {"host": one.host, "pid": one.pid})
+        tally["items"] += one.n_ok + one.n_failed + one.n_skipped
+        tally["chunks"] += 1
+    if tallies:
+        count = insert_into(conn, worker)
+        sums = {name: worker.c[name] + count.excluded[name] for name in ("items", "chunks")}
+        sums |= {name: count.excluded[name] for name in ("host", "pid", "last_seen")}
+        conn.execute(count.on_conflict_do_update(index_elements=["uid", "worker"], set_=sums), list(tallies.values()))
+    if workers:
+        seen = insert_into(conn, worker)
+        news = {name: seen.excluded[name] for name in ("host", "pid", "last_seen", "holding")}
+        values = {
+            one.name: {"uid": uid, "worker": one.name, "host": one.host, "pid": one.pid, "last_seen": now - one.silence}
+            | {"holding": list(one.holding), "items": 0, "chunks": 0}
+            for one in workers
+        }
+        conn.execute(seen.on_conflict_do_update(index_elements=["uid", "worker"], set_=news), list(values.values()))
+
+
+def _check(receipt: Receipt, uid: str) -> None:
+    if receipt.uid != uid:
+        raise LedgerError(f"the receipt of attempt {receipt.attempt} is of scatter {receipt.uid}, not of {uid}")
+    try:
+        counts = outcome.count(receipt.outcome, receipt.stop - receipt.start)
+    except ValueError as exc:
+        raise LedgerError(f"the receipt of attempt {receipt.attempt} is not readable: {exc}") from exc
+    failed = sorted(one.pos for one in receipt.failures)
+    if (
+        (counts.ok, counts.failed, counts.skipped) != (receipt.n_ok, receipt.n_failed, receipt.n_skipped)
+        or (counts.untouched and not receipt.layer)
+        or (receipt.blob_key is None) != (counts.ok == 0)
+        or (receipt.fail_key is None) != (counts.failed == 0)
+        or failed != list(outcome.positions(receipt.outcome, receipt.start, receipt.stop, outcome.FAILED))
+    ):
+        raise LedgerError(
+            f"the receipt of attempt {receipt.attempt} for items {receipt.start} to {receipt.stop - 1} contradicts "
+            f"itself: {receipt.n_ok} ok, {receipt.n_failed} failed ({len(failed)} of them told), {receipt.n_skipped} "
+            f"skipped, outcome {receipt.outcome}. This is a fault of Manifold; please report it"
+        )
+
+
+def _batches(ids: list[str]) -> Iterable[list[str]]:
+    return (ids[first : first + _IDS_AT_ONCE] for first in range(0, len(ids), _IDS_AT_ONCE))

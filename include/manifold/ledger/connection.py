@@ -1,0 +1,221 @@
+"""How the ledger's database is reached, and how a transaction outlives a lost connection.
+
+SQLite serves one host, from a local disk: WAL, synchronous=FULL, and BEGIN IMMEDIATE for every transaction that
+writes (the driver's own deferred BEGIN would fail at once where two want to write, instead of waiting its turn).
+
+PostgreSQL is used in a way that PgBouncer's transaction mode allows: no session state. So the timeouts are set by
+SET LOCAL inside each transaction, not by the connection's `options`, which a pooler refuses or mixes up. They matter
+because a host that is cut off inside a transaction would keep its row lock, and with it block its successor.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as NoFreeConnection
+from sqlalchemy.pool import Pool, QueuePool
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
+
+from manifold.errors import ConfigError, LedgerError, MissingExtra, SchemaError
+from manifold.registry import masked
+
+T = TypeVar("T")
+
+PATIENCE = 300.0
+"""Seconds that a transaction is tried again before its caller learns that the ledger is gone."""
+
+_OPENING = {
+    ("sqlite", True): "BEGIN IMMEDIATE",
+    ("sqlite", False): "BEGIN",
+    ("postgresql", True): "SET TRANSACTION ISOLATION LEVEL READ COMMITTED",
+    ("postgresql", False): "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",
+}
+_LIMITS = "SET LOCAL idle_in_transaction_session_timeout = '10s'; SET LOCAL lock_timeout = '15s'"
+_KEEPALIVES = {
+    "keepalives": 1,
+    "keepalives_idle": 10,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 40_000,  # keepalives do not run while a statement waits to be acknowledged
+}
+_REMOTE = {"nfs", "nfs3", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "afs", "ceph", "glusterfs", "lustre"}
+_REMOTE_FUSE = ("fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "fuse.s3fs", "fuse.gcsfuse")
+
+# https://www.postgresql.org/docs/current/errcodes-appendix.html: connection, resources, operator intervention,
+# serialisation, lock not available, idle in transaction.
+_PASSING_CLASSES = ("08", "53")
+_PASSING_STATES = {"57P01", "57P02", "57P03", "40001", "40P01", "55P03", "25P03"}
+_PASSING_SQLITE = {5, 6, 13}  # SQLITE_BUSY, SQLITE_LOCKED, SQLITE_FULL: https://www.sqlite.org/rescode.html
+_LASTING = ("authentication failed", "does not exist", "no pg_hba.conf entry", "no password supplied")
+_NO_TABLE = ("UndefinedTable", "UndefinedColumn", "no such table", "no such column")
+
+_left_to_parent: list[Pool] = []
+
+
+def connect(url: str, *, connections: int = 1) -> Engine:
+    """The SQLAlchemy engine of a ledger's URL; nothing is connected yet.
+
+    Args:
+        url: `postgresql://…` or `sqlite:///path`; `sqlite://` rests in memory, for tests.
+        connections: how many it may hold at once. A coordinator needs one; a web server some more.
+
+    Raises ConfigError for a URL that it cannot use, MissingExtra without the driver.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError as exc:
+        raise ConfigError(f"{masked(url)!r} is not a ledger such as postgresql://user@host/manifold") from exc
+    if parsed.drivername in ("postgresql", "postgres"):
+        parsed = parsed.set(drivername="postgresql+psycopg2")
+    kind = parsed.get_backend_name()
+    if kind not in ("sqlite", "postgresql"):
+        raise ConfigError(f"the ledger rests in PostgreSQL or SQLite, not in {kind!r} ({masked(url)})")
+    options = _sqlite_options(parsed) if kind == "sqlite" else {"connect_timeout": 10, **_KEEPALIVES}
+    try:
+        engine = create_engine(
+            parsed,
+            connect_args=options,
+            poolclass=QueuePool,
+            pool_size=connections,
+            max_overflow=0,
+            **({"executemany_mode": "values_plus_batch"} if parsed.drivername == "postgresql+psycopg2" else {}),
+        )
+    except (ModuleNotFoundError, NoSuchModuleError) as exc:
+        raise MissingExtra(f"{masked(url)} needs a driver: pip install 'airflow-manifold[postgres]' ({exc})") from exc
+    if kind == "sqlite":
+        event.listen(engine, "connect", _sqlite_pragmas)
+    return engine
+
+
+def _sqlite_options(url: URL) -> dict[str, Any]:
+    if url.database and url.database != ":memory:":
+        folder = Path(url.database).absolute().parent
+        kind = _file_system(folder)
+        if kind in _REMOTE or kind.startswith(_REMOTE_FUSE):
+            raise ConfigError(
+                f"{folder} is on {kind}, where SQLite's locks do not hold and a ledger breaks; "
+                "use a local disk, or PostgreSQL (MANIFOLD_LEDGER=postgresql://…)"
+            )
+    # isolation_level None leaves BEGIN to us; a connection moves between threads, used by one at a time.
+    return {"isolation_level": None, "check_same_thread": False, "timeout": 30.0}
+
+
+def _file_system(folder: Path) -> str:
+    """The type of file system that `folder` is on; "" where that cannot be told."""
+    at = [part for part in psutil.disk_partitions(all=True) if folder.is_relative_to(part.mountpoint)]
+    return max(at, key=lambda part: len(part.mountpoint)).fstype.lower() if at else ""
+
+
+def _sqlite_pragmas(connection: Any, _record: object) -> None:
+    for pragma in ("journal_mode=WAL", "synchronous=FULL"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+class Database:
+    """Runs whole transactions, again where their connection was lost, until each has taken effect exactly once.
+
+    * The work must be re-runnable: a COMMIT whose answer was lost may have counted, and the work is then run again.
+      The ledger's transitions begin with a row lock, which waits for the dead session's end, and then find their own
+      traces.
+    * A fault that may pass (connection, restart, lock timeout, full disk) is waited for; any other is a LedgerError.
+    * `on_wait` is told while it waits, once per try.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        patience: float = PATIENCE,
+        sleep: Callable[[float], None] = time.sleep,
+        on_wait: Callable[[str], None] | None = None,
+    ) -> None:
+        self.engine = engine
+        self.patience = patience
+        self.on_wait = on_wait
+        self._sleep = sleep
+        self._pid = os.getpid()
+
+    @property
+    def url(self) -> str:
+        """Where it is, without secrets."""
+        return masked(self.engine.url.render_as_string(hide_password=False))
+
+    def write(self, work: Callable[[Connection], T]) -> T:
+        """What `work` returns, after its transaction is committed."""
+        return self._persist(work, True)
+
+    def read(self, work: Callable[[Connection], T]) -> T:
+        """What `work` returns; all it reads is of one moment."""
+        return self._persist(work, False)
+
+    def close(self) -> None:
+        """Give up the connections; the next transaction makes new ones."""
+        self.engine.dispose()
+
+    def _persist(self, work: Callable[[Connection], T], write: bool) -> T:
+        if os.getpid() != self._pid:
+            # A connection cannot be shared across a fork. The parent's are kept, for closing them here would
+            # say goodbye to the server, or drop SQLite's locks, in the parent's name.
+            _left_to_parent.append(self.engine.pool)
+            self.engine.dispose(close=False)
+            self._pid = os.getpid()
+        again = Retrying(
+            retry=retry_if_exception(may_pass),
+            wait=wait_random_exponential(multiplier=0.1, max=5),
+            stop=stop_after_delay(self.patience),
+            sleep=self._sleep,
+            before_sleep=self._tell,
+            reraise=True,
+        )
+        try:
+            return again(lambda: self._once(work, write))
+        except SQLAlchemyError as exc:
+            raise self._translated(exc) from exc
+
+    def _once(self, work: Callable[[Connection], T], write: bool) -> T:
+        kind = self.engine.dialect.name
+        with self.engine.connect() as conn, conn.begin():
+            conn.exec_driver_sql(_OPENING[kind, write] + (f"; {_LIMITS}" if kind == "postgresql" else ""))
+            return work(conn)
+
+    def _tell(self, state: RetryCallState) -> None:
+        if self.on_wait and state.outcome:
+            self.on_wait(f"waiting for the ledger {self.url}: {_first_line(state.outcome.exception())}")
+
+    def _translated(self, exc: SQLAlchemyError) -> LedgerError:
+        text = _first_line(exc)
+        if any(sign in f"{type(getattr(exc, 'orig', exc)).__name__} {text}" for sign in _NO_TABLE):
+            return SchemaError(f"the ledger {self.url} lacks what this code needs ({text}); run `manifold db migrate`")
+        if may_pass(exc):
+            return LedgerError(f"the ledger {self.url} could not be used for {self.patience:.0f} s: {text}")
+        return LedgerError(f"the ledger {self.url} refused: {text}")
+
+
+def may_pass(exc: BaseException) -> bool:
+    """True for a fault of the database that may be gone at the next try."""
+    if isinstance(exc, NoFreeConnection):
+        return True
+    if not isinstance(exc, DBAPIError):
+        return False
+    cause = exc.orig
+    if (number := getattr(cause, "sqlite_errorcode", None)) is not None:
+        return number & 0xFF in _PASSING_SQLITE
+    state = getattr(cause, "pgcode", None) or getattr(cause, "sqlstate", None)
+    if state:
+        return state in _PASSING_STATES or state.startswith(_PASSING_CLASSES)
+    # No SQLSTATE: the server was not reached, or went away in the midst of it.
+    unreached = type(cause).__name__ in ("OperationalError", "InterfaceError")
+    return exc.connection_invalidated or (unreached and not any(sign in str(cause) for sign in _LASTING))
+
+
+def _first_line(exc: BaseException | None) -> str:
+    cause = getattr(exc, "orig", None) or exc
+    return (str(cause).strip() or type(cause).__name__).splitlines()[0]

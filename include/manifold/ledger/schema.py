@@ -1,0 +1,86 @@
+"""How a database comes to have the ledger's tables, in the version that this code needs.
+
+Only `migrate` runs DDL; a coordinator needs SELECT, INSERT, UPDATE and DELETE.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+
+from sqlalchemy import Connection, Engine, func, insert, inspect, select, update
+
+from manifold.errors import SchemaError
+from manifold.ledger.connection import Database
+from manifold.ledger.tables import meta, metadata
+
+_OPENING_PATIENCE = 30.0  # seconds; who opens a ledger wants to hear soon that its URL is wrong
+_MIGRATING = 0x6D616E69666F6C64  # the lock's number: "manifold" in ASCII
+
+UPGRADES: tuple[Callable[[Connection], None], ...] = ()
+"""Each takes a database from one version to the next; the first from version 1 to 2. A new database needs none."""
+
+
+def version() -> int:
+    """The schema version of this code."""
+    return 1 + len(UPGRADES)
+
+
+def migrate(engine: Engine) -> int:
+    """Make the tables, or bring them to this code's version; the version they had before (0: none).
+
+    Raises SchemaError where they are newer than this code. Safe to run from several processes at once.
+    """
+    database = Database(engine, patience=_OPENING_PATIENCE)
+    found, _ = database.read(_found)
+    return found if found == version() else database.write(_migrate)
+
+
+def found_version(engine: Engine) -> int:
+    """The version of the tables that are there; 0: none."""
+    return Database(engine, patience=_OPENING_PATIENCE).read(_found)[0]
+
+
+def check(engine: Engine) -> str:
+    """The ledger's own id; raises SchemaError unless the tables are there, in this code's version."""
+    database = Database(engine, patience=_OPENING_PATIENCE)
+    found, ledger_uuid = database.read(_found)
+    if found > version():
+        raise SchemaError(_newer(found))
+    if found < version():
+        state = f"has tables of version {found}, not {version()}" if found else "has no tables of Manifold's yet"
+        raise SchemaError(f"the ledger {database.url} {state}; run `manifold db migrate`, as a user who may run DDL")
+    return ledger_uuid
+
+
+def _migrate(conn: Connection) -> int:
+    if conn.dialect.name == "postgresql":
+        # Two at once would both miss the tables and both make them. Bound to the transaction, so PgBouncer is fine.
+        conn.execute(select(func.pg_advisory_xact_lock(_MIGRATING)))
+    before, _ = _found(conn)
+    if before > version():
+        raise SchemaError(_newer(before))
+    if before == 0:
+        metadata.create_all(conn)
+        conn.execute(insert(meta), {"name": "ledger_uuid", "value": uuid.uuid4().hex})
+        conn.execute(insert(meta), {"name": "version", "value": str(version())})
+        return before
+    for upgrade in UPGRADES[before - 1 :]:
+        upgrade(conn)
+    conn.execute(update(meta).where(meta.c.name == "version").values(value=str(version())))
+    return before
+
+
+def _found(conn: Connection) -> tuple[int, str]:
+    """The version of the tables that are there, and the ledger's id; (0, "") without tables."""
+    if not inspect(conn).has_table(meta.name):
+        return 0, ""
+    held = {str(name): str(value) for name, value in conn.execute(select(meta.c.name, meta.c.value))}
+    return int(held.get("version", 0)), held.get("ledger_uuid", "")
+
+
+def _newer(found: int) -> str:
+    return (
+        f"the ledger has tables of version {found}, newer than this code's {version()}; "
+        "install the airflow-manifold that made them"
+    )

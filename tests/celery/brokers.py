@@ -1,0 +1,217 @@
+"""Real brokers and real Celery workers for tests, as child processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import redis
+from celery import Celery
+from kombu import Connection
+
+from manifold.demo.process import Child, free_port, kill_all
+from manifold.demo.redis import RedisServer
+from manifold.demo.server import Server
+from manifold.engines.celery import CeleryEngine
+from manifold.testing.engines import until
+
+_PROGRAM = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")  # the one on the PATH changes the user
+AIRFLOW_APP = "airflow.providers.celery.executors.celery_executor_utils:app"
+_ROOT = Path(__file__).parents[2]
+_FOREIGN = ("AIRFLOW", "CELERY", "MANIFOLD_STORE", "MANIFOLD_LEDGER", "_AIRFLOW", "RABBITMQ")
+
+
+def kinds() -> list[str]:
+    """The brokers to test with: Redis, and RabbitMQ where it is installed or `MANIFOLD_REQUIRE` names it."""
+    required = os.environ.get("MANIFOLD_REQUIRE", "").split()
+    return ["redis", "rabbitmq"] if _PROGRAM.exists() or {"rabbitmq", "all"} & {*required} else ["redis"]
+
+
+class CuttableRedis(RedisServer):
+    """Redis, whose connections can be cut."""
+
+    def cut(self) -> None:
+        """Close every connection."""
+        with redis.Redis.from_url(self.url()) as client:
+            for kind in ("normal", "pubsub"):
+                client.client_kill_filter(_type=kind, skipme=True)
+
+
+class RabbitServer(Server):
+    """RabbitMQ, with an Erlang port mapper of its own."""
+
+    name = "rabbitmq"
+
+    def __init__(self, data: Path) -> None:
+        super().__init__(data)
+        self._mapper_port, self._own_port = free_port(), free_port()
+        self._mapper: Child | None = None
+
+    def url(self) -> str:
+        return f"amqp://guest:guest@127.0.0.1:{self.port}//"
+
+    def stop(self) -> None:
+        super().stop()
+        if self._mapper:
+            self._mapper.stop()
+            self._mapper = None
+
+    def cut(self) -> None:
+        """Close every connection."""
+        control = [str(_PROGRAM.with_name("rabbitmqctl")), "close_all_connections", "a test"]
+        subprocess.run(control, env=self._environment(), check=True, capture_output=True)
+
+    def _launch(self) -> Child:
+        self.data.mkdir(parents=True, exist_ok=True)
+        mapper, port = shutil.which("epmd") or "epmd", str(self._mapper_port)
+        self._mapper = Child.start(
+            "epmd", [mapper, "-port", port, "-address", "127.0.0.1"], log=self.data / "epmd.log", records=self.records
+        )
+        return Child.start(self.name, [_PROGRAM], log=self.log, records=self.records, env=self._environment())
+
+    def _environment(self) -> dict[str, str]:
+        settings = {
+            "HOME": self.data,
+            "ERL_EPMD_PORT": self._mapper_port,
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODENAME": f"test{self.port}@localhost",
+            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODE_PORT": self.port,
+            "RABBITMQ_DIST_PORT": self._own_port,
+            "RABBITMQ_MNESIA_BASE": self.data / "mnesia",
+            "RABBITMQ_LOG_BASE": self.data / "log",
+            "RABBITMQ_ENABLED_PLUGINS_FILE": self.data / "plugins",
+            "RABBITMQ_CONF_ENV_FILE": self.data / "none",
+        }
+        return {**os.environ, **{name: str(value) for name, value in settings.items()}}
+
+    def _answers(self) -> bool:
+        with Connection(self.url(), connect_timeout=1) as connection:
+            try:
+                connection.connect()
+            except connection.connection_errors:
+                return False
+            return True
+
+
+@dataclass
+class Deployment:
+    """A broker, and what Celery workers need to know to serve it."""
+
+    kind: str
+    server: CuttableRedis | RabbitServer
+    folder: Path
+
+    @property
+    def app(self) -> Celery:
+        """A Celery app as a coordinator has one."""
+        return Celery("coordinator", broker=self.server.url(), set_as_current=False)
+
+    def engine(self, queue: str, silence: float = 10.0) -> CeleryEngine:
+        return CeleryEngine(self.app, queue, silence=silence)
+
+    def exists(self, queue: str) -> bool:
+        """The broker knows the queue."""
+        if isinstance(self.server, RabbitServer):
+            return self.waiting(queue) is not None
+        with redis.Redis.from_url(self.server.url()) as client:
+            return bool(client.keys(f"*{queue}*"))
+
+    def waiting(self, queue: str) -> int | None:
+        """How many messages the broker keeps in that queue; None where there is none."""
+        with self.app.connection_for_read() as connection, suppress(*connection.channel_errors):
+            return int(connection.channel().queue_declare(queue, passive=True).message_count)
+        return None
+
+    def purge(self, queue: str, messages: int) -> None:
+        """Have the broker lose the messages of a queue, once there are so many."""
+        until(lambda: self.waiting(queue) == messages, f"the queue {queue} has {messages} messages")
+        with self.app.connection_for_write() as connection:
+            connection.channel().queue_purge(queue)
+
+    def environment(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
+        """What Airflow's configuration says in a worker of this deployment."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
+        return {
+            **inherited,
+            "AIRFLOW_HOME": str(self.folder / "airflow"),
+            "AIRFLOW__CELERY__BROKER_URL": self.server.url(),
+            "AIRFLOW__CELERY__RESULT_BACKEND": f"db+sqlite:///{self.folder / 'results.db'}",
+            "AIRFLOW__CELERY__EXTRA_CELERY_CONFIG": json.dumps({"imports": ["manifold.engines.celery_app"]}),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            **(more or {}),
+        }
+
+    @contextmanager
+    def worker(
+        self,
+        name: str,
+        queues: str,
+        *,
+        slots: int = 2,
+        pool: str = "prefork",
+        app: str = "tests.celery.plain:app",
+        more: Mapping[str, str] | None = None,
+    ) -> Iterator[CeleryWorker]:
+        """A Celery worker; `more` are environment variables. Does not wait until it serves."""
+        options = f"-Q {queues} -c {slots} -n {name}@%h -P {pool} -O fair --loglevel INFO".split()
+        with self.run(name, [sys.executable, "-m", "celery", "-A", app, "worker", *options], more) as child:
+            yield CeleryWorker(child)
+
+    @contextmanager
+    def run(self, name: str, command: Sequence[str | Path], more: Mapping[str, str] | None = None) -> Iterator[Child]:
+        """A process of this deployment."""
+        child = Child.start(
+            name,
+            command,
+            log=self.folder / f"{name}.log",
+            records=self.folder / "records",
+            env=self.environment(more),
+            cwd=_ROOT,
+        )
+        try:
+            yield child
+        finally:
+            child.stop()
+
+
+@dataclass
+class CeleryWorker:
+    """A Celery worker: a main process and its pool."""
+
+    child: Child
+
+    def kill(self) -> None:
+        """SIGKILL main process and pool at once, as a host that goes down."""
+        main = psutil.Process(self.child.pid)
+        kill_all([main, *main.children(recursive=True)])
+
+    def terminate(self) -> None:
+        """Announce its end, as a deploy does."""
+        os.kill(self.child.pid, signal.SIGTERM)
+
+    def ended(self) -> bool:
+        return not self.child.alive()
+
+
+@contextmanager
+def deployment(kind: str, folder: Path) -> Iterator[Deployment]:
+    """A broker of that kind, running."""
+    server = CuttableRedis(folder / "broker") if kind == "redis" else RabbitServer(folder / "broker")
+    with server:
+        yield Deployment(kind, server, folder)
+
+
+def serves(engine: CeleryEngine, slots: int) -> CeleryEngine:
+    """The engine, once it has that many slots."""
+    until(lambda: engine.slots() == slots, f"the engine has {slots} slots")
+    return engine

@@ -1,0 +1,94 @@
+"""Rate, percentiles, and how figures are written and values read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from manifold.cli import out
+from manifold.cli.figures import mean_rate, percentiles, recent_rate
+from manifold.cli.params import named_values, seconds_of
+
+
+def test_the_rate_is_that_of_the_last_minute() -> None:
+    assert recent_rate([(1.0, 30), (2.0, 20), (10.0, 999), (61.0, 5000)]) == 5.0
+
+
+def test_a_scatter_that_stands_still_slows_down() -> None:
+    assert recent_rate([(40.0, 100), (50.0, 1)]) == 2.0
+    assert recent_rate([(61.0, 100), (62.0, 100)]) is None
+
+
+@pytest.mark.parametrize("commits", [[], [(1.0, 5)], [(0.0, 5), (0.0, 5)]])
+def test_a_rate_needs_two_commits_and_some_time(commits: list[tuple[float, int]]) -> None:
+    assert recent_rate(commits) is None
+
+
+def test_the_mean_rate_of_nothing_is_unknown() -> None:
+    assert mean_rate(100, 10.0, 20.0) == 10.0
+    assert mean_rate(0, 10.0, 20.0) is None
+    assert mean_rate(5, 10.0, 10.0) is None
+
+
+def test_a_chunk_weighs_as_many_items_as_it_has() -> None:
+    assert percentiles([(1.0, 90), (5.0, 9), (60.0, 1)], 0.5, 0.9, 0.99, 1.0) == [1.0, 1.0, 5.0, 60.0]
+    assert percentiles([], 0.5) is None
+
+
+@given(st.lists(st.tuples(st.floats(0, 1e6), st.integers(1, 20)), min_size=1, max_size=30), st.floats(0.01, 1))
+def test_so_many_items_stay_at_or_below_their_percentile(means: list[tuple[float, int]], share: float) -> None:
+    found = (percentiles(means, share) or [-1.0])[0]
+    items = sorted(seconds for seconds, number in means for _ in range(number))
+    assert sum(seconds <= found for seconds in items) >= share * len(items)
+    assert sum(seconds < found for seconds in items) < share * len(items)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, "?"),
+        (0.0, "0 ms"),
+        (0.0000027, "0.0027 ms"),
+        (0.05, "50 ms"),
+        (0.0999, "0.1 s"),
+        (59.94, "59.9 s"),
+        (59.96, "1 min 0 s"),
+        (125, "2 min 5 s"),
+        (3600 * 3 + 60 * 12 + 5, "3 h 12 min"),
+        (86400 * 5 + 3600 * 2, "5 d 2 h"),
+    ],
+)
+def test_a_duration_is_written_for_people(seconds: float | None, text: str) -> None:
+    assert out.duration(seconds) == text
+
+
+@pytest.mark.parametrize(("rate", "text"), [(None, "?"), (1234.4, "1,234/s"), (10, "10/s"), (0.4, "0.4/s")])
+def test_a_rate_is_written_for_people(rate: float | None, text: str) -> None:
+    assert out.rate(rate) == text
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("30d", 2_592_000), ("12h", 43_200), ("1.5m", 90), ("45s", 45)])
+def test_a_duration_is_read(text: str, seconds: float) -> None:
+    assert seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize(
+    ("pair", "value"),
+    [
+        ("a=4", 4),
+        ("a=0.5", 0.5),
+        ("a=true", True),
+        ("a=none", None),
+        ("a=null", None),
+        ("a=1%", "1%"),
+        ("a=TimeoutError", "TimeoutError"),
+        ('a=["OSError","KeyError"]', ["OSError", "KeyError"]),
+        ("a=b=c", "b=c"),
+        ("a=", ""),
+    ],
+)
+def test_a_value_is_json_where_it_can_be(pair: str, value: Any) -> None:
+    assert list(named_values([pair])) == [("a", value)]

@@ -1,0 +1,147 @@
+"""`manifold redrive` of plain Python's scatters: items from the quarantine, code from the store, in this process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import manifold
+from manifold.cli import shapes
+from manifold.ledger import Ledger, Owner
+from tests.cli.conftest import Cli, said
+
+
+def test_a_dry_run_only_counts(cli: Cli, pages: str, book: Ledger) -> None:
+    before = book.scatters()
+    done = said(cli("redrive", pages, "--dry-run", "--json"), shapes.Redriven)
+    assert (done.where, done.dry_run, done.items, done.chunks_lost, done.result) == ("here", True, 20, 0, None)
+    assert "20 failed items would run again, here" in cli("redrive", pages, "--dry-run").stdout
+    assert book.scatters() == before
+
+
+def test_failed_items_run_again_by_the_code_of_the_store(
+    cli: Cli, work: str, pages: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / f"{work}.py").unlink()
+    monkeypatch.delitem(__import__("sys").modules, work)
+    done = said(cli("redrive", pages, "--json"), shapes.Redriven)
+    assert done.result is not None
+    assert (done.result.succeeded, done.result.failed, done.result.tries) == (80, 20, 2)
+
+
+def test_failed_items_run_again_by_a_mended_function(cli: Cli, work: str, pages: str, book: Ledger) -> None:
+    result = cli("redrive", pages, "--function", f"{work}:mended", "--engine", "threads://1")
+    assert result.exit_code == 0, result.output
+    row = book.find(pages)
+    assert row is not None
+    assert (row.state, row.n_ok, row.n_failed) == ("succeeded", 100, 0)
+    values = list(manifold.Results.of(row, book))
+    assert values == [-x if x % 10 in (3, 7) else x for x in range(100)]
+    assert cli("verify", pages, "--deep").exit_code == 0
+    assert "there is nothing to run again" in cli("redrive", pages).stdout
+
+
+def test_only_one_kind_of_error_runs_again(cli: Cli, work: str, pages: str, book: Ledger) -> None:
+    done = said(
+        cli("redrive", pages, "--only-error", "KeyError", "--function", f"{work}:mended", "--json"), shapes.Redriven
+    )
+    assert done.items == 10
+    assert done.result is not None
+    assert (done.result.succeeded, done.result.failed) == (90, 10)
+    assert [kind.type for kind in book.kinds(done.scatter)] == ["ValueError"]
+
+
+def test_options_of_the_first_try_hold_on(cli: Cli, work: str, pages: str, book: Ledger) -> None:
+    before = book.scatters()[0].policy
+    assert cli("redrive", pages, "--function", f"{work}:mended").exit_code == 0
+    assert book.scatters()[0].policy == before | {"on_code_changed": "warn"}
+
+
+def test_a_redrive_that_fails_again_ends_in_code_1(cli: Cli, work: str) -> None:
+    run = ("run", f"{work}:picky", "--items", "range:8", "--engine", "threads://1", "--id", "strict")
+    assert cli(*run, "--option", "tolerate=1").exit_code == 1
+    row = said(cli("show", "strict", "--json"), shapes.Shown)
+    assert row.without_outcome == 0
+    done = said(cli("redrive", "strict", "--json"), shapes.Redriven, code=1)
+    assert done.result is not None
+    assert (done.result.state, done.result.failed) == ("failed", 2)
+
+
+def test_items_that_never_ran_need_the_input(cli: Cli, work: str) -> None:
+    run = ("run", f"{work}:picky", "--items", "range:100", "--engine", "threads://1", "--id", "cut")
+    assert cli(*run, "--option", "chunk_size=10").exit_code == 1
+    mended = ("redrive", "cut", "--function", f"{work}:mended")
+    refused = cli(*mended)
+    assert refused.exit_code == 2
+    assert "items never ran, so cut needs its input (it was a range): say --items" in refused.stderr
+    changed = cli(*mended, "--items", "range:99")
+    assert changed.exit_code == 1
+    assert "the input has changed since the first try" in changed.stderr
+    done = said(cli(*mended, "--items", "range:100", "--json"), shapes.Redriven)
+    assert done.result is not None
+    assert (done.result.state, done.result.succeeded) == ("succeeded", 100)
+
+
+def test_files_need_not_be_named_again(cli: Cli, work: str, tmp_path: Path) -> None:
+    (tmp_path / "numbers.jsonl").write_text("\n".join(map(str, range(100))))
+    run = ("run", f"{work}:picky", "--items", str(tmp_path / "*.jsonl"), "--engine", "threads://1", "--id", "cut")
+    assert cli(*run, "--option", "chunk_size=10").exit_code == 1
+    done = said(cli("redrive", "cut", "--function", f"{work}:mended", "--json"), shapes.Redriven)
+    assert done.result is not None
+    assert (done.result.succeeded, done.result.without_outcome) == (100, 0)
+
+
+def test_lost_results_are_found_and_made_again(cli: Cli, work: str, pages: str, home: Path, book: Ledger) -> None:
+    sorted((home / "store").rglob("*.r"))[0].unlink()
+    result = cli("redrive", pages, "--lost")
+    assert result.exit_code == 2
+    assert "results are lost, so pages needs its input" in result.stderr
+    done = said(cli("redrive", pages, "--lost", "--items", "range:100", "--json"), shapes.Redriven)
+    assert (done.items, done.chunks_lost) == (0, 1)
+    row = book.find(pages)
+    assert row is not None
+    assert (row.n_ok, row.n_failed) == (80, 20)
+    assert cli("verify", pages, "--deep").exit_code == 0
+    assert "there is nothing to run again" in cli("redrive", pages, "--lost").stdout
+
+
+def test_lost_results_of_a_redrive_come_from_the_quarantine(cli: Cli, work: str, pages: str, home: Path) -> None:
+    before = set((home / "store").rglob("*.r"))
+    mended = ("redrive", pages, "--function", f"{work}:mended")
+    assert cli(*mended).exit_code == 0
+    for blob in set((home / "store").rglob("*.r")) - before:
+        blob.unlink()
+    done = said(cli(*mended, "--lost", "--json"), shapes.Redriven)
+    assert done.chunks_lost > 0
+    assert done.result is not None
+    assert (done.result.succeeded, done.result.failed) == (100, 0)
+    assert cli("verify", pages, "--deep").exit_code == 0
+
+
+def test_a_scatter_that_somebody_is_at_work_on_is_left_alone(cli: Cli, pages: str, book: Ledger) -> None:
+    claim = book.acquire(book.scatters()[0].uid, Owner.here("somebody"))
+    result = cli("redrive", pages)
+    assert result.exit_code == 5
+    assert "pages is being run by somebody" in result.stderr
+    claim.release()
+
+
+def test_an_executor_of_the_programs_own_needs_an_engine(cli: Cli) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as executor:
+        manifold.scatter(float, ["1", "x"], engine=executor, scatter_id="own", tolerate=1, monitors=[])
+    result = cli("redrive", "own")
+    assert result.exit_code == 2
+    assert "say --engine" in result.stderr
+    assert cli("redrive", "own", "--engine", "threads://1").exit_code == 0
+
+
+def test_results_in_memory_cannot_be_redriven(cli: Cli) -> None:
+    manifold.scatter(
+        float, ["1", "x"], engine="threads://1", store="memory://", scatter_id="gone", tolerate=1, monitors=[]
+    )
+    result = cli("redrive", "gone")
+    assert result.exit_code == 2
+    assert "in the memory of the process that ran it" in result.stderr
