@@ -52,6 +52,10 @@ class Backlog:
         """Nothing is left to send, as far as is known."""
         return not self._ready and self._planner is None and self._redrive is None
 
+    def expected(self) -> int | None:
+        """How many items the input will have, where only how much of it is read can tell."""
+        return self._planner.expected() if self._planner is not None else None
+
     def put(self, chunks: Iterable[Chunk]) -> None:
         """Send these (again), before anything new; but not what a copy is at work on: that stands for them."""
         for chunk in chunks:

@@ -152,6 +152,8 @@ class Coordinator:
             return
         self._polled = now
         self._controls.poll(self)
+        if self._row.total is None and (expected := self._backlog.expected()) is not None:
+            self._row = self._claim.describe(expected=expected)
         if now - self._renewed >= RENEW_SECONDS:
             self._renewed = now
             self._share = max(1, self._parts.ledger.running(self._row.engine))

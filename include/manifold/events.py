@@ -30,7 +30,7 @@ class ScatterStarted(Event):
 
 @dataclass(frozen=True, slots=True)
 class Progress(Event):
-    """The net counters of the whole scatter after a commit. `in_flight` counts chunks."""
+    """The net counters of the whole scatter after a commit. `in_flight` counts chunks; `total` may be an estimate."""
 
     total: int | None
     n_ok: int

@@ -54,6 +54,11 @@ class Planner:
         """Positions not looked at yet; None if the input's length is unknown."""
         return None if self._total is None else max(0, self._total - self.frontier)
 
+    def expected(self) -> int | None:
+        """How many items there will be, by how much of the input is read; None while that says nothing."""
+        share = self._source.share_read()
+        return round(self.frontier / share) if share and self.frontier else None
+
     def next(self, size: int) -> Chunk | None:
         """The next chunk, of at most `size` items; None at the end of the input.
 

@@ -139,6 +139,7 @@ class ScatterRow(msgspec.Struct, frozen=True):
     claim_no: int
     lease_until: float | None
     total: int | None
+    expected: int | None
     n_ok: int
     n_failed: int
     n_skipped: int
@@ -161,6 +162,11 @@ class ScatterRow(msgspec.Struct, frozen=True):
     ended_at: float | None
     message: str | None
     """Why it ended as it did, for people; None while it runs or when it succeeded."""
+
+    @property
+    def of(self) -> int | None:
+        """How many items there are, or are expected by how much of the input is read; for display only."""
+        return self.expected if self.total is None else self.total
 
     @property
     def done(self) -> int:

@@ -41,7 +41,7 @@ class Reporter:
         )
 
     def progress(self, row: ScatterRow, dispatch: Dispatch, engine: Engine, *, paused: bool) -> None:
-        counts = {"total": row.total, "n_ok": row.n_ok, "n_failed": row.n_failed, "n_skipped": row.n_skipped}
+        counts = {"total": row.of, "n_ok": row.n_ok, "n_failed": row.n_failed, "n_skipped": row.n_skipped}
         flying, slots = len(dispatch.in_flight), engine.slots()
         self._emit(
             events.Progress(self._uid, self._epoch, **counts, in_flight=flying, slots=slots, paused=paused)  # type: ignore[arg-type]

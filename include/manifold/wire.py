@@ -125,6 +125,15 @@ def unseal(keyring: Keyring, data: bytes, kind: Kind, **expected: object) -> tup
         raise WireError(f"signed, but does not decompress: {exc}") from exc
 
 
+def is_ours(keyring: Keyring, data: bytes) -> bool:
+    """True where the head is signed with a secret of this keyring, whatever became of the payload."""
+    try:
+        header, mac, head, _ = _parse(data)
+        return hmac.compare_digest(mac, hmac.digest(keyring.key(header.key_id, header.uid), head, "sha256"))
+    except WireError:
+        return False
+
+
 def peek(data: bytes) -> Header:
     """The header of a sealed message, NOT verified: only for choosing where to look. Raises WireError."""
     return _parse(data)[0]

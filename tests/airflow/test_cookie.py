@@ -22,6 +22,7 @@ def row(state: ScatterState, n_failed: int = 0) -> ScatterRow:
         owner=None,
         claim_no=1,
         lease_until=None,
+        expected=None,
         total=10,
         n_ok=7 - n_failed,
         n_failed=n_failed,

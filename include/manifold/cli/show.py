@@ -60,7 +60,7 @@ def shown(ledger: Ledger, uid: str) -> shapes.Shown:
     row, now = ledger.scatter(uid), ledger.time()
     task = task_of(ledger, row)
     rate = _rate(ledger, row)
-    left = None if row.total is None or row.state in TERMINAL else row.total - row.done
+    left = None if row.of is None or row.state in TERMINAL else max(0, row.of - row.done)
     times = figures.percentiles(ledger.item_seconds(uid), 0.5, 0.9, 0.99)
     return shapes.Shown(
         **shapes.scatter_fields(row, now),

@@ -86,7 +86,7 @@ class _Bar:
                 events.ScatterStarted(row.uid, row.epoch, name=self._name, engine=row.engine, why="", total=row.total)
             )
         now = events.Progress(
-            row.uid, row.epoch, row.total, row.n_ok, row.n_failed, row.n_skipped, in_flight=0, slots=0
+            row.uid, row.epoch, row.of, row.n_ok, row.n_failed, row.n_skipped, in_flight=0, slots=0
         )
         self._monitor.emit(now)
 

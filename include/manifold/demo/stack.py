@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -30,13 +30,18 @@ _USER = "admin"
 
 
 class Stack:
-    """The whole production shape; a context manager. `url` is Airflow's address, `ledger_url` the ledger's."""
+    """The whole production shape; a context manager. `url` is Airflow's address, `ledger_url` the ledger's.
 
-    def __init__(self, place: Place, screen: Screen) -> None:
+    Args:
+        extra: variables of every process, before all others.
+    """
+
+    def __init__(self, place: Place, screen: Screen, extra: Mapping[str, str] | None = None) -> None:
         self._place = place
         self._screen = screen
         self._services: dict[str, Child] = {}
         self._env: dict[str, str] = {}
+        self._extra = dict(extra or {})
         self.secrets = Secrets.kept(place.state / "secrets.json")
         self.ledger_url = ""
         port = free_port(8080)
@@ -138,6 +143,7 @@ class Stack:
             ledger=self.ledger_url,
             broker=self.redis.url(),
         )
+        self._env |= self._extra
         for folder in (self._place.out, self._place.state / "airflow"):
             folder.mkdir(exist_ok=True)
         write_private(self._place.state / "airflow" / "passwords.json", json.dumps({_USER: self.secrets.admin}))

@@ -26,7 +26,7 @@ T = TypeVar("T")
 LEASE = 30.0
 """Seconds that others wait for an owner that is not heard of. Every write of the owner renews it."""
 
-_DESCRIBED = frozenset(NewScatter.__struct_fields__) - {"uid", "name", "total"}
+_DESCRIBED = frozenset(NewScatter.__struct_fields__) - {"uid", "name", "total"} | {"expected"}
 # The pin of a large input is long, and only this claim changes it: not read again with every write.
 _CHANGING = [name for name in ScatterRow.__struct_fields__ if name not in ("source_pin", "policy")]
 _MESSAGE = 2000  # characters kept

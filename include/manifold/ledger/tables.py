@@ -75,6 +75,7 @@ scatter = Table(
     _time("claimed_at", nullable=True),
     _time("lease_until", nullable=True),
     Column("total", BigInteger),
+    Column("expected", BigInteger),
     _position("n_ok", default=0),
     _position("n_failed", default=0),
     _position("n_skipped", default=0),
