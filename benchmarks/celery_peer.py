@@ -7,11 +7,11 @@ from celery import shared_task
 from benchmarks.work import noop
 
 
-@shared_task(name="bench.one")
+@shared_task(name="bench.one")  # type: ignore[untyped-decorator]
 def one(x: int) -> int:
     return noop(x)
 
 
-@shared_task(name="bench.many")
+@shared_task(name="bench.many")  # type: ignore[untyped-decorator]
 def many(start: int, stop: int) -> list[int]:
     return [noop(x) for x in range(start, stop)]

@@ -78,7 +78,7 @@ def scatter_items(
     source = zipped(**items) if isinstance(items, dict) else as_source(items)
     mode: Mode = "fresh" if fresh else "continue"
     with ExitStack() as opened:
-        running: Engine = open_engine(engine)
+        running: Engine = open_engine(engine, **({"queue": policy.worker_queue} if policy.worker_queue else {}))
         if isinstance(engine, str):
             opened.callback(running.shutdown, wait=True, cancel_futures=True)
         # Results read from ledger and store later on, so these two stay open.

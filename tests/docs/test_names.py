@@ -1,0 +1,171 @@
+"""What the documents name is there: commands, options, variables, files, error texts."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import airflow.sdk
+import manifold.errors
+import pytest
+import typer
+from manifold.airflow.provider import get_provider_info
+from manifold.cli.app import app
+
+from . import options
+from .markdown import ALL, PAGES, ROOT, Block, anchors, blocks, prose
+
+NAMED = [block for page in PAGES for block in blocks(page) if block.how == "names"]
+TROUBLE = ROOT / "docs" / "troubleshooting.md"
+NO_ERRORS = {"To start afresh", "Everything else"}
+
+
+def test_the_page_of_options_is_what_policy_says() -> None:
+    text = options.PAGE.read_text()
+    assert options.page(text) == text, "run: python -m tests.docs.options"
+
+
+@pytest.mark.parametrize("page", ALL, ids=lambda page: page.name)
+def test_every_link_within_the_project_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        if target.startswith("https://"):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        assert file.exists(), f"{page.name} links to {target}"
+        assert not anchor or anchor in anchors(file), f"{page.name} links to {target}"
+
+
+def test_every_command_that_is_not_run_is_one_that_could_be(airflow_env: dict[str, str]) -> None:
+    of_airflow: list[list[str]] = []
+    for block in NAMED:
+        for words in _commands(block):
+            program, *rest = words
+            if program == "airflow":
+                of_airflow.append(rest)
+            else:
+                _CHECKS[program](block, rest)
+    assert of_airflow
+    _parsed_by_airflow(of_airflow, airflow_env)
+
+
+def test_every_command_in_the_prose_is_one_of_ours() -> None:
+    for page in ALL:
+        for name in re.findall(r"`manifold ([a-z]+)", prose(page)):
+            assert name in _program().commands, f"{page.name}: manifold {name}"
+
+
+def test_every_variable_is_one_that_somebody_reads() -> None:
+    config = get_provider_info()["config"]["manifold"]["options"]
+    source = "".join(path.read_text() for path in (ROOT / "include").rglob("*.py"))
+    for page in ALL:
+        text = page.read_text()
+        for name in re.findall(r"\bAIRFLOW__MANIFOLD__([A-Z_]+)\b", text):
+            assert name.lower() in config, f"{page.name}: {name}"
+        for name in re.findall(r"\b(?:MANIFOLD|AIRFLOW_API)_[A-Z]+\b", text):
+            assert f'"{name}"' in source, f"{page.name}: {name}"
+
+
+@pytest.mark.parametrize("heading", re.findall(r"^### (.*)$", TROUBLE.read_text(), re.MULTILINE))
+def test_every_error_of_the_troubleshooting_page_is_one_that_is_raised(heading: str) -> None:
+    if heading in NO_ERRORS:
+        return
+    for text in heading.split(" / "):
+        kind, _, message = text.partition(": ")
+        shown = message if hasattr(manifold.errors, kind) else text
+        fragments = [part for part in re.split(r"\s*…\s*", shown) if len(part) > 1]
+        assert fragments
+        for fragment in fragments:
+            assert any(fragment in known for known in _texts()), f"nothing says {fragment!r}"
+
+
+def test_the_picture_is_an_image_that_says_what_it_shows() -> None:
+    picture = ET.parse(ROOT / "docs" / "images" / "flow.svg").getroot()
+    name = "{http://www.w3.org/2000/svg}"
+    assert picture.findtext(f"{name}title")
+    said = " ".join(text.text or "" for text in picture.iter(f"{name}text"))
+    for part in ("items", "plan", "dispatch", "engine", "worker", "receipts", "store", "ledger", "Results"):
+        assert part in said
+
+
+def test_the_benchmarks_page_has_the_marks_that_are_filled() -> None:
+    text = (ROOT / "docs" / "benchmarks.md").read_text()
+    assert text.count("<!-- measured -->") == text.count("<!-- end of measured -->") == 1
+
+
+def _commands(block: Block) -> Iterator[list[str]]:
+    for line in block.text.splitlines():
+        words = shlex.split(line, comments=True)
+        if words and words[0] != "export":
+            yield words
+
+
+def _make(block: Block, words: list[str]) -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for word in words:
+        known = re.search(rf"^{re.escape(word)}:|\$\({re.escape(word.partition('=')[0])}\)", makefile, re.MULTILINE)
+        assert known or f"if $({word.partition('=')[0]})" in makefile, f"{block}: make {word}"
+
+
+def _pip(block: Block, words: list[str]) -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert words[:2] == ["install", "-e"], f"{block}: pip {words}"
+    for extra in re.findall(r"[a-z]+", words[2]):
+        assert extra in extras, f"{block}: no extra {extra}"
+
+
+def _manifold(block: Block, words: list[str]) -> None:
+    # Parses the arguments as the program does, and runs nothing.
+    name, *arguments = words
+    _program().commands[name].make_context(name, list(arguments))
+
+
+_CHECKS = {"make": _make, "pip": _pip, "manifold": _manifold}
+
+
+@cache
+def _program() -> Any:
+    return typer.main.get_command(app)
+
+
+def _parsed_by_airflow(commands: list[list[str]], env: dict[str, str]) -> None:
+    code = (
+        "import json, sys\nfrom airflow.cli.cli_parser import get_parser\n"
+        "for words in json.load(sys.stdin): get_parser().parse_args(words)"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code],
+        env=env | {"AIRFLOW__CORE__EXECUTOR": "CeleryExecutor"},
+        input=json.dumps(commands),
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert told.returncode == 0, told.stderr
+
+
+@cache
+def _texts() -> tuple[str, ...]:
+    """Every text in our source, and in what of Airflow an author meets; `…` where a value is put in."""
+    found: list[str] = []
+    ours = (ROOT / "include").rglob("*.py")
+    theirs = Path(airflow.sdk.__file__).parent.rglob("*.py")
+    for path in (*ours, *theirs):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.JoinedStr):
+                parts = [one.value if isinstance(one, ast.Constant) else "…" for one in node.values]
+                found.append("".join(map(str, parts)))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.append(node.value)
+    return tuple(found)
