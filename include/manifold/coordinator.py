@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 WINDOW = 2  # chunks in flight per slot: one runs, one waits where the worker finds it at once
 RENEW_SECONDS = 5.0
 _POLL_SECONDS = 1.0  # between looks at controls, slots and the lease
+_IDLE_SECONDS = 60.0
 _MANY_TRIES = 8  # of one chunk against a store that does not work
 
 
@@ -99,7 +100,8 @@ class Coordinator:
         self._condemned: list[tuple[Chunk, ManifoldError]] = []
         self._receipts: list[tuple[Sent | None, Receipt]] = []
         self._share = 1
-        self._renewed = self._polled = self._clock.monotonic()
+        self._lacking = 0  # items that wait for tokens of the rate
+        self._renewed = self._polled = self._idle_since = self._clock.monotonic()
         self._max_concurrency = parts.policy.max_concurrency
 
     def run(self) -> ScatterRow:
@@ -152,6 +154,7 @@ class Coordinator:
             return
         self._polled = now
         self._controls.poll(self)
+        self._notice_idle(now)
         if self._row.total is None and (expected := self._backlog.expected()) is not None:
             self._row = self._claim.describe(expected=expected)
         if now - self._renewed >= RENEW_SECONDS:
@@ -159,12 +162,21 @@ class Coordinator:
             self._share = max(1, self._parts.ledger.running(self._row.engine))
             self._row = self._claim.commit(workers=self._parts.engine.workers()).row
 
+    def _notice_idle(self, now: float) -> None:
+        """Say, once a minute, that there is work and nobody to do it."""
+        if self._parts.engine.slots():
+            self._idle_since = now
+        elif now - self._idle_since >= _IDLE_SECONDS:
+            self._idle_since = now
+            trouble = self._parts.engine.check() or "it has no free slot"
+            self._report.notice("warning", f"waiting for {self._row.engine}: {trouble}")
+
     def _patience(self) -> float:
         """Seconds to wait for something to arrive: less where something is due before that."""
         if self._receipts:
             return 0.0
-        if self._rate.per_second is not None and not self._backlog.empty:
-            return min(_POLL_SECONDS, max(0.005, self._rate.wait(1)))
+        if self._lacking:
+            return min(_POLL_SECONDS, max(0.005, self._rate.wait(self._lacking)))
         return 0.05 if self._backlog.ready else 0.25
 
     # -- choose ------------------------------------------------------------------------------------------------------
@@ -172,6 +184,7 @@ class Coordinator:
     def _choose(self) -> list[Chunk]:
         """The chunks to send in this round."""
         chosen: list[Chunk] = []
+        self._lacking = 0
         if self._controls.paused or self._controls.draining:
             return chosen
         now = self._clock.monotonic()
@@ -181,6 +194,7 @@ class Coordinator:
                 break
             if not self._rate.take(len(chunk), now):
                 self._backlog.put_back(chunk)
+                self._lacking = len(chunk)
                 break
             chosen.append(chunk)
         return chosen

@@ -19,6 +19,8 @@ from manifold.errors import WireError
 from manifold.records import Attempt, Receipt
 from manifold.task import Answer, ChunkTask, Versions
 
+_SMALL_JOB = 256 * 1024  # bytes that are worth no detour over the store
+
 
 @dataclass(slots=True, eq=False)
 class Sent:
@@ -50,6 +52,7 @@ class Address:
     key_id: str
     ledger_uuid: str
     job_digest: str
+    job_key: str
     job_blob: bytes
     code_digest: str
     store: str | None
@@ -95,7 +98,8 @@ class Dispatch:
         attempt, chunk = sent.attempt, sent.chunk
         where = self._address
         packed = chunk.pack()
-        with_job |= chunk.sent > 0 or self._answered < 2 * max(1, self._engine.slots())
+        if where.store is None or len(where.job_blob) <= _SMALL_JOB:  # else workers get it from the store
+            with_job |= chunk.sent > 0 or self._answered < 2 * max(1, self._engine.slots())
         task = ChunkTask(
             versions=Versions.here(),
             uid=where.uid,
@@ -105,6 +109,7 @@ class Dispatch:
             start=chunk.start,
             stop=chunk.stop,
             job_digest=where.job_digest,
+            job_key=where.job_key,
             code_digest=where.code_digest,
             key_id=where.key_id,
             ledger_uuid=where.ledger_uuid,

@@ -55,7 +55,7 @@ class Process:
         self._host = host
         self._pid = pid
         self._open_store = open_store
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._jobs: OrderedDict[str, Loaded] = OrderedDict()
         self._stores: dict[str, Store] = {}
         self._epochs: OrderedDict[str, int] = OrderedDict()

@@ -55,7 +55,8 @@ class ChunkTask(msgspec.Struct, frozen=True):
 
     * The items travel as (start, stop, step) of a range, as one pickled list, or each in a pickle of its own.
     * With `positions` (overlays) they are not all of [start, stop), but those.
-    * `job` is the sealed function blob, or None where the worker should have it by `job_digest`.
+    * `job` is the sealed function blob, or None where the worker should have it by `job_digest`, or gets it from the
+      store by `job_key`.
     * `store` is the URL that the worker writes to: "" for its own default, None for none: blobs ride in the answer.
     * `allowance`: failed items in this chunk before the worker stops early, with a prefix.
     * `careful`: a worker died of these items before; each is reported before it runs, so that the culprit is known.
@@ -70,6 +71,7 @@ class ChunkTask(msgspec.Struct, frozen=True):
     start: int
     stop: int
     job_digest: str
+    job_key: str
     code_digest: str
     key_id: str
     ledger_uuid: str

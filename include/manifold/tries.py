@@ -253,6 +253,7 @@ class _Try:
             key_id=row.key_id,
             ledger_uuid=self._ledger.uuid,
             job_digest=job_digest,
+            job_key=fn_key,
             job_blob=job_blob,
             code_digest=code,
             store=self._store_for_workers(),

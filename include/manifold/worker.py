@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from manifold import beat, capture, codec, faults, outcome, settings, wire
-from manifold.errors import Unpicklable, WireError
+from manifold.errors import StoreError, Unpicklable, WireError
 from manifold.execute import Broken, Execution
 from manifold.itemdigest import chunk_digest
 from manifold.job import Job
@@ -50,7 +50,7 @@ def _answer(process: Process, keyring: wire.Keyring, task: ChunkTask, nonce: str
     if task.epoch < process.newest_epoch(task.uid, task.epoch):
         return Answer(refused="a newer coordinator has taken the scatter over", refusal="stale")
     try:
-        loaded = process.loaded(task.job_digest, lambda: _load(keyring, task))
+        loaded = process.loaded(task.job_digest, lambda: _load(process, keyring, task))
     except ImportError as exc:
         missing = exc.name or str(exc)
         return Answer(
@@ -64,13 +64,22 @@ def _answer(process: Process, keyring: wire.Keyring, task: ChunkTask, nonce: str
     return Answer(need="each") if items is None else _run(process, keyring, task, nonce, loaded, items)
 
 
-def _load(keyring: wire.Keyring, task: ChunkTask) -> Loaded | None:
-    """The job from the message; None where it does not carry it."""
-    if task.job is None:
+def _load(process: Process, keyring: wire.Keyring, task: ChunkTask) -> Loaded | None:
+    """The job, from the message or from the store; None where it is in neither."""
+    blob = task.job or _kept_job(process, task)
+    if blob is None:
         return None
-    _, payload = wire.unseal(keyring, task.job, "function", uid=task.uid, digest=task.job_digest)
+    _, payload = wire.unseal(keyring, blob, "function", uid=task.uid, digest=task.job_digest)
     job: Job = wire.loads(payload)
     return Loaded(job, job.bind(resolve_per_worker(job.consts)))
+
+
+def _kept_job(process: Process, task: ChunkTask) -> bytes | None:
+    store = process.store(task.store)
+    try:
+        return store.get(task.job_key) if store is not None else None
+    except StoreError:
+        return None  # the coordinator sends it along
 
 
 def _items(process: Process, task: ChunkTask) -> list[Any] | None:

@@ -383,3 +383,13 @@ def test_a_file_of_another_user_cannot_be_written_by_an_item_silently(tmp_path: 
 
     results = manifold.scatter(write, range(3), engine="threads://1", tolerate=3)
     assert {failure.type for failure in results.failures()} == {"FileNotFoundError"}
+
+
+def test_large_constants_reach_each_worker_by_way_of_the_store() -> None:
+    table = {x: str(x) * 10 for x in range(50_000)}
+
+    def look_up(x: int, table: dict[int, str]) -> str:
+        return table[x]
+
+    results = manifold.scatter(look_up, range(1000), engine="processes://2", consts={"table": table}, chunk_size=10)
+    assert results[999] == table[999]

@@ -1,7 +1,7 @@
 """The code blocks of a page, and what is to be done with each.
 
-A block of `python` or `bash` is run, in the order of its page. A block of `text` right after it is what it printed, where
-`…` stands for anything. A comment right above a block says otherwise:
+A block of `python` or `bash` is run, in the order of its page. A block of `text` right after it is what it printed,
+where `…` stands for anything. A comment right above a block says otherwise:
 
 | comment | the block |
 |---|---|

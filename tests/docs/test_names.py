@@ -12,13 +12,14 @@ import tomllib
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from functools import cache
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
-import airflow.sdk
-import manifold.errors
 import pytest
 import typer
+
+import manifold.errors
 from manifold.airflow.provider import get_provider_info
 from manifold.cli.app import app
 
@@ -160,7 +161,7 @@ def _texts() -> tuple[str, ...]:
     """Every text in our source, and in what of Airflow an author meets; `…` where a value is put in."""
     found: list[str] = []
     ours = (ROOT / "include").rglob("*.py")
-    theirs = Path(airflow.sdk.__file__).parent.rglob("*.py")
+    theirs = Path(str(distribution("apache-airflow-task-sdk").locate_file("airflow/sdk"))).rglob("*.py")
     for path in (*ours, *theirs):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.JoinedStr):

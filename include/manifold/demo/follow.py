@@ -85,9 +85,7 @@ class _Bar:
             self._monitor.emit(
                 events.ScatterStarted(row.uid, row.epoch, name=self._name, engine=row.engine, why="", total=row.total)
             )
-        now = events.Progress(
-            row.uid, row.epoch, row.of, row.n_ok, row.n_failed, row.n_skipped, in_flight=0, slots=0
-        )
+        now = events.Progress(row.uid, row.epoch, row.of, row.n_ok, row.n_failed, row.n_skipped, in_flight=0, slots=0)
         self._monitor.emit(now)
 
     def close(self) -> None:
