@@ -55,6 +55,10 @@ class Engine(Executor):
         """A sentence on what would keep chunks from running (no worker serves the queue, …), or None. May take 5 s."""
         return None
 
+    def broken(self) -> str | None:
+        """Why it will never run anything again, as a clause; None while it works or may come back. Cheap."""
+        return None
+
     def kill(self, future: Future[Any]) -> None:
         """Stop what `future` runs, if the engine can; the future then fails with WorkerLost. Best effort."""
         future.cancel()

@@ -163,7 +163,11 @@ class Coordinator:
             self._row = self._claim.commit(workers=self._parts.engine.workers()).row
 
     def _notice_idle(self, now: float) -> None:
-        """Say, once a minute, that there is work and nobody to do it."""
+        """Say, once a minute, that there is work and nobody to do it; give up where nobody will ever come."""
+        if (why := self._parts.engine.broken()) is not None:
+            raise EngineError(
+                f"{self._row.engine} cannot go on: {why}. What is committed stays; the next try continues"
+            )
         if self._parts.engine.slots():
             self._idle_since = now
         elif now - self._idle_since >= _IDLE_SECONDS:
@@ -216,7 +220,11 @@ class Coordinator:
         if not self._policy.speculate or self._backlog.ready:
             return None
         for sent in sorted(self._dispatch.in_flight.values(), key=lambda one: one.at):
-            if not sent.copied and self._sizer.straggles(now - sent.at, len(sent.chunk)):
+            one = sent.attempt
+            alone = len(list(self._dispatch.covering(one.layer, one.start, one.stop))) == 1
+            if sent.copied or sent.chunk.strikes or not alone:  # what killed a process is no straggler
+                continue
+            if self._sizer.straggles(now - sent.at, len(sent.chunk)):
                 sent.copied = True
                 return sent.chunk.copy()
         return None

@@ -86,7 +86,9 @@ def _parse_secret(text: str) -> Keyring:
         try:
             keys[key_id] = bytes.fromhex(value)
         except ValueError:
-            raise ConfigError("MANIFOLD_SECRET must read id:hex[,id:hex…]; `manifold doctor` makes one") from None
+            raise ConfigError(
+                "MANIFOLD_SECRET must read id:hex[,id:hex…]; `manifold doctor --new-secret` makes one"
+            ) from None
     return Keyring(keys)
 
 

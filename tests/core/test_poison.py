@@ -7,9 +7,12 @@ import signal
 import time
 from collections import Counter
 
+import pytest
+
 import manifold
 from manifold import events
 from manifold.abc import Monitor
+from manifold.errors import EngineError
 from manifold.ledger import open_ledger, verify
 
 
@@ -88,3 +91,16 @@ def test_an_item_that_never_returns_to_the_interpreter_is_ended_too() -> None:
     assert list(results) == [x for x in range(10) if x != 5]
     (failure,) = results.failures()
     assert failure.type == "manifold.errors.ItemTimeout"
+
+
+def test_an_executor_of_the_callers_that_breaks_for_good_ends_the_try_and_the_next_continues() -> None:
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool, pytest.raises(EngineError, match="broken"):
+        manifold.scatter(poison, range(340), engine=pool, tolerate=3, scatter_id="broken", chunk_size=10)
+    row = open_ledger().find("broken")
+    assert row is not None
+    assert row.done >= 320
+    results = manifold.scatter(poison, range(340), engine="processes://1", tolerate=3, scatter_id="broken")
+    assert len(results) == 338

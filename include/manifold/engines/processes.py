@@ -62,6 +62,9 @@ class ProcessesEngine(Engine):
         return self._crew.info()
 
     def check(self) -> str | None:
+        return self.broken()
+
+    def broken(self) -> str | None:
         return self._backlog.broken
 
     def kill(self, future: Future[Any]) -> None:

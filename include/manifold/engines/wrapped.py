@@ -67,6 +67,9 @@ class WrappedEngine(Engine):
         return [WorkerInfo(name, platform.node(), os.getpid(), holding=held, alive=self._broken is None)]
 
     def check(self) -> str | None:
+        return self.broken()
+
+    def broken(self) -> str | None:
         return f"the executor is broken: {self._broken}; make a new one" if self._broken else None
 
     def _finish(self, follower: _Follower) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from sqlalchemy import Insert, and_, bindparam, exists, insert, literal_column, or_, select, true
 from sqlalchemy.sql.elements import BindParameter, ColumnElement
 
+from manifold.ledger.rows import Owner
 from manifold.ledger.tables import attempt, chunk, scatter
 from manifold.records import ChunkRow
 
@@ -17,6 +18,28 @@ from manifold.records import ChunkRow
 def mine(uid: str, epoch: int) -> ColumnElement[bool]:
     """No other coordinator has taken the scatter over, and it has not ended."""
     return and_(scatter.c.uid == uid, scatter.c.epoch == epoch, scatter.c.state == "running")
+
+
+def not_replaced() -> ColumnElement[bool]:
+    """No fresh start has taken its place."""
+    return scatter.c.state != "replaced"
+
+
+def free(owner: Owner, dead: str | None, now: float) -> ColumnElement[bool]:
+    """Nobody owns the scatter, or nobody alive, or an earlier try of the same task."""
+    of = scatter.c
+    ways = [of.owner.is_(None), of.lease_until < now]
+    if owner.claim_key is not None:
+        ways.append(and_(of.owner_key == owner.claim_key, of.claim_no < owner.claim_no))
+    if dead is not None:
+        ways.append(of.owner_token == dead)
+    return or_(*ways)
+
+
+def of_older_epoch() -> ColumnElement[bool]:
+    """The coordinator that sent the attempt has been followed by another."""
+    epoch = select(scatter.c.epoch).where(scatter.c.uid == attempt.c.uid).scalar_subquery()
+    return attempt.c.epoch < epoch
 
 
 def _param(name: str) -> BindParameter[int]:

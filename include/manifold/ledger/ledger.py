@@ -6,10 +6,10 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import Connection, Engine, and_, exists, func, insert, literal, or_, select, update
-from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy import Connection, Engine, and_, exists, func, insert, literal, select, update
 
 from manifold.errors import Fenced, LedgerError, ScatterBusy
+from manifold.ledger import guards
 from manifold.ledger.claim import Claim, created, owned
 from manifold.ledger.connection import Database
 from manifold.ledger.queries import Reader, scatter_row
@@ -79,11 +79,10 @@ class Ledger(Reader):
                 return scatter_row(conn, uid)
             dead = held[0] if process_is_gone(*held[1:4]) else None
             values = owned(owner, token, held[4]) | {"state": "running", "ended_at": None, "message": None}
-            free = and_(of.uid == uid, of.state != "replaced", _free(owner, dead, held[4]))
+            free = and_(of.uid == uid, guards.not_replaced(), guards.free(owner, dead, held[4]))
             if conn.execute(update(scatter).where(free).values(epoch=of.epoch + 1, **values)).rowcount != 1:
                 raise self._refusal(conn, uid)
-            reruns = and_(attempt.c.uid == uid, attempt.c.layer > 0, attempt.c.state == "open")
-            conn.execute(update(attempt).where(reruns).values(state="void"))
+            _void_reruns(conn, uid)
             return scatter_row(conn, uid)
 
         return Claim(self, self.database.write(work), owner)
@@ -135,18 +134,13 @@ class Ledger(Reader):
 
     def void_stale(self) -> int:
         """Give up attempts of older epochs that were sent more than a day ago; how many there were."""
-        epoch = select(scatter.c.epoch).where(scatter.c.uid == attempt.c.uid).scalar_subquery()
-        stale = and_(attempt.c.state == "open", attempt.c.epoch < epoch, attempt.c.sent_at < self.now() - STALE)
+        old = attempt.c.sent_at < self.now() - STALE
+        stale = and_(attempt.c.state == "open", guards.of_older_epoch(), old)
         void = update(attempt).where(stale).values(state="void")
         return self.database.write(lambda conn: conn.execute(void).rowcount)
 
 
-def _free(owner: Owner, dead: str | None, now: float) -> ColumnElement[bool]:
-    """Nobody owns the scatter, or nobody alive, or an earlier try of the same task."""
-    of = scatter.c
-    ways = [of.owner.is_(None), of.lease_until < now]
-    if owner.claim_key is not None:
-        ways.append(and_(of.owner_key == owner.claim_key, of.claim_no < owner.claim_no))
-    if dead is not None:
-        ways.append(of.owner_token == dead)
-    return or_(*ways)
+def _void_reruns(conn: Connection, uid: str) -> None:
+    """What an earlier owner was running again counts no more: its items are chosen anew."""
+    reruns = and_(attempt.c.uid == uid, attempt.c.layer > 0, attempt.c.state == "open")
+    conn.execute(update(attempt).where(reruns).values(state="void"))
