@@ -21,7 +21,7 @@ from manifold.ship import by_value, script_roots, shipped
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder with a helper module, a package without `__init__`, and a virtual environment inside it."""
     files = {
-        "shipped_helper.py": "import logging\nlog = logging.getLogger('x')\ndef twice(n): return 2 * n\nclass Box: n = 7\n",
+        "shipped_helper.py": "import logging\nlog = logging.getLogger()\ndef twice(n): return n+n\nclass Box: n = 7\n",
         "shipped_plain/inner.py": "def thrice(n): return 3 * n\n",
         "venv/site-packages/shipped_installed.py": "def one(): return 1\n",
         "shipped_job.py": """
