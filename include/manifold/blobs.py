@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from manifold import codec, wire
 from manifold.abc import Store
 from manifold.errors import BlobNotFound, ResultsLost, WireError
 from manifold.job import Job
-from manifold.records import ChunkRow, ScatterRow
+from manifold.records import ChunkRow, LogLine, ScatterRow
 from manifold.stores.marker import check_marker
 
 if TYPE_CHECKING:
@@ -65,6 +67,18 @@ class Blobs:
         """Return if all that the row names can be read."""
         _ = self.values(row) if self._scatter.reduce_digest is None else self.segments(row)
         _ = self.failed(row)
+
+    def log(self, row: ChunkRow) -> list[LogLine]:
+        """What the row's items printed, where it was kept; the results do not depend on it, so a lost one is empty."""
+        key = row.blob_key or row.fail_key
+        if key is None:
+            return []
+        try:
+            place = {"uid": row.uid, "attempt": row.attempt}
+            _, payload = wire.unseal(self._keyring, self._store.get(key.rpartition(".")[0] + ".l"), "log", **place)
+        except BlobNotFound:
+            return []
+        return msgspec.msgpack.decode(payload, type=list[LogLine])
 
     def job(self) -> Job:
         """What the scatter ran."""

@@ -14,7 +14,7 @@ from manifold.abc import Source, Store
 from manifold.blobs import Blobs
 from manifold.errors import ConfigError, EmptyReduce
 from manifold.failures import ItemFailure, failures
-from manifold.records import ScatterRow
+from manifold.records import LogLine, ScatterRow
 from manifold.registry import masked
 from manifold.walk import Account, Walk, segments
 
@@ -105,6 +105,15 @@ class Results(Sequence[Any]):
     def failures(self) -> Iterator[ItemFailure]:
         """The items that are failed now, in order, with what is known of each. Their inputs are read when asked for."""
         return failures(self._ledger, self._blobs, self.uid)
+
+    def logs(self) -> Iterator[LogLine]:
+        """What the items printed and logged, in item order, where `keep_logs=True` kept it; else nothing.
+
+        Lines of items that ran again, and of copies that did not count, are not among them.
+        """
+        for merged in self._ledger.merged(self.uid, as_of=self.as_of):
+            for row in (merged.base, *merged.overlays):
+                yield from self._blobs.log(row)
 
     def summary(self) -> dict[str, Any]:
         """Counts at the moment it shows, and the kinds of errors there are now: JSON-like."""
@@ -211,7 +220,9 @@ class Results(Sequence[Any]):
     def _store(self) -> Store:
         from manifold.stores import open_store
 
-        store = open_store(self._scatter.store_url or None)
+        url = self._scatter.store_url
+        # A password is not kept in the ledger: such a store must be this process's own, which its marker shows.
+        store = open_store(None if "***" in url else url or None)
         finalize(self, store.close)
         return store
 
