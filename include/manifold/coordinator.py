@@ -8,7 +8,7 @@ here is memory that the next coordinator does without.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -24,6 +24,7 @@ from manifold.clock import SystemClock
 from manifold.controls import Controls
 from manifold.dispatch import Dispatch, Outcome, Sent
 from manifold.errors import (
+    BlobNotFound,
     Cancelled,
     EngineError,
     Fenced,
@@ -34,6 +35,7 @@ from manifold.errors import (
     PoisonItem,
     ScatterError,
     StoreError,
+    StoreNotShared,
     TooManyFailures,
     VersionMismatch,
     WorkerLost,
@@ -291,10 +293,17 @@ class Coordinator:
             receipt = answer.receipt
             if receipt.fatal is not None:
                 raise ScatterError(f"the reduce function failed, so no item is to blame:\n{receipt.fatal}")
-            self._receipts.append((outcome.sent, self._parts.receipts.complete(receipt, answer.blobs)))
+            self._receipts.append((outcome.sent, self._completed(receipt, answer.blobs)))
         elif outcome.sent is not None:
             outcome.sent.chunk.each |= answer.need == "each"
             self._send(outcome.sent, with_job=True)
+
+    def _completed(self, receipt: Receipt, blobs: Mapping[str, bytes]) -> Receipt:
+        try:
+            return self._parts.receipts.complete(receipt, blobs)
+        except (StoreNotShared, BlobNotFound):
+            self._claim.renew()  # raises Fenced, if that is why: what a fenced coordinator hears of may be collected
+            raise
 
     def _hear_error(self, sent: Sent, error: BaseException) -> None:
         chunk = sent.chunk

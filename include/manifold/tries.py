@@ -133,12 +133,7 @@ class _Try:
         pinned = source.pin(found.source_pin if found is not None and plan.mode != "fresh" else None)
         if found is not None and plan.mode == "continue" and self._is_done(found):
             return self._results(found)
-        same = sameness.Sameness()
-        if found is not None and self._starts_afresh(found):
-            found = None
-        elif found is not None:
-            same = sameness.check(plan, found, self._store)
-        claim = self._claim(found, pinned)
+        claim, same = self._claim(found, pinned)
         try:
             parts = self._parts(claim, same)
         except BaseException:
@@ -168,22 +163,26 @@ class _Try:
             and not self._ledger.suspects(found.uid)
         )
 
-    def _starts_afresh(self, found: ScatterRow) -> bool:
+    def _claim(self, found: ScatterRow | None, pinned: dict[str, Any]) -> tuple[Claim, sameness.Sameness]:
+        """The claim on `found`, or on a new scatter where there is none, or where this try is to take its place."""
+        row, new = found, None
+        if row is None:
+            new = self._new(pinned)
+            row = self._ledger.find(self._plan.name) or self._ledger.create(new)
+        if (new is None or row.uid != new.uid) and self._takes_its_place(row):
+            new = new or self._new(pinned)
+            # A uid names one scatter for ever: afresh means another one.
+            uid = new.uid if new.uid != row.uid else self._new_id()
+            return self._acquire(row.uid).fresh(msgspec.structs.replace(new, uid=uid)), sameness.Sameness()
+        # Also where it was made just now: another coordinator may have been faster, and begun already.
+        same = sameness.check(self._plan, row, self._store)
+        return self._acquire(row.uid), same
+
+    def _takes_its_place(self, row: ScatterRow) -> bool:
         plan = self._plan
-        return plan.mode == "fresh" or (plan.policy.on_code_changed == "fresh" and sameness.code_changed(plan, found))
-
-    def _claim(self, found: ScatterRow | None, pinned: dict[str, Any]) -> Claim:
-        """The claim on `found`; without it on a new scatter, which takes the place of whatever bears the name."""
-        if found is not None:
-            return self._acquire(found.uid)
-        new, other = self._new(pinned), self._ledger.find(self._plan.name)
-        if other is None:
-            return self._acquire(self._ledger.create(new).uid)
-        return self._acquire(other.uid).fresh(msgspec.structs.replace(new, uid=self._unused(new.uid, other.uid)))
-
-    def _unused(self, wanted: str, taken: str) -> str:
-        # A uid names one scatter for ever: afresh means another one.
-        return self._new_id() if wanted == taken else wanted
+        other = plan.uid is not None and row.uid != plan.uid
+        changed = plan.policy.on_code_changed == "fresh" and sameness.code_changed(plan, row)
+        return other or plan.mode == "fresh" or changed
 
     def _acquire(self, uid: str) -> Claim:
         """The claim; waits for the lease of a coordinator that has died."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -186,12 +187,18 @@ class Claim:
 
     def fresh(self, new: NewScatter) -> Claim:
         """The claim on a new scatter that takes this one's name and place; nothing of this one counts for it."""
+        token = uuid.uuid4().hex
 
         def work(conn: Connection) -> ScatterRow:
-            if conn.execute(select(scatter.c.uid).where(scatter.c.uid == new.uid)).first():
-                return scatter_row(conn, new.uid)  # the COMMIT was in doubt, and had counted
+            there = conn.execute(select(scatter.c.owner_token).where(scatter.c.uid == new.uid)).one_or_none()
+            if there is not None:  # the COMMIT was in doubt, and had counted
+                row = scatter_row(conn, new.uid)
+                if there[0] != token:
+                    raise Fenced(
+                        f"scatter {row.name} was taken over by {row.owner or 'another'} as soon as it was made"
+                    )
+                return row
             old, now = self._lock(conn)
-            token = conn.execute(select(scatter.c.owner_token).where(scatter.c.uid == self.uid)).scalar()
             _end(conn, old, now, "replaced", "replaced by a fresh start")
             values = created(new, now) | owned(self._owner, token, now)
             conn.execute(insert(scatter), values | {"name": old.name, "gen": old.gen + 1, "epoch": 1})

@@ -1,0 +1,233 @@
+"""What must hold after every transaction, and how it may come to be so; by other code than the ledger's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from manifold import outcome, wire
+from manifold.errors import WireError
+from manifold.records import TERMINAL, ChunkRow
+from tests.simulation.ledger import Book
+from tests.simulation.model import Model, letters
+from tests.simulation.store import Shelf
+from tests.simulation.tables import Tables
+from tests.simulation.world import World
+
+Scatter = dict[str, Any]
+
+
+class Checks:
+    """Looks at the ledger and the store after each transaction; the first thing that is wrong ends the seed."""
+
+    def __init__(self, world: World, model: Model, shelf: Shelf) -> None:
+        self.book = Book(world, self.look)
+        self.now = Tables()
+        self.makers: dict[str, str] = {}  # uid → who made it
+        self.begun: dict[tuple[str, int], dict[int, int]] = {}  # uid, epoch → what was failed when it began
+        self.epochs: dict[tuple[str, str], int] = {}  # uid, who → the epoch that it has
+        self.inputs: dict[str, Sequence[object]] = {}  # who → the items of its try, where they may not differ
+        self.withdrawn: set[str] = set()  # uids of which chunks have gone
+        self._world = world
+        self._model = model
+        self._shelf = shelf
+        shelf.on_delete = self._deleting
+
+    def look(self, who: str) -> None:
+        """`who` has written: everything is as it must be, and came to be so in a way that it may."""
+        before, self.now = self.now, Tables.read(self.book.engine)
+        for uid, scatter in self.now.scatters.items():
+            old = before.scatters.get(uid)
+            if old is None:
+                self.makers[uid] = who
+            if old is None or scatter["epoch"] > old["epoch"]:
+                self.epochs[uid, who] = scatter["epoch"]
+            rows = self.now.of(uid)
+            for wrong in (
+                *self._base(scatter, rows),
+                *self._layers(uid, rows),
+                *self._numbers(scatter, rows),
+                *self._open(scatter),
+                *self._came(before.scatters.get(uid), scatter),
+                *self._fenced(before, scatter, who),
+            ):
+                self._world.fail(f"scatter {uid}, after {who} wrote: {wrong}")
+        for wrong in (*self._attempts(before, who), *self._chunks(before), *self._names()):
+            self._world.fail(f"after {who} wrote: {wrong}")
+
+    def sending(self, attempt: str) -> None:
+        """Rule 3: an attempt is in the ledger before it is sent."""
+        if attempt not in Tables.read(self.book.engine).attempts:
+            self._world.fail(f"attempt {attempt} is sent and not written down")
+
+    def _deleting(self, who: str, key: str) -> None:
+        self._world.log(f"{who} deletes {key.rpartition('/')[2]}")
+        if any(key in (row.blob_key, row.fail_key) for row in self.now.chunks.values()):
+            self._world.fail(f"{who} deletes {key}, which is committed")
+
+    # -- what holds at any moment ------------------------------------------------------------------------------------
+
+    def _base(self, scatter: Scatter, rows: list[ChunkRow]) -> Iterator[str]:
+        base, at = [row for row in rows if row.layer == 0], 0
+        for row in base:
+            if row.start < at:
+                yield f"I1: [{row.start}, {row.stop}) overlaps the chunk before it"
+            at = row.stop
+        if scatter["total"] is not None and at > scatter["total"]:
+            yield f"a chunk reaches to {at}, past the {scatter['total']} items"
+        covered = sum(row.stop - row.start for row in base)
+        if scatter["state"] == "succeeded" and covered != scatter["total"]:
+            yield f"I2: it succeeded with {scatter['total']} items, and {covered} have an outcome"
+
+    def _layers(self, uid: str, rows: list[ChunkRow]) -> Iterator[str]:
+        failed: dict[int, int] = {}
+        spans = [(row.start, row.stop) for row in rows if row.layer == 0]
+        for row in rows:
+            yield from self._row(row)
+            if row.layer and not any(start <= row.start and row.stop <= stop for start, stop in spans):
+                yield f"I4: the re-run [{row.start}, {row.stop}) lies inside no chunk"
+            for pos, letter in enumerate(letters(row), row.start):
+                if row.layer and letter != outcome.UNTOUCHED and failed.pop(pos, None) is None:
+                    yield f"I4: a re-run touches item {pos}, which had not failed"
+                if letter == outcome.FAILED:
+                    failed[pos] = row.layer
+        if failed != self.now.failed[uid]:
+            yield f"I3: the failure rows are {self.now.failed[uid]}, and {failed} are failed"
+
+    def _row(self, row: ChunkRow) -> Iterator[str]:
+        told, where = letters(row), f"[{row.start}, {row.stop}) in layer {row.layer}"
+        counts = (told.count(outcome.OK), told.count(outcome.FAILED), told.count(outcome.SKIPPED))
+        if counts != (row.n_ok, row.n_failed, row.n_skipped) or (row.layer == 0 and outcome.UNTOUCHED in told):
+            yield f"I3: {where} counts otherwise than its outcome"
+        if (row.blob_key is None) != (row.n_ok == 0) or (row.fail_key is None) != (row.n_failed == 0):
+            yield f"I5: {where} has a key too many or too few"
+        for key in (row.blob_key, row.fail_key):
+            if key is not None and key not in self._shelf.blobs and key not in self._shelf.lost:
+                yield f"the committed key {key} is not in the store"
+
+    def _numbers(self, scatter: Scatter, rows: list[ChunkRow]) -> Iterator[str]:
+        sums = (sum(row.n_ok for row in rows), sum(row.n_skipped for row in rows), len(self.now.failed[scatter["uid"]]))
+        if sums != (scatter["n_ok"], scatter["n_skipped"], scatter["n_failed"]):
+            yield f"I3: its counters are not the sums of its chunks, {sums} ok, skipped and failed"
+        seqs = [row.seq for row in rows]
+        if len(set(seqs)) < len(seqs) or max(seqs, default=0) > scatter["seq"]:
+            yield "I6: its sequence numbers are wrong"
+        for row in rows:
+            if row.epoch > scatter["epoch"] or row.layer not in (0, row.epoch):
+                yield f"I6: [{row.start}, {row.stop}) in layer {row.layer} is of epoch {row.epoch}"
+            if self.now.attempts.get(row.attempt, {}).get("state") != "won":
+                yield f"I6: the attempt of [{row.start}, {row.stop}) did not win"
+
+    def _open(self, scatter: Scatter) -> Iterator[str]:
+        for one in self.now.attempts.values():
+            if one["uid"] == scatter["uid"] and one["state"] == "open":
+                if scatter["state"] in TERMINAL:
+                    yield f"I6: it is {scatter['state']}, and attempt {one['id']} is open"
+                if one["layer"] not in (0, scatter["epoch"]):
+                    yield f"a re-run of epoch {one['layer']} is open in epoch {scatter['epoch']}"
+
+    def _names(self) -> Iterator[str]:
+        living = [one["name"] for one in self.now.scatters.values() if one["state"] != "replaced"]
+        if len(set(living)) < len(living):
+            yield f"two living scatters have one name: {sorted(living)}"
+
+    # -- how it may come to be so ------------------------------------------------------------------------------------
+
+    def _came(self, old: Scatter | None, new: Scatter) -> Iterator[str]:  # noqa: C901 - a list of rules
+        if old is None:
+            return
+        if new["epoch"] < old["epoch"] or new["seq"] < old["seq"]:
+            yield "its epoch or number went back"
+        if old["state"] == "replaced" != new["state"]:
+            yield "it was replaced, and lives again"
+        if old["state"] == "running" and new["state"] == "replaced":
+            newer = [one["gen"] for one in self.now.scatters.values() if one["name"] == new["name"]]
+            if max(newer) == new["gen"]:
+                yield "it was running, and is gone"
+        if old["total"] is not None and new["total"] != old["total"]:
+            yield f"it had {old['total']} items, and has {new['total']}"
+        if new["epoch"] > old["epoch"]:
+            self.begun[new["uid"], new["epoch"]] = dict(self.now.failed[new["uid"]])
+            yield from self._taken_over(old, new)
+        elif old["owner_token"] != new["owner_token"] is not None or (
+            old["state"] in TERMINAL and new["state"] == "running"
+        ):
+            yield f"{new['owner']} owns it in the epoch of {old['owner']}"
+        if new["state"] == "succeeded" != old["state"]:
+            suspects = [row for row in self.now.of(new["uid"]) if row.suspect_at is not None]
+            if suspects:
+                yield f"it succeeded, and {len(suspects)} chunks are suspect"
+
+    def _fenced(self, before: Tables, new: Scatter, who: str) -> Iterator[str]:
+        """Whoever was taken over changes nothing; committing what its workers did is another matter."""
+        old = before.scatters.get(new["uid"])
+        mine = self.epochs.get((new["uid"], who))
+        if old is None or mine is None or mine >= old["epoch"]:
+            return
+        for name in ("state", "owner_token", "total", "fn_key", "message"):
+            if old[name] != new[name]:
+                yield f"it was taken over, and changes {name} from {old[name]} to {new[name]}"
+        if any(row.uid == new["uid"] and place not in self.now.chunks for place, row in before.chunks.items()):
+            yield "it was taken over, and withdraws chunks"
+
+    def _taken_over(self, old: Scatter, new: Scatter) -> Iterator[str]:
+        alive = old["owner"] is not None and old["lease_until"] >= self.book.now()
+        later = new["owner_key"] == old["owner_key"] is not None and new["claim_no"] > old["claim_no"]
+        if alive and not later:
+            yield f"{new['owner']} took it from {old['owner']}, which lives"
+
+    def _attempts(self, before: Tables, who: str) -> Iterator[str]:
+        for id_, old in before.attempts.items():
+            new = self.now.attempts.get(id_)
+            if new is None or new["state"] == old["state"]:
+                continue
+            if old["state"] != "open":
+                yield f"attempt {id_} was {old['state']}, and is {new['state']}"
+            if who.startswith("gc") and new["epoch"] == self.now.scatters[new["uid"]]["epoch"]:
+                yield f"attempt {id_} is at work, and is given up"
+
+    def _chunks(self, before: Tables) -> Iterator[str]:
+        for place, old in before.chunks.items():
+            new = self.now.chunks.get(place)
+            if new is None or new.attempt != old.attempt:
+                self.withdrawn.add(old.uid)
+                if not self._may_go(old, before):
+                    yield f"the chunk [{old.start}, {old.stop}) of layer {old.layer} is gone"
+            elif msgspec.structs.replace(new, suspect_at=None) != msgspec.structs.replace(old, suspect_at=None):
+                yield f"the chunk [{old.start}, {old.stop}) of layer {old.layer} was rewritten"
+        for place, new in self.now.chunks.items():
+            known = before.chunks.get(place)
+            if known is None or known.attempt != new.attempt:
+                yield from self._committed(new)
+
+    def _may_go(self, old: ChunkRow, before: Tables) -> bool:
+        """Its bytes are lost, or those of the chunk below it; its try had another input; or all of it was retired."""
+        scatter = self.now.scatters[old.uid]
+        below = [row for row in before.of(old.uid) if row.layer == 0 and row.start <= old.start < row.stop]
+        lost = any(key in self._shelf.lost for row in (old, *below) for key in (row.blob_key, row.fail_key))
+        return lost or scatter["state"] == "replaced" or old.epoch == scatter["epoch"]
+
+    def _committed(self, row: ChunkRow) -> Iterator[str]:
+        """A new row says what one execution of its attempt really did, with the items that the scatter began with."""
+        self._world.log(
+            f"committed [{row.start}, {row.stop}) of {row.attempt}, layer {row.layer}, epoch {row.epoch}: "
+            f"{row.outcome or 'all ok'}"
+        )
+        for key, digest in ((row.blob_key, row.blob_digest), (row.fail_key, row.fail_digest)):
+            if key in self._shelf.blobs and key not in self._shelf.lost:
+                try:
+                    if wire.sealed_digest(self._shelf.blobs[key]) != digest:
+                        yield f"{key} is committed with another digest"
+                except WireError as exc:
+                    yield f"{key} is committed and not readable: {exc}"
+        ran = [one for one in self._model.ran(row) if one.agrees(row)]
+        if not ran:
+            if row.outcome != "f1" or self._model.died_alone[row.start] < 2:
+                yield f"no execution of {row.attempt} was [{row.start}, {row.stop}) {row.outcome or 'all ok'}"
+            return
+        known = self.inputs.get(self.makers[row.uid])
+        for pos, (_, _, item) in ran[0].items.items():
+            if known is not None and (pos >= len(known) or known[pos] != item):
+                yield f"{item!r} is committed at {pos}, and is not of the input that the scatter began with"

@@ -1,0 +1,354 @@
+"""Workers that die, drain, stall and run things twice, behind a broker that loses, repeats and delays."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+
+from manifold import beat, wire
+from manifold.abc import Store
+from manifold.errors import BlobNotFound, ConfigError, StoreError, WorkerLost
+from manifold.process import Process
+from manifold.records import WorkerInfo
+from manifold.stores.keys import checked
+from manifold.worker import run_chunk
+from tests.simulation import work
+from tests.simulation.model import Killed, Model, Ran, position
+from tests.simulation.store import Shelf
+from tests.simulation.world import World
+
+if TYPE_CHECKING:
+    from tests.simulation.engine import SimEngine
+
+
+@dataclass(eq=False)
+class Delivery:
+    """A message on its way, and whoever waits for what comes of it."""
+
+    sender: SimEngine
+    header: wire.Header
+    message: bytes
+    future: Future[bytes]
+    positions: range
+
+    @property
+    def name(self) -> str:
+        return self.header.attempt
+
+
+@dataclass(eq=False)
+class Worker:
+    """A worker process. `ahead` is how far the chunk at hand has moved its clock."""
+
+    process: Process
+    host: str
+    alive: bool = True
+    busy: Delivery | None = None
+    ahead: float = 0.0
+
+
+@dataclass(eq=False)
+class Run:
+    """One execution at work. Its chunk is run in one go, and takes effect when its time has passed."""
+
+    cluster: Cluster
+    worker: Worker
+    ran: Ran
+    dies_at: int | None
+    drains_at: int | None
+    puts: list[tuple[str, bytes]] = field(default_factory=list)
+    begun: int = 0
+    last: int | None = None
+
+    def call(self, item: object) -> Any:
+        """What the item does, this time."""
+        pos = position(item)
+        self.cluster.starts.append((self.ran, pos, self.cluster.world.now + self.worker.ahead))
+        if pos != self.last:
+            self.begun, self.last = self.begun + 1, pos
+        self.worker.ahead += self.cluster.seconds
+        if self.dies_at is not None and self.begun > self.dies_at:
+            raise Killed("the machine takes it")
+        if self.drains_at is not None and self.begun > self.drains_at:
+            beat.current().stop()
+        return self.cluster.model.execute(self.ran, pos, item)
+
+
+class Cluster:
+    """The broker and the hosts with their workers, shared by all coordinators."""
+
+    def __init__(self, world: World, model: Model, shelf: Shelf, *, hosts: int, slots: int, seconds: float) -> None:
+        self.world = world
+        self.model = model
+        self.seconds = seconds
+        self.engines: list[SimEngine] = []
+        self.starts: list[tuple[Ran, int, float]] = []  # in which execution, which item, when
+        self._shelf = shelf
+        self._queue: deque[Delivery] = deque()
+        self._pids = iter(range(100, 1_000_000))
+        self._gone: deque[Worker] = deque(maxlen=4)
+        self._runs: list[Run] = []
+        self.workers = [self._worker(f"host{at % hosts}") for at in range(slots)]
+
+    # -- what happens to all of it -----------------------------------------------------------------------------------
+
+    def lose_host(self) -> None:
+        """All workers of a host die at once."""
+        host = self.world.rng.choice(self.workers).host if self.workers else ""
+        self.world.log(f"{host or 'no host'} is lost")
+        for worker in [one for one in self.workers if one.host == host]:
+            if worker.busy is not None:
+                self._dies(worker, worker.busy, died=True)
+            else:
+                self._replace(worker)
+
+    def lose_queue(self) -> None:
+        """The broker has forgotten what nobody had taken yet."""
+        self.world.log(f"the queue is lost, with {len(self._queue)} messages")
+        for delivery in self._queue:
+            self._later_lost(5.0, delivery, "nobody holds it")
+        self._queue.clear()
+
+    def delay(self, engine: SimEngine, seconds: float) -> None:
+        """What this coordinator has in the queue is delivered later."""
+        for delivery in [one for one in self._queue if one.sender is engine]:
+            self._queue.remove(delivery)
+            self.world.later(seconds, lambda one=delivery: self._queued(one))  # type: ignore[misc]
+
+    def restart(self) -> None:
+        """An idle worker is replaced: its successor has never heard of any function."""
+        idle = [one for one in self.workers if one.busy is None]
+        if idle:
+            self._replace(self.world.rng.choice(idle))
+
+    def grow(self) -> None:
+        """One more worker joins."""
+        self._join(self._worker("host0"))
+
+    def seen(self) -> list[WorkerInfo]:
+        """The workers, as an engine tells of them; those that died lately, too."""
+        return [
+            WorkerInfo(one.process.name, one.host, one.process.pid, alive=one.alive)
+            for one in (*self.workers, *self._gone)
+        ]
+
+    # -- from a coordinator ------------------------------------------------------------------------------------------
+
+    def accept(self, delivery: Delivery) -> None:
+        """A message is on its way."""
+        faults, rng, name = self.world.faults, self.world.rng, delivery.name
+        seconds = 0.02 + 0.05 * rng.random()
+        self.model.largest = max(self.model.largest, len(delivery.positions))
+        if faults.hits("future cancelled", name):
+            self.model.interrupted(delivery.positions)
+            self.world.later(rng.random(), delivery.future.cancel)
+        elif faults.hits("message lost", name):
+            self._later_lost(5.0, delivery, "nobody holds it")
+        elif faults.hits("message given back", name):
+            self._later_lost(0.2, delivery, "it had been delivered before", started=True)
+        else:
+            if faults.hits("message late", name):
+                seconds = rng.choice((4.0, 30.0))
+            self.world.later(seconds, lambda: self._queued(delivery))
+            if faults.hits("message twice", name):
+                self.model.interrupted(delivery.positions)
+                self.world.later(rng.choice((0.1, 1.0, 20.0)), lambda: self._queued(delivery))
+
+    def stop(self, delivery: Delivery) -> None:
+        """Its coordinator wants it no more: at best it is not run."""
+        if delivery in self._queue and self.world.rng.random() < 0.7:
+            self._queue.remove(delivery)
+            self.world.later(0.01, delivery.future.cancel)
+        elif self.world.rng.random() < 0.5:
+            for worker in self.workers:
+                if worker.busy is delivery:
+                    self._dies(worker, delivery, died=False)
+                    return
+
+    # -- a worker ----------------------------------------------------------------------------------------------------
+
+    def _worker(self, host: str) -> Worker:
+        begin = self.world.rng.random() * 1e6
+        process = Process(
+            host=host,
+            pid=next(self._pids),
+            nonce=lambda: self._runs[-1].ran.nonce,
+            open_store=lambda _url: _WorkerStore(self._shelf, lambda: self._runs[-1]),
+            monotonic=lambda: begin + self.world.now + worker.ahead,
+            sleep=lambda seconds: setattr(worker, "ahead", worker.ahead + seconds),
+        )
+        worker = Worker(process, host)
+        return worker
+
+    def _replace(self, worker: Worker) -> None:
+        worker.alive = False
+        self._gone.append(worker)
+        self.workers.remove(worker)
+        self.world.later(self.world.rng.choice((0.05, 2.0)), lambda: self._join(self._worker(worker.host)))
+
+    def _join(self, worker: Worker) -> None:
+        self.workers.append(worker)
+        self._pump()
+
+    def _queued(self, delivery: Delivery) -> None:
+        self._queue.append(delivery)
+        self._pump()
+
+    def _pump(self) -> None:
+        for worker in [one for one in self.workers if one.busy is None]:
+            while self._queue and worker.busy is None:
+                self._start(worker, self._queue.popleft())
+
+    def _start(self, worker: Worker, delivery: Delivery) -> None:
+        if delivery.future.cancelled():
+            return
+        worker.busy, worker.ahead = delivery, 0.0
+        faults, rng, name = self.world.faults, self.world.rng, delivery.name
+        dies = rng.choice(delivery.positions) if faults.hits("worker dies", name) else None
+        drains = rng.choice(delivery.positions) if faults.hits("worker drains", name) else None
+        if drains is not None:
+            self.model.interrupted(delivery.positions)
+        ran = self.model.begin(delivery.header.uid, delivery.sender.epoch, name, self.world.new_id())
+        self.world.log(f"{worker.process.name} begins {name} [{delivery.positions.start}, {delivery.positions.stop})")
+        first = delivery.positions.start
+        run = Run(self, worker, ran, dies and dies - first, drains and drains - first)
+        end = self._ran(run, delivery)
+        if faults.hits("worker is slow", name):
+            worker.ahead += 25.0
+        if faults.hits("worker was lost, and comes back", name):
+            worker.ahead += 6.0
+            self._later_lost(3.0, delivery, "nothing is heard of it", started=True)
+        self.world.later(worker.ahead, lambda: end() if worker.busy is delivery else None)
+
+    def _ran(self, run: Run, delivery: Delivery) -> Callable[[], None]:
+        """Really run it; what is to happen when its time has passed."""
+        self._runs.append(run)
+        work.at_hand.append(run.call)
+        try:
+            with beat.calling(delivery.name):
+                reply = run_chunk(delivery.message, run.worker.process)
+        except Killed as exc:
+            if "poison" in str(exc) and self.world.faults.hits("poison takes its coordinator", delivery.name):
+
+                def both_die() -> None:
+                    self._dies(run.worker, delivery, died=True)
+                    delivery.sender.actor.kill()
+
+                return both_die
+            return lambda: self._dies(run.worker, delivery, died=True, position=len(run.ran.items))
+        except StoreError as exc:
+            error = exc
+            self.model.interrupted(delivery.positions)
+            return lambda: self._refused(run.worker, delivery, error)
+        finally:
+            self._runs.pop()
+            work.at_hand.pop()
+        return lambda: self._done(run, delivery, reply)
+
+    def _done(self, run: Run, delivery: Delivery, reply: bytes) -> None:
+        for key, value in run.puts:
+            self._shelf.put(key, value)
+        if self.world.faults.hits("worker dies after its put", delivery.name):
+            self._dies(run.worker, delivery, died=True, position=len(run.ran.items))
+        else:
+            self._free(run.worker)
+            self._answer(delivery, reply)
+
+    def _refused(self, worker: Worker, delivery: Delivery, error: StoreError) -> None:
+        self._free(worker)
+        if not delivery.future.done():
+            delivery.future.set_exception(error)
+
+    def _free(self, worker: Worker) -> None:
+        worker.busy = None
+        self.world.later(0.0, self._pump)
+
+    def _dies(self, worker: Worker, delivery: Delivery, *, died: bool, position: int | None = None) -> None:
+        worker.busy = None
+        self._replace(worker)
+        name = worker.process.name
+        self.world.log(f"{name} {'dies of' if died else 'is stopped over'} {delivery.name}")
+        known = position if self.world.rng.random() < 0.6 else None
+        seconds = self.world.rng.choice((0.1, 3.0))
+        self._later_lost(seconds, delivery, "its worker died", started=True, died=died, position=known, worker=name)
+
+    # -- back to a coordinator ---------------------------------------------------------------------------------------
+
+    def _answer(self, delivery: Delivery, reply: bytes) -> None:
+        faults, rng, name = self.world.faults, self.world.rng, delivery.name
+        seconds = 0.01
+        if faults.hits("answer lost", name):
+            self._later_lost(3.0, delivery, "its receipt is gone", started=True)
+            return
+        if faults.hits("answer late", name):
+            seconds = rng.choice((5.0, 60.0))
+            self._later_lost(3.0, delivery, "nothing is heard of it", started=True)
+        self.world.later(seconds, lambda: self._deliver(delivery, reply))
+        if faults.hits("answer twice", name):
+            self.world.later(rng.choice((0.1, 5.0)), lambda: self._stray(delivery, reply))
+
+    def _deliver(self, delivery: Delivery, reply: bytes) -> None:
+        if delivery.future.done() or delivery.sender.actor.dead:
+            self._stray(delivery, reply)
+        else:
+            delivery.future.set_result(reply)
+
+    def _stray(self, delivery: Delivery, reply: bytes) -> None:
+        """A receipt that nobody waits for: to its sender, or to whoever has taken over since."""
+        living = [one for one in self.engines if not one.actor.dead and one.dispatch is not None]
+        if living:
+            chosen = delivery.sender if delivery.sender in living else self.world.rng.choice(living)
+            done: Future[bytes] = Future()
+            done.set_result(reply)
+            self.model.interrupted(delivery.positions)
+            self.world.log(f"a stray receipt of {delivery.name} for {chosen.actor.name}")
+            assert chosen.dispatch is not None
+            chosen.dispatch.arrive(delivery.name, done)
+
+    def _later_lost(self, seconds: float, delivery: Delivery, why: str, **facts: Any) -> None:
+        """The engine says, some time later, that a chunk is lost."""
+
+        def lose() -> None:
+            lost = WorkerLost(why)
+            vars(lost).update(facts)
+            self.model.lost(delivery.positions, died=lost.died)
+            if not delivery.future.done():
+                delivery.future.set_exception(lost)
+
+        self.world.later(seconds, lose)
+
+
+class _WorkerStore(Store):
+    """The store in a worker: what it puts is there when the chunk is through."""
+
+    def __init__(self, shelf: Shelf, at_work: Callable[[], Run]) -> None:
+        self._shelf = shelf
+        self._at_work = at_work
+        self.max_bytes = shelf.max_bytes  # type: ignore[misc]
+
+    @classmethod
+    def from_url(cls, url: str, **options: Any) -> Self:
+        raise ConfigError("a simulated store has no URL")
+
+    def put(self, key: str, value: bytes) -> None:
+        world = self._shelf.world
+        if world.now < self._shelf.away_until or world.faults.hits("put fails", key):
+            raise StoreError("the store does not answer")
+        self._at_work().puts.append((checked(key), value))
+
+    def get(self, key: str) -> bytes:
+        world = self._shelf.world
+        if world.now < self._shelf.away_until or world.faults.hits("get fails", key):
+            raise StoreError("the store does not answer")
+        if key not in self._shelf.blobs:
+            raise BlobNotFound(f"there is no {key}")
+        return self._shelf.blobs[key]
+
+    def delete(self, key: str) -> None:
+        raise AssertionError("a worker deletes nothing")
+
+    def keys(self, prefix: str = "") -> Iterator[str]:
+        raise AssertionError("a worker lists nothing")

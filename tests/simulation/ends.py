@@ -1,0 +1,176 @@
+"""What must hold when a try has ended, and at the end of all."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from manifold.errors import EmptyReduce, ResultsLost
+from manifold.ledger import Ledger
+from manifold.ledger.gc import sweep
+from manifold.ledger.verify import verify, verify_blobs
+from manifold.losses import EXCUSES, STRIKES
+from manifold.records import ChunkRow
+from manifold.results import Results
+from tests.simulation.judge import Judge
+from tests.simulation.model import VERSIONS
+from tests.simulation.setting import Wish
+from tests.simulation.store import SimStore
+from tests.simulation.work import work, work_again
+
+if TYPE_CHECKING:
+    from tests.simulation.story import Story, Try
+
+
+class Ends:
+    """Looks at what came of a try, through a connection of its own for which nothing goes wrong."""
+
+    def __init__(self, story: Story) -> None:
+        self.ledger = Ledger(story.checks.book.engine, now=story.checks.book.now)
+        self.store = SimStore(story.shelf, None)
+        self._story = story
+        self._world = story.world
+        self._judge = Judge(story)
+        self._suspected: list[ChunkRow] = []
+        self._pins: list[tuple[Results, list[tuple[int, str]]]] = []
+
+    # -- after a try -------------------------------------------------------------------------------------------------
+
+    def judge(self, one: Try) -> None:
+        """It came to an end that it may come to, and a reader gets what was made."""
+        error = one.actor.error
+        row = self.ledger.scatter(one.engine.uid) if one.engine.uid else None
+        if error is not None and not self._judge.may(one, error, row):
+            raise self._world.fail(f"{one.actor.name} ends with {type(error).__name__}: {error}") from error
+        if one.results is not None:
+            self._account(one, one.results)
+            self._results(one.results)
+
+    def _account(self, one: Try, results: Results) -> None:
+        done, items = results.n_ok + results.n_failed + results.n_skipped, len(one.wish.items(self._story.setting))
+        if one.wish.mode == "redrive":  # which looks at no input, where there are no gaps
+            items = done
+        if not results.total == done == items:
+            self._world.fail(f"{one.actor.name} succeeded, and {done} of {items} items are accounted for")
+        budget = one.plan.policy.tolerate.budget(done, results.total, ended=True)
+        if results.n_failed > budget and "set" not in self._story.mischief.asked:
+            self._world.fail(f"{one.actor.name} succeeded, and {results.n_failed} items failed, where {budget} may")
+
+    def _results(self, results: Results) -> None:
+        if self.ledger.scatter(results.uid).state != "replaced":
+            expected = self._story.model.values(self.ledger.merged(results.uid, as_of=results.as_of))
+            self._same(results, expected)
+            self._pins.append((results, expected))
+
+    def _same(self, handle: Results, expected: list[tuple[int, str]]) -> None:
+        """What a reader gets is what the model has, in order; or it is told that bytes are lost."""
+        counts = {"n_ok": handle.n_ok, "n_failed": handle.n_failed, "n_skipped": handle.n_skipped}
+        row = msgspec.structs.replace(self.ledger.scatter(handle.uid), seq=handle.as_of, **counts)
+        results = Results.of(row, self.ledger, self.store)
+        folded = "".join(value for _, value in expected)
+        try:
+            if self._story.setting.folds:
+                same = (results.value() if expected else self._empty(results)) == folded
+            else:
+                same = list(results.pairs()) == expected
+        except ResultsLost as exc:
+            if not self._story.shelf.lost:
+                raise self._world.fail(f"a reader misses results that nobody took: {exc}") from exc
+            return
+        if not same:
+            self._world.fail(f"as of {handle.as_of} a reader gets other results than {expected}")
+
+    @staticmethod
+    def _empty(results: Results) -> str:
+        """Nothing to fold, and nothing to begin with, is an error of its own."""
+        try:
+            return f"{results.value()!r} of nothing"
+        except EmptyReduce:
+            return ""
+
+    # -- at the end --------------------------------------------------------------------------------------------------
+
+    def good_wishes(self) -> Iterator[Wish]:
+        """Tries of which one must succeed: as the scatter began; once more where bytes were lost; and, where an input
+        shows only by its items or a store was wrong, as any other version of it, or afresh."""
+        found, tries = self.ledger.find("flights"), self._story.tries
+        maker = self._story.checks.makers.get(found.uid) if found is not None else None
+        first = next((one.wish for one in tries if one.actor.name == maker), Wish())
+        code = self._world.rng.choice((work, work_again))
+        size = self._story.setting.chunk_size
+        wish = Wish(code=code, fold=first.fold, version=first.version, chunk_size=size)
+        yield from [wish] * (3 if self._story.shelf.lost else 1)
+        if any(one.wish.version != first.version or one.wish.wrong_store for one in tries):
+            for version in VERSIONS:
+                yield replace(wish, version=version)
+            yield replace(wish, mode="fresh")
+
+    def suspect(self, row: ChunkRow) -> None:
+        """A reader says that it could not read this chunk."""
+        self._suspected.append(row)
+        if self.ledger.suspect(row):
+            self._world.log(f"[{row.start}, {row.stop}) of layer {row.layer} is suspect")
+            now = self._story.checks.now.chunks.get((row.uid, row.layer, row.start))
+            if now is None or now.attempt != row.attempt:
+                self._world.fail(f"[{row.start}, {row.stop}) is suspect, and another was read")
+
+    def slow_readers(self) -> None:
+        """Readers that began long ago find now what others have found before."""
+        suspected, self._suspected = self._suspected, []
+        for row in suspected:
+            self.suspect(row)
+        self._suspected.clear()
+
+    def suspect_what_is_lost(self) -> bool:
+        """A reader finds all that is lost; whether there was something."""
+        found = self.ledger.find("flights")
+        lost = False
+        for merged in self.ledger.merged(found.uid) if found is not None else ():
+            for row in (merged.base, *merged.overlays):
+                if {row.blob_key, row.fail_key} & self._story.shelf.lost:
+                    self.suspect(row)
+                    lost = True
+        return lost
+
+    def check_all(self) -> None:
+        """The account is closed, and everything is where it belongs."""
+        row = self.ledger.find("flights")
+        if row is None or row.state != "succeeded" or row.n_failed:
+            self._world.fail(f"all is mended, and it is {row}")
+        sweep(self.ledger, lambda _row: self.store)
+        for wrong in (*verify(self.ledger), *verify_blobs(self.ledger, row.uid, self.store, collected=True)):
+            self._world.fail(f"at the end {wrong.invariant} is broken: {wrong.text}")
+        for pinned, expected in self._pins:
+            if pinned.uid == row.uid and pinned.uid not in self._story.checks.withdrawn:
+                self._same(pinned, expected)
+        self._costs()
+
+    def _costs(self) -> None:
+        """Nothing ran more often, killed more workers or went faster than it may."""
+        model, tries = self._story.model, self._story.tries
+        for pos, count in model.executions.items():
+            most = (len(tries) + model.excuses[pos]) * (1 + max(one.wish.retries for one in tries))
+            if count > most:
+                self._world.fail(f"item {pos} ran {count} times, and {most} are excused")
+        for (_, epoch, pos), count in model.killed.items():
+            strikes = STRIKES + any(one.wish.speculate for one in tries)  # a copy may be on its way to die, too
+            most = strikes * (math.ceil(math.log2(model.largest)) + 1) + EXCUSES + model.disturbed[pos]
+            if count > most:
+                self._world.fail(f"item {pos} killed {count} workers in epoch {epoch}, and {most} may be")
+        for one in tries:
+            if one.wish.rate is not None and "set" not in self._story.mischief.asked:
+                self._rate(one, one.wish.rate)
+
+    def _rate(self, one: Try, rate: float) -> None:
+        """First executions begin no faster than tokens are granted; retries and repeats are paid for afterwards."""
+        engine, first = one.engine, dict[tuple[str, int], float]()
+        for ran, pos, at in self._story.cluster.starts:
+            if (ran.uid, ran.epoch) == (engine.uid, engine.epoch):
+                first.setdefault((ran.attempt, pos), at)
+        for number, at in enumerate(sorted(first.values()), 1):
+            if number > rate * (at - engine.began) + 1e-6:
+                self._world.fail(f"{number} items began in {at - engine.began:.2f} s, at {rate:g} a second")

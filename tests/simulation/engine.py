@@ -1,0 +1,102 @@
+"""The engine that one coordinator holds: its connection to the cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, Self
+
+import msgspec
+
+from manifold import settings, wire
+from manifold.abc import Engine
+from manifold.coordinator import WINDOW
+from manifold.dispatch import Dispatch
+from manifold.errors import ConfigError, EngineError
+from manifold.records import WorkerInfo
+from manifold.task import ChunkTask
+from manifold.worker import run_chunk
+from tests.simulation.cluster import Cluster, Delivery
+from tests.simulation.setting import CHUNK_BYTES
+from tests.simulation.world import Actor
+
+
+class SimEngine(Engine):
+    """What a coordinator sends goes to the shared cluster; what it holds in flight is counted.
+
+    Args:
+        sending: is asked about each attempt before it goes out.
+        adaptive: the author has not said how many items a chunk has.
+    """
+
+    def __init__(self, cluster: Cluster, actor: Actor, sending: Callable[[str], None], *, adaptive: bool) -> None:
+        self.actor = actor
+        self.dispatch: Dispatch | None = None
+        self.uid = ""
+        self.epoch = 0
+        self.began = 0.0
+        self._cluster = cluster
+        self._sending = sending
+        self._adaptive = adaptive
+        self._out: dict[Future[Any], Delivery] = {}
+        self._most_slots = 0
+        cluster.engines.append(self)
+
+    @classmethod
+    def from_url(cls, url: str, **options: Any) -> Self:
+        raise ConfigError("a simulated engine has no URL")
+
+    def claimed(self, dispatch: Dispatch, uid: str, epoch: int) -> None:
+        """Its coordinator owns a scatter, and begins."""
+        self.dispatch, self.uid, self.epoch, self.began = dispatch, uid, epoch, self._cluster.world.now
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        assert fn is run_chunk
+        (message,) = args
+        world = self._cluster.world
+        self.actor.point("submit")
+        if world.faults.hits("submit fails", self.actor.name):
+            raise EngineError("the broker does not answer")
+        header = wire.peek(message)
+        self._sending(header.attempt)
+        future: Future[bytes] = Future()
+        delivery = Delivery(self, header, message, future, range(header.start, header.stop))
+        self._out[future] = delivery
+        world.log(f"{self.actor.name} sends {header.attempt} [{header.start}, {header.stop})")
+        self._hold(message)
+        self._cluster.accept(delivery)
+        self.actor.point("sent")
+        return future
+
+    def kill(self, future: Future[Any]) -> None:
+        self.actor.point("stop")
+        if not future.done() and future in self._out:
+            self._cluster.stop(self._out[future])
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        return
+
+    def slots(self) -> int:
+        slots = len(self._cluster.workers)
+        self._most_slots = max(self._most_slots, slots)
+        return slots
+
+    def workers(self) -> list[WorkerInfo]:
+        return self._cluster.seen()
+
+    @property
+    def window(self) -> int:
+        """Chunks that may be in flight."""
+        return WINDOW * self._most_slots
+
+    def _hold(self, message: bytes) -> None:
+        """Memory is bounded by the window: so many chunks are in flight, and each has so many bytes."""
+        assert self.dispatch is not None
+        held = len(self.dispatch.in_flight)
+        if held > self.window:
+            self._cluster.world.fail(f"{held} chunks are in flight, where {self.window} may be")
+        _, payload = wire.unseal(settings.keyring(), message, "task")
+        task = msgspec.msgpack.decode(payload, type=ChunkTask)
+        weight = len(task.packed or b"") if task.stop - task.start > 1 else 0
+        if weight > CHUNK_BYTES and self._adaptive:
+            self._cluster.world.fail(f"a chunk of {weight} bytes is sent, where {CHUNK_BYTES} may be")

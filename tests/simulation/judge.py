@@ -1,0 +1,76 @@
+"""Whether a try came to an end that it may come to, by what was done to it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from manifold.errors import (
+    Cancelled,
+    CodeChanged,
+    EngineError,
+    Fenced,
+    InputGone,
+    ItemsChanged,
+    ScatterBusy,
+    StoreError,
+    StoreNotShared,
+    TooManyFailures,
+)
+from manifold.records import ScatterRow
+
+if TYPE_CHECKING:
+    from tests.simulation.story import Story, Try
+
+
+class Judge:
+    """Knows the reason for every error; one without a reason is a fault of what is under test."""
+
+    def __init__(self, story: Story) -> None:
+        self._story = story
+
+    def may(self, one: Try, error: Exception, row: ScatterRow | None) -> bool:
+        """`row` is the scatter that it owned, if it came so far, as it stands now."""
+        counts, asked = self._story.world.faults.counts, self._story.mischief.asked
+        match error:
+            case Fenced():
+                return row is None or row.epoch > one.engine.epoch or row.state != "running"
+            case ScatterBusy():
+                return len(self._story.tries) > 1
+            case TooManyFailures():
+                return one.wish.breaker > 0 or "set" in asked or self._too_many(one)
+            case Cancelled():
+                return one.stop.is_set() or bool({"cancel", "drain"} & set(asked))
+            case ItemsChanged() | InputGone() | CodeChanged() | StoreNotShared():
+                return self._differs(one, error)
+            case StoreError():
+                return bool(counts["put fails"] or counts["get fails"] or self._story.mischief.store_was_away)
+        return self._broken(error)
+
+    def _broken(self, error: Exception) -> bool:
+        counts = self._story.world.faults.counts
+        return (isinstance(error, EngineError) and counts["submit fails"] > 0) or (
+            isinstance(error, OSError) and counts["source fails"] > 0
+        )
+
+    def _differs(self, one: Try, error: Exception) -> bool:
+        """Some try had another input, other code or another store; or what was made is lost, and cannot be again."""
+        tries, lost = self._story.tries, bool(self._story.shelf.lost)
+        match error:
+            case InputGone():
+                return lost or any(other.wish.version != one.wish.version for other in tries)
+            case ItemsChanged():
+                return any(other.wish.version != one.wish.version for other in tries)
+            case CodeChanged():
+                code = {other.wish.code for other in tries} if one.wish.on_code_changed == "fail" else ()
+                return len(code) > 1 or len({other.wish.fold for other in tries}) > 1
+        return lost or any(other.wish.wrong_store for other in tries)
+
+    def _too_many(self, one: Try) -> bool:
+        """More items failed in this try than it tolerates, or all are done and more are failed."""
+        uid, epoch = one.engine.uid, one.engine.epoch
+        row, failed = one.tables.scatters[uid], one.tables.failed_in[uid]
+        before = self._story.checks.begun.get((uid, epoch), {})
+        here = sum(1 for pos, when in failed.items() if when == epoch or pos not in before)
+        done, tolerance = row["n_ok"] + row["n_failed"] + row["n_skipped"], one.plan.policy.tolerate
+        at_the_end = done == row["total"] and row["n_failed"] > tolerance.budget(done, row["total"], ended=True)
+        return bool(at_the_end or here > tolerance.budget(done, row["total"]))

@@ -1,0 +1,154 @@
+"""What one seed is about: its items, its engine, its store; and the tries that people make of it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from manifold.abc import Source
+from manifold.policy import Policy
+from manifold.sources import as_source
+from manifold.tries import Mode, Plan
+from tests.simulation.faults import Faults
+from tests.simulation.model import VERSIONS, inputs
+from tests.simulation.work import join, join_again, work, work_again
+
+CHUNK_BYTES = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What stays the same throughout a seed."""
+
+    items: int
+    kind: str
+    folds: bool
+    chunk_size: int | None
+    hosts: int
+    slots: int
+    seconds: float
+    reach: str
+    max_bytes: int | None
+    changed_at: int
+    padding: int
+    same_task: bool
+
+    @classmethod
+    def drawn(cls, rng: random.Random) -> Setting:
+        items = rng.choice((0, 1, 2, 5, 8, 13, 20, 30))
+        return cls(
+            items=items,
+            kind=rng.choice(("range", "list", "list", "iterable", "sized", "iterator")),
+            folds=rng.random() < 0.4,
+            chunk_size=rng.choice((None, 1, 2, 3, 5, 8)),
+            hosts=rng.choice((1, 1, 2)),
+            slots=rng.choice((1, 2, 3, 5)),
+            seconds=rng.choice((0.01, 0.1, 0.5)),
+            reach=rng.choice(("hosts", "hosts", "process")),
+            max_bytes=rng.choice((None, None, 420)),
+            changed_at=rng.randrange(max(1, items)),
+            padding=rng.choice((0, 0, 0, 300)),
+            same_task=rng.random() < 0.7,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """One try, as its author means it. The defaults continue in the usual way."""
+
+    mode: Mode = "continue"
+    version: str = "as it was"
+    code: Callable[..., Any] = work
+    fold: Callable[[str, str], str] = join
+    chunk_size: int | None = None
+    tolerate: str = "100%"
+    breaker: int = 0
+    retries: int = 0
+    rate: float | None = None
+    speculate: bool = False
+    accept: bool = False
+    on_code_changed: str = "warn"
+    wrong_store: bool = False
+
+    @classmethod
+    def drawn(cls, rng: random.Random, setting: Setting) -> Wish:
+        """A try with something special about it, once in a while."""
+
+        def seldom(usual: Any, *others: Any, chance: float = 0.1) -> Any:
+            return rng.choice(others) if rng.random() < chance else usual
+
+        if rng.random() < 0.02:
+            return cls(wrong_store=True)
+        return cls(
+            mode=seldom("continue", "fresh", "redrive", chance=0.2),
+            version=seldom(*VERSIONS, chance=0.1 if setting.kind in ("range", "list") else 0.25),
+            code=seldom(work, work_again),
+            fold=seldom(join, join_again, chance=0.03),
+            chunk_size=seldom(setting.chunk_size, None, 1, 4, 7, chance=0.3),
+            tolerate=seldom("100%", "0", "2", "10%", chance=0.4),
+            breaker=seldom(0, 3, chance=0.05),
+            retries=seldom(0, 1, 2, chance=0.3),
+            rate=seldom(None, 2.0, 20.0, chance=0.15),
+            speculate=seldom(False, True, chance=0.2),
+            accept=seldom(False, True),
+            on_code_changed=seldom("warn", "fail", "fresh"),
+        )
+
+    def plan(self, setting: Setting, faults: Faults, reading: Callable[[int], None]) -> Plan:
+        """`reading` is told the position of each item that is read, where the input can only be walked through."""
+        policy = Policy(
+            chunk_size=self.chunk_size,
+            chunk_bytes=CHUNK_BYTES,
+            tolerate=self.tolerate,
+            stop_after_same_error=self.breaker,
+            item_retries=self.retries,
+            rate_limit=self.rate,
+            speculate=self.speculate,
+            reduce=self.fold if setting.folds else None,
+            on_items_changed="accept" if self.accept else "fail",
+            on_code_changed=self.on_code_changed,  # type: ignore[arg-type]
+        )
+        return Plan(
+            fn=self.code,
+            source=_source(setting.kind, self.items(setting), faults, reading),
+            name="flights",
+            engine_url="sim://",
+            store_url="sim://",
+            policy=policy,
+            mode=self.mode,
+            why="the story goes so",
+        )
+
+    def items(self, setting: Setting) -> Sequence[object]:
+        """The input of the try."""
+        return inputs(setting.kind, setting.items, self.version, setting.changed_at, setting.padding)
+
+
+def _source(kind: str, items: Sequence[object], faults: Faults, reading: Callable[[int], None]) -> Source:
+    if kind in ("range", "list"):
+        return as_source(items)
+    walk = (_Sized if kind == "sized" else _Walk)(items, faults, reading)
+    return as_source(iter(walk) if kind == "iterator" else walk)
+
+
+class _Walk:
+    """An input that can only be walked through, and breaks off at times."""
+
+    def __init__(self, items: Sequence[object], faults: Faults, reading: Callable[[int], None]) -> None:
+        self._items = items
+        self._faults = faults
+        self._reading = reading
+
+    def __iter__(self) -> Iterator[object]:
+        for pos, item in enumerate(self._items):
+            self._reading(pos)
+            if self._faults.hits("source fails"):
+                raise OSError("the input cannot be read")
+            yield item
+
+
+class _Sized(_Walk):
+    def __len__(self) -> int:
+        return len(self._items)

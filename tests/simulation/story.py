@@ -1,0 +1,202 @@
+"""One seed from beginning to end: tries that go wrong in every way, then one for which all goes well."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from unittest import mock
+
+from manifold import tries
+from manifold.abc import Monitor
+from manifold.dispatch import Address, Dispatch
+from manifold.errors import ScatterBusy
+from manifold.events import ChunkLost, Event
+from manifold.ledger import Owner
+from manifold.results import Results
+from manifold.wire import Keyring
+from tests.simulation.checks import Checks
+from tests.simulation.cluster import Cluster
+from tests.simulation.ends import Ends
+from tests.simulation.engine import SimEngine
+from tests.simulation.mischief import Mischief
+from tests.simulation.model import Model
+from tests.simulation.setting import Setting, Wish
+from tests.simulation.store import Shelf, SimStore
+from tests.simulation.world import Actor, SimClock, Violation, World
+
+
+class Try:
+    """One coordinator at work."""
+
+    def __init__(self, story: Story, wish: Wish, number: int) -> None:
+        self.wish = wish
+        self.stop = threading.Event()
+        self.results: Results | None = None
+        self.tables = story.checks.now  # as they were when it ended
+        self.plan = wish.plan(story.setting, story.world.faults, self._reading)
+        self._story = story
+        self._number = number
+        story.world.log(f"try {number}: {_shown(wish)}")
+        self.actor = Actor(story.world, f"coordinator {number}", self._run)
+        self.engine = SimEngine(story.cluster, self.actor, story.checks.sending, adaptive=wish.chunk_size is None)
+
+    def _reading(self, pos: int) -> None:
+        """Input is read only as fast as it is dispatched."""
+        checks, size = self._story.checks, self.wish.chunk_size
+        if size is not None:
+            mine = (one for one in checks.now.attempts.values() if one["uid"] == self.engine.uid)
+            ahead = pos - max((one["stop"] for one in mine), default=0)
+            if ahead > self.engine.window * size:
+                self._story.world.fail(f"item {pos} is read, {ahead} ahead of what was ever sent")
+
+    def _run(self, actor: Actor) -> Results:
+        story = self._story
+        blobs = story.shelf.elsewhere if self.wish.wrong_store else None
+        try:
+            self.results = tries.run(
+                self.plan,
+                ledger=story.checks.book.opened(actor),
+                store=SimStore(story.shelf, actor, blobs=blobs),
+                engine=self.engine,
+                owner=_owner(self._number, same_task=story.setting.same_task),
+                monitors=[_Witness(story.world, actor)],
+                stop=self.stop,
+                clock=SimClock(story.world, actor, story.world.rng.random() * 1e6),
+                new_id=story.world.new_id,
+            )
+        finally:
+            self.tables = story.checks.now
+        return self.results
+
+
+class Story:
+    """A world, and what people do in it."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.setting = setting = Setting.drawn(world.rng)
+        world.log(str(setting))
+        self.model = Model(world.rng, setting.items, folds=setting.folds)
+        self.shelf = Shelf(world, reach=setting.reach, max_bytes=setting.max_bytes)
+        self.checks = Checks(world, self.model, self.shelf)
+        self.cluster = Cluster(
+            world, self.model, self.shelf, hosts=setting.hosts, slots=setting.slots, seconds=setting.seconds
+        )
+        self.tries: list[Try] = []
+        self.ends = Ends(self)
+        self.mischief = Mischief(self)
+        world.on_stall = self.mischief.takes_over
+
+    def tell(self) -> None:
+        """All of it."""
+        for _ in range(self.world.rng.choice((1, 1, 2, 3))):
+            self._try_with_mischief()
+            self._wait(self.world.rng.choice((0.0, 1.0, 60.0)))
+        self.world.faults.off()
+        self.checks.book.away_until = self.shelf.away_until = self.world.now
+        self._finish()
+        self.model.mended = True
+        self._finish()
+        self.mischief.over()
+        self.world.drain()
+        self.ends.check_all()
+
+    def begin(self, wish: Wish) -> Try:
+        """A coordinator starts."""
+        if wish.wrong_store and (wish.mode == "fresh" or self.ends.ledger.find("flights") is None):
+            wish = replace(wish, wrong_store=False)  # then it would be the right one
+        begun = Try(self, wish, len(self.tries) + 1)
+        self.tries.append(begun)
+        if self.setting.kind in ("range", "list"):
+            self.checks.inputs[begun.actor.name] = wish.items(self.setting)
+        if wish.accept:
+            self.checks.inputs.clear()  # from here on items may differ
+        return begun
+
+    def _try_with_mischief(self) -> None:
+        begun = len(self.tries)
+        self.mischief.plan()
+        self.begin(Wish.drawn(self.world.rng, self.setting))
+        self.world.run(lambda: all(actor.ended for actor in self.world.actors) and self.mischief.quiet)
+        for one in self.tries[begun:]:
+            self.ends.judge(one)
+
+    def _wait(self, seconds: float) -> None:
+        """Nobody does anything for a while."""
+        over = threading.Event()
+        self.world.later(seconds, over.set)
+        self.world.run(over.is_set)
+
+    def _finish(self) -> None:
+        """With nothing in its way a try comes to its end, and heals what was lost."""
+        for wish in self.ends.good_wishes():
+            self.mischief.resume()
+            last = self.begin(wish)
+            self.world.run(lambda one=last: one.actor.ended)  # type: ignore[misc]
+            self.ends.judge(last)
+            if isinstance(last.actor.error, ScatterBusy):  # the clock of the ledger has gone back
+                last = self.begin(wish)
+                self.world.run(lambda one=last: one.actor.ended)  # type: ignore[misc]
+            self.ends.slow_readers()
+            if last.results is not None and not self.ends.suspect_what_is_lost():
+                return
+        self.world.fail("no try comes to a good end, though nothing is in its way")
+
+
+def simulate(seed: int, tell: Callable[[str], None] | None = None, *, focus: Collection[str] = ()) -> World:
+    """The world of that seed, after its end; raises Violation at the first thing that is wrong.
+
+    Args:
+        tell: is given each line of the trace as it is written.
+        focus: kinds of faults that are to happen often.
+    """
+    world = World(seed, tell=tell, focus=focus)
+    before = random.getstate()
+    random.seed(seed)  # the worker's jitter
+    try:
+        with mock.patch.object(tries, "Dispatch", _dispatch):
+            Story(world).tell()
+    except Exception as exc:
+        raise Violation(f"{type(exc).__name__} where none may be: {exc}") from exc
+    finally:
+        random.setstate(before)
+        world.end()
+    return world
+
+
+class _Witness(Monitor):
+    """Is told of events: the coordinator may die at each, and this may fail."""
+
+    def __init__(self, world: World, actor: Actor) -> None:
+        self._world = world
+        self._actor = actor
+
+    def emit(self, event: Event) -> None:
+        if isinstance(event, ChunkLost):
+            self._world.log(f"{self._actor.name} has lost [{event.start}, {event.stop}): {event.reason}")
+        self._actor.point(type(event).__name__)
+        if self._world.faults.hits("monitor raises"):
+            raise RuntimeError("this monitor is broken")
+
+
+def _dispatch(engine: SimEngine, keyring: Keyring, address: Address, *, new_id: Callable[[], str]) -> Dispatch:
+    """A Dispatch that stray receipts can be handed to."""
+    made = Dispatch(engine, keyring, address, new_id=new_id)
+    engine.claimed(made, address.uid, address.epoch)
+    return made
+
+
+def _owner(number: int, *, same_task: bool) -> Owner:
+    """Tries of one Airflow task take over at once; others wait for the lease."""
+    name = f"coordinator {number}"
+    return Owner(name, "a host", number, 1.0, claim_key="the task" if same_task else None, claim_no=number)
+
+
+def _shown(wish: Wish) -> str:
+    usual = Wish()
+    special = {name: getattr(wish, name) for name in wish.__slots__ if getattr(wish, name) != getattr(usual, name)}
+    return (
+        ", ".join(f"{name}={getattr(value, '__name__', value)}" for name, value in special.items()) or "nothing special"
+    )

@@ -1,0 +1,55 @@
+"""The ledger's tables at one moment, read past the ledger's own code."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Engine
+
+from manifold.records import ChunkRow
+
+_CHUNK = ", ".join(f"chunk.{name}" for name in ChunkRow.__struct_fields__)
+_CHUNKS = f"SELECT {_CHUNK} FROM chunk ORDER BY uid, layer, start"
+_FAILED = "SELECT uid, pos, layer, epoch FROM failure ORDER BY pos"
+_ATTEMPTS = "SELECT id, uid, layer, start, stop, epoch, state FROM attempt"
+
+
+@dataclass(slots=True)
+class Tables:
+    """What the ledger says."""
+
+    scatters: dict[str, dict[str, Any]] = field(default_factory=dict)
+    chunks: dict[tuple[str, int, int], ChunkRow] = field(default_factory=dict)
+    attempts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    failed: dict[str, dict[int, int]] = field(default_factory=lambda: defaultdict(dict))  # uid → position → layer
+    failed_in: dict[str, dict[int, int]] = field(default_factory=lambda: defaultdict(dict))  # …, and → epoch
+
+    @classmethod
+    def read(cls, engine: Engine) -> Tables:
+        """As they are now."""
+        tables = cls()
+        connection = engine.raw_connection()
+        try:
+            cursor = connection.cursor()
+            tables.scatters = {one["uid"]: one for one in _dicts(cursor, "SELECT * FROM scatter")}
+            for row in cursor.execute(_CHUNKS).fetchall():
+                tables.chunks[row[0], row[1], row[2]] = ChunkRow(*row)
+            tables.attempts = {one["id"]: one for one in _dicts(cursor, _ATTEMPTS)}
+            for uid, pos, layer, epoch in cursor.execute(_FAILED).fetchall():
+                tables.failed[uid][pos] = layer
+                tables.failed_in[uid][pos] = epoch
+        finally:
+            connection.close()
+        return tables
+
+    def of(self, uid: str) -> list[ChunkRow]:
+        """The chunks of one scatter, by layer and start."""
+        return [row for row in self.chunks.values() if row.uid == uid]
+
+
+def _dicts(cursor: Any, query: str) -> list[dict[str, Any]]:
+    rows = cursor.execute(query).fetchall()
+    names = [column[0] for column in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in rows]

@@ -1,0 +1,30 @@
+"""What authors write: functions and folds, in two wordings of each. They stay themselves on their way to a worker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+at_hand: list[Callable[[object], Any]] = []
+"""What the items do, of the execution that runs now (the last one)."""
+
+
+def work(item: object) -> Any:
+    """The user's function."""
+    return at_hand[-1](item)
+
+
+def work_again(item: object) -> Any:
+    """The user's function, as somebody has changed it."""
+    done = at_hand[-1](item)
+    return done  # noqa: RET504 - it must be other code
+
+
+def join(left: str, right: str) -> str:
+    """Associative and not commutative, so it shows every mistake in the order of a fold."""
+    return left + right
+
+
+def join_again(left: str, right: str) -> str:
+    """The same in other words."""
+    return f"{left}{right}"
