@@ -58,12 +58,15 @@ def sweep(
     """
     if not dry_run:
         ledger.void_stale()
-    old = {row.uid for row in retirable(ledger, older_than)} if older_than is not None else set()
+    # As they were when they were found old: one that has been taken up since is left alone.
+    old = {row.uid: row for row in retirable(ledger, older_than)} if older_than is not None else {}
     done = []
     for row in _uncollected(ledger):
-        work = retire if row.uid in old else collect
         try:
-            collected = work(ledger, row, open_store(row), dry_run=dry_run)
+            if row.uid in old:
+                collected = retire(ledger, old[row.uid], open_store(row), dry_run=dry_run)
+            else:
+                collected = collect(ledger, row, open_store(row), dry_run=dry_run)
         except StoreError as exc:
             if skip is None:
                 raise
