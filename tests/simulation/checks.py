@@ -30,6 +30,7 @@ class Checks:
         self.epochs: dict[tuple[str, str], int] = {}  # uid, who → the epoch that it has
         self.inputs: dict[str, Sequence[object]] = {}  # who → the items of its try, where they may not differ
         self.withdrawn: set[str] = set()  # uids of which chunks have gone
+        self.failed: dict[tuple[str, int], Tables] = {}  # uid, epoch → the ledger when the scatter was called failed
         self._world = world
         self._model = model
         self._shelf = shelf
@@ -44,6 +45,8 @@ class Checks:
                 self.makers[uid] = who
             if old is None or scatter["epoch"] > old["epoch"]:
                 self.epochs[uid, who] = scatter["epoch"]
+            if scatter["state"] == "failed" and (old is None or old["state"] == "running"):
+                self.failed[uid, scatter["epoch"]] = self.now
             rows = self.now.of(uid)
             for wrong in (
                 *self._base(scatter, rows),

@@ -68,7 +68,9 @@ class Judge:
     def _too_many(self, one: Try) -> bool:
         """More items failed in this try than it tolerates, or all are done and more are failed."""
         uid, epoch = one.engine.uid, one.engine.epoch
-        row, failed = one.tables.scatters[uid], one.tables.failed_in[uid]
+        # By the time the coordinator has heard of its own end, gc may have been at the scatter.
+        tables = self._story.checks.failed.get((uid, epoch), one.tables)
+        row, failed = tables.scatters[uid], tables.failed_in[uid]
         before = self._story.checks.begun.get((uid, epoch), {})
         here = sum(1 for pos, when in failed.items() if when == epoch or pos not in before)
         done, tolerance = row["n_ok"] + row["n_failed"] + row["n_skipped"], one.plan.policy.tolerate
