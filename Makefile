@@ -37,7 +37,7 @@ clean: ## end what runs, and delete .venv, the demo's state and caches
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 lock: .venv/.uv ## pin anew all that pyproject.toml asks for
-	@$(UV) $(LOCK) --upgrade --extra demo --extra parquet --extra test --output-file requirements.txt
+	@$(UV) $(LOCK) --upgrade --extra demo --extra deploy --extra parquet --extra test --output-file requirements.txt
 	@$(UV) $(LOCK) --upgrade --extra dev --constraint requirements.txt --output-file requirements-dev.txt
 
 .venv/.uv:
