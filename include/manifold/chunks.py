@@ -109,7 +109,7 @@ def _pack_one(item: Any) -> bytes | Unsendable:
     try:
         return wire.dumps(item)
     except Exception as exc:  # noqa: BLE001 - pickling runs a user's code
-        reason = f"the item, a {type(item).__name__}, cannot be pickled: {type(exc).__name__}: {exc}"
+        reason = f"the item, {faults.a_type(item)}, cannot be pickled: {type(exc).__name__}: {exc}"
         return Unsendable(reason[:300], faults.shown(item))
 
 

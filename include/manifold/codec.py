@@ -18,6 +18,7 @@ import msgspec
 
 from manifold import wire
 from manifold.errors import WireError
+from manifold.faults import a_type
 from manifold.records import Failure
 
 VALUES = "pickle"
@@ -77,5 +78,5 @@ def decode_failed(payload: bytes) -> list[FailedItem]:
 def _list(payload: bytes) -> list[Any]:
     value = wire.loads(payload)
     if not isinstance(value, list):
-        raise WireError(f"a blob's payload is a {type(value).__name__}, not a list: another version wrote it")
+        raise WireError(f"a blob's payload is {a_type(value)}, not a list: another version wrote it")
     return value

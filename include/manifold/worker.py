@@ -256,7 +256,7 @@ class _Packing:
                 try:
                     wire.dumps(value)
                 except Exception as exc:  # noqa: BLE001 - as above
-                    reason = f"its result, a {type(value).__name__}, cannot be pickled: {exc}"
+                    reason = f"its result, {faults.a_type(value)}, cannot be pickled: {exc}"
                     execution.retract(index, Unpicklable(reason))
             return codec.encode_values(execution.values)
 

@@ -149,6 +149,13 @@ def test_a_login_is_made_where_there_is_no_token(
     assert airflow.asked[-1][1] == "Bearer fresh"
 
 
+def test_what_the_dag_decides_cannot_be_given(cli: Cli, book: Ledger, task: str) -> None:
+    result = cli("redrive", task, "--function", "math:sqrt", "--items", "range:4")
+    assert result.exit_code == 2
+    assert "takes function, items and engine from its DAG: leave out --function and --items" in result.stderr
+    assert book.pending_controls(task) == []
+
+
 def test_a_mapped_task_instance_is_cleared_alone(cli: Cli, airflow: Airflow) -> None:
     from manifold.cli.airflow_api import Api
 

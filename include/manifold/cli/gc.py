@@ -10,7 +10,7 @@ from manifold.abc import Store
 from manifold.cli import out, shapes
 from manifold.cli.here import opened_ledger
 from manifold.cli.params import AsJson, DryRun, seconds_of
-from manifold.errors import StoreError
+from manifold.errors import ConfigError, StoreError
 from manifold.records import ScatterRow
 
 
@@ -50,14 +50,21 @@ def gc(
 def _checked_store(row: ScatterRow) -> Store:
     """The scatter's own store, and surely that one: its results go with its rows, or neither goes."""
     from manifold.registry import scheme_of
-    from manifold.stores import open_store
+    from manifold.stores import store_behind
     from manifold.stores.marker import check_marker
     from manifold.stores.memory import MemoryStore
 
     if row.store_url and scheme_of(row.store_url) == "memory":
         return MemoryStore()  # it ended with its process
-    store = open_store(row.store_url or None)
-    check_marker(store, row.store_uuid)
+    try:
+        store = store_behind(row.store_url)
+    except ConfigError as exc:
+        raise StoreError(str(exc)) from exc  # no reason to leave the others as they are, too
+    try:
+        check_marker(store, row.store_uuid)
+    except BaseException:
+        store.close()
+        raise
     return store
 
 

@@ -13,7 +13,7 @@ from manifold.cli.exits import Conflict
 from manifold.cli.here import find, opened_ledger, opened_store, task_of
 from manifold.cli.params import AsJson, DryRun, OnlyError, ScatterId, chosen_kinds
 from manifold.cli.run import tell_ran
-from manifold.errors import ResultsLost, ScatterError
+from manifold.errors import ConfigError, ResultsLost, ScatterError
 from manifold.records import ScatterRow
 
 if TYPE_CHECKING:
@@ -61,9 +61,13 @@ def redrive(
     it are cleared through Airflow's API, with the rights of AIRFLOW_API_TOKEN, or of AIRFLOW_API_USER and
     AIRFLOW_API_PASSWORD. Its next try runs only what was asked for.
     """
+    if lost and only_error is not None:
+        raise ConfigError("--lost and --only-error are two wishes; say one after the other")
     with opened_ledger() as ledger:
         row = find(ledger, scatter_id)
         task = task_of(ledger, row)
+        if task:
+            _refuse_own(row, {"--function": function, "--items": items, "--engine": engine})
         chosen = _chosen(ledger, row, only_error, lost)
         done = shapes.Redriven(
             scatter=row.uid,
@@ -87,6 +91,15 @@ def redrive(
                 _tell(done, as_json)
                 raise
     _tell(done, as_json)
+
+
+def _refuse_own(row: ScatterRow, options: dict[str, str | None]) -> None:
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        raise ConfigError(
+            f"{row.name} is the scatter of an Airflow task, whose next try takes function, items and engine from its "
+            f"DAG: leave out {' and '.join(given)}"
+        )
 
 
 def _chosen(ledger: Ledger, row: ScatterRow, only_error: str | None, lost: bool) -> dict[str, Any]:

@@ -15,11 +15,13 @@ from manifold.abc import Monitor
 from manifold.cli import out, shapes
 from manifold.cli.here import opened_ledger
 from manifold.cli.params import ITEMS_HELP, AsJson, function_of, items_of, options_of
-from manifold.errors import EmptyReduce, ScatterError
+from manifold.errors import ConfigError, EmptyReduce, ScatterError
 
 if TYPE_CHECKING:
     from manifold.ledger import Ledger
     from manifold.results import Results
+
+_PARQUET = (".parquet", ".pq")
 
 
 def run(
@@ -60,6 +62,8 @@ def run(
     """
     from manifold.ship import by_value
 
+    if output is not None:
+        _check_output(output)
     called = function_of(function)
     source, options = items_of(items), options_of(option or ())
     name = scatter_id or f"{function.rpartition(':')[2]}-{uuid4().hex[:12]}"
@@ -149,8 +153,17 @@ def ran_shape(book: Ledger, uid: str, results: Results | None, seconds: float, o
     )
 
 
+def _check_output(output: str) -> None:
+    """What cannot be written is said before anything runs."""
+    from manifold.output import check_target
+
+    if not output.endswith((*_PARQUET, ".jsonl", ".jsonl.gz")):
+        raise ConfigError(f"--out {output}: its name must end in .jsonl, .jsonl.gz or .parquet")
+    check_target(output)
+
+
 def _write(results: Results, output: str) -> int:
-    if output.endswith((".parquet", ".pq")):
+    if output.endswith(_PARQUET):
         return results.to_parquet(output)
     return results.to_jsonl(output)
 
