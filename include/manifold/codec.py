@@ -18,8 +18,8 @@ import msgspec
 
 from manifold import wire
 from manifold.errors import WireError
-from manifold.faults import a_type
 from manifold.records import Failure
+from manifold.words import a_type
 
 VALUES = "pickle"
 SEGMENTS = "pickle-segments"

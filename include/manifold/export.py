@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 
 from manifold.errors import ConfigError, MissingExtra
-from manifold.faults import a_type
 from manifold.output import written
+from manifold.words import a_type
 
 _ROWS = 8192  # of one piece of a Parquet file
 

@@ -1,7 +1,4 @@
-"""How an item's exception becomes a record: kind, place, a short message, a traceback trimmed to the user's frames.
-
-And how an item, or any value of a user's, is named in an error.
-"""
+"""How an item's exception becomes a record: kind, place, a short message, a traceback trimmed to the user's frames."""
 
 from __future__ import annotations
 
@@ -59,12 +56,6 @@ def shown(item: object) -> str:
         return _shown.repr(item)[:_REPR]
     except Exception as exc:  # noqa: BLE001 - a user's __repr__ may do anything
         return f"<{type(item).__name__}, whose repr raises {type(exc).__name__}>"
-
-
-def a_type(value: object) -> str:
-    """`a list`, `an int`: what a value is, for an error that names it."""
-    name = type(value).__name__
-    return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
 
 
 def _lines(exc: BaseException) -> list[str]:

@@ -12,6 +12,7 @@ from manifold.chunks import Chunk
 from manifold.errors import InputGone, ItemsChanged
 from manifold.itemdigest import chunk_digest
 from manifold.records import ChunkRow
+from manifold.words import counted
 
 _SKIP = 10_000  # items read at once where a committed row is passed over
 
@@ -104,7 +105,7 @@ class Planner:
         if self._total is not None and chunk.stop > self._total:
             raise ItemsChanged(f"the input goes on after {self._total:,} items, which is all it had, or said it had")
         if struck and len(items) == 1:
-            chunk.died_on = {f"an earlier process {number + 1}" for number in range(struck)}
+            chunk.died_on = [f"an earlier process {number + 1}" for number in range(struck)]
         self.frontier = chunk.stop
         return chunk
 
@@ -161,16 +162,18 @@ class Planner:
     def _short(self, found: int, row: ChunkRow) -> None:
         if self._source.one_shot:
             raise InputGone(
-                f"the iterator gave {found:,} items, but {row.stop:,} were committed from the one before it. "
+                f"the iterator gave {counted(found, 'item')}, but {row.stop:,} were committed from the one before it. "
                 "Give it from the beginning, or spool it first (manifold.spool)"
             )
-        raise ItemsChanged(f"the input has {found:,} items now, but item {row.stop - 1:,} is committed already")
+        had = f"the input has {counted(found, 'item')} now"
+        raise ItemsChanged(f"{had}, but item {row.stop - 1:,} is committed already")
 
     def _end(self) -> None:
         if self._row is not None:
             self._short(self.frontier, self._row)
         if self._total is not None and self._total != self.frontier:
-            raise ItemsChanged(f"the input ended after {self.frontier:,} items; it had {self._total:,}, or said so")
+            ended = f"the input ended after {counted(self.frontier, 'item')}"
+            raise ItemsChanged(f"{ended}; it had {self._total:,}, or said so")
         self.ended_at = self.frontier
 
 

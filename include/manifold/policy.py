@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from manifold.errors import ConfigError
 from manifold.records import MAX_CHUNK
+from manifold.words import did_you_mean
 
 NAMED_ERRORS = str | type[BaseException]
 _ADAPTIVE_START = 1  # an item may weigh 50 MB, or take a minute
@@ -157,10 +158,11 @@ class Policy:
 
     @classmethod
     def of(cls, options: dict[str, Any]) -> Policy:
-        """The policy of these options; an unknown name is a ConfigError that lists the near ones."""
+        """The policy of these options; an unknown name is a ConfigError that tells the nearest, and all."""
         unknown = sorted(options.keys() - cls.names())
         if unknown:
-            raise ConfigError(f"unknown option {', '.join(unknown)}; there are: {', '.join(sorted(cls.names()))}")
+            hint = did_you_mean(unknown[0], cls.names())
+            raise ConfigError(f"unknown option {', '.join(unknown)}; {hint}There are: {', '.join(sorted(cls.names()))}")
         return cls(**options)
 
     def with_(self, **changes: Any) -> Policy:

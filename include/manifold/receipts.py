@@ -131,7 +131,7 @@ class Receipts:
             n_ok=0,
             n_failed=1,
             n_skipped=0,
-            worker=", ".join(sorted(chunk.died_on)) or "unknown",
+            worker=chunk.died_on[-1] if chunk.died_on else "unknown",
             host=socket.gethostname(),
             pid=os.getpid(),
             seconds=0.0,

@@ -17,6 +17,7 @@ from manifold.failures import ItemFailure, failures
 from manifold.records import LogLine, ScatterRow
 from manifold.registry import masked
 from manifold.walk import Account, Walk, segments
+from manifold.words import counted
 
 if TYPE_CHECKING:
     from manifold.ledger import Ledger
@@ -95,7 +96,10 @@ class Results(Sequence[Any]):
     def __getitem__(self, index: int | slice) -> Any:
         if isinstance(index, slice):
             return ResultsSlice(self, range(self.n_ok)[index])
-        at = range(self.n_ok)[index]  # raises IndexError, and counts negative ones from the end
+        try:
+            at = range(self.n_ok)[index]  # counts negative ones from the end
+        except IndexError:
+            raise IndexError(f"there is no result {index:,}: {counted(self.n_ok, 'item')} succeeded") from None
         return self._walk.value(at)
 
     def pairs(self) -> Iterator[tuple[int, Any]]:

@@ -144,7 +144,7 @@ def test_a_login_is_made_where_there_is_no_token(
     monkeypatch.setenv("AIRFLOW_API_PASSWORD", "mine")
     result = cli("redrive", task)
     assert result.exit_code == 0, result.output
-    assert "2 failed items will run again; cleared: delay, report" in result.stdout
+    assert "will run again: 2 failed items; cleared: delay, report" in result.stdout
     assert [path for path, _, _ in airflow.asked] == ["/auth/token", PATH, PATH]
     assert airflow.asked[-1][1] == "Bearer fresh"
 

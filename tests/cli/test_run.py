@@ -61,7 +61,7 @@ def test_text_files_are_read_by_line(cli: Cli, tmp_path: Path, name: str) -> Non
     result = cli("run", "builtins:len", "--items", name, "--engine", "threads://1", "--out", "lengths.jsonl")
     assert result.exit_code == 0, result.output
     assert (tmp_path / "lengths.jsonl").read_text() == "3\n3\n5\n"
-    assert "3 results are in lengths.jsonl" in result.stdout
+    assert "written to lengths.jsonl: 3 results" in result.stdout
 
 
 def test_records_are_read_by_their_suffix(cli: Cli, tmp_path: Path) -> None:

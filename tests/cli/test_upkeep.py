@@ -24,6 +24,7 @@ def test_engines_that_are_named_are_asked(cli: Cli) -> None:
         ("processes://1", True, 1, None),
     ]
     assert found[0].workers[0].pid == os.getpid()
+    assert len(found[1].workers) == 1, "processes have come up by then"
     assert "threads://3" in cli("engines", "threads://3").stdout
 
 
@@ -59,14 +60,14 @@ def test_gc_removes_what_no_chunk_names(cli: Cli, book: Ledger, pages: str) -> N
         swept = said(cli(*words, "--json"), shapes.Swept)
         assert [(one.name, one.blobs, one.whole) for one in swept.collected] == [(pages, 1, False)]
     assert key not in set(store.keys())
-    assert "0 blobs of 0 scatters are gone" in cli("gc").stdout
+    assert "deleted: 0 blobs of 0 scatters" in cli("gc").stdout
     assert cli("verify", pages, "--deep").exit_code == 0
 
 
 def test_gc_removes_old_scatters_whole(cli: Cli, pages: str, home: Path) -> None:
     kept = said(cli("gc", "--older-than", "1d", "--json"), shapes.Swept)
     assert kept.collected == []
-    assert "would go" in cli("gc", "--older-than", "0s", "--dry-run").stdout
+    assert "would be deleted" in cli("gc", "--older-than", "0s", "--dry-run").stdout
     swept = said(cli("gc", "--older-than", "0s", "--json"), shapes.Swept)
     assert [(one.name, one.whole) for one in swept.collected] == [(pages, True)]
     assert not list((home / "store").rglob("*.r"))

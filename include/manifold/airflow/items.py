@@ -15,8 +15,8 @@ from airflow.sdk import XComArg
 from manifold.abc import Source
 from manifold.airflow.compat import ResolveMixin
 from manifold.errors import ConfigError
-from manifold.faults import a_type
 from manifold.sources import as_source
+from manifold.words import a_type
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -12,6 +12,7 @@ from manifold.cli.here import opened_ledger
 from manifold.cli.params import AsJson, DryRun, seconds_of
 from manifold.errors import ConfigError, StoreError
 from manifold.records import ScatterRow
+from manifold.words import counted
 
 
 def gc(
@@ -75,6 +76,7 @@ def _tell(swept: shapes.Swept) -> None:
             table.add_row(one.name, out.count(one.blobs), "all of it" if one.whole else "left over", one.scatter)
         out.say(table)
     blobs = sum(one.blobs for one in swept.collected)
-    out.say(f"{blobs:,} blobs of {len(swept.collected):,} scatters {'would go' if swept.dry_run else 'are gone'}")
+    of = f"{counted(blobs, 'blob')} of {counted(len(swept.collected), 'scatter')}"
+    out.say(f"would be deleted: {of}" if swept.dry_run else f"deleted: {of}")
     for left in swept.skipped:
         out.note(f"left as it is: {left.name} ({left.scatter}): {left.why}")

@@ -15,8 +15,8 @@ import typer
 from manifold.abc import Source
 from manifold.cli import out
 from manifold.errors import ConfigError
-from manifold.faults import a_type
 from manifold.policy import Policy
+from manifold.words import a_type
 
 
 def _keep_stdout(ctx: typer.Context, as_json: bool) -> bool:

@@ -15,6 +15,7 @@ from manifold.cli.params import AsJson, DryRun, OnlyError, ScatterId, chosen_kin
 from manifold.cli.run import tell_ran
 from manifold.errors import ConfigError, ResultsLost, ScatterError
 from manifold.records import ScatterRow
+from manifold.words import counted
 
 if TYPE_CHECKING:
     from manifold.ledger import Ledger
@@ -142,15 +143,16 @@ def _tell(done: shapes.Redriven, as_json: bool) -> None:
     if as_json:
         out.say_json(done)
         return
-    lost = f" and {done.chunks_lost:,} lost chunks" if done.chunks_lost else ""
+    lost = f" and {counted(done.chunks_lost, 'lost chunk')}" if done.chunks_lost else ""
+    what = f"{counted(done.items, 'failed item')}{lost}"
     if not (done.items or done.chunks_lost):
         out.say(f"{done.name}: there is nothing to run again")
     elif done.dry_run:
-        out.say(f"{done.name}: {done.items:,} failed items{lost} would run again, {_place(done)}")
+        out.say(f"{done.name}: would run again, {_place(done)}: {what}")
     elif done.result is not None:
         tell_ran(done.result, as_json=False)
     else:
-        out.say(f"{done.name}: {done.items:,} failed items{lost} will run again; cleared: {', '.join(done.cleared)}")
+        out.say(f"{done.name}: will run again: {what}; cleared: {', '.join(done.cleared)}")
 
 
 def _place(done: shapes.Redriven) -> str:

@@ -16,6 +16,7 @@ from manifold.cli import out, shapes
 from manifold.cli.here import opened_ledger
 from manifold.cli.params import ITEMS_HELP, AsJson, function_of, items_of, options_of
 from manifold.errors import ConfigError, EmptyReduce, ScatterError
+from manifold.words import counted
 
 if TYPE_CHECKING:
     from manifold.ledger import Ledger
@@ -112,7 +113,7 @@ def tell_ran(ran: shapes.Ran, as_json: bool) -> None:
     if ran.value is not None:
         out.say(f"value: {ran.value!r}")
     if ran.out is not None:
-        out.say(f"{ran.written:,} results are in {ran.out}")
+        out.say(f"written to {ran.out}: {counted(ran.written or 0, 'result')}")
 
 
 def _scatter(

@@ -9,7 +9,7 @@ from typing import Any
 import cloudpickle
 
 from manifold.errors import Unpicklable
-from manifold.faults import a_type
+from manifold.words import a_type
 
 
 class RemoteTraceback(Exception):

@@ -9,9 +9,9 @@ from typing import Any
 
 from manifold.abc import Source
 from manifold.errors import ConfigError
-from manifold.faults import a_type
 from manifold.output import written
 from manifold.sources import records
+from manifold.words import a_type
 
 
 def spool(items: Iterable[Any], path: str | os.PathLike[str], *, reuse: bool = False) -> Source:
