@@ -31,7 +31,7 @@ class ZippedSource(Source):
 
     def pin(self, pinned: dict[str, Any] | None) -> dict[str, Any]:
         made = {name: part.pin(None if pinned is None else pinned.get(name)) for name, part in self._parts.items()}
-        known = {name: part.total() for name, part in self._parts.items() if part.total() is not None}
+        known = {name: total for name, part in self._parts.items() if (total := part.total()) is not None}
         if len(set(known.values())) > 1:
             raise _unequal(" and ".join(f"{name} has {counted(length, 'item')}" for name, length in known.items()))
         return made
