@@ -128,8 +128,9 @@ def growth() -> Iterator[Row]:
 
 
 _SCRIPT = """
-import resource, sys, time
+import sys, time
 import manifold
+from benchmarks.measure import peak_memory
 from benchmarks.work import noop
 from manifold.engines.open import open_engine
 count = int(sys.argv[1])
@@ -142,7 +143,7 @@ with open_engine("processes://2") as engine:
     manifold.scatter(noop, range(count), engine=engine, scatter_id=name)
     began = time.perf_counter()
     manifold.scatter(noop, range(count), engine=engine, scatter_id=name)
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, took, time.perf_counter() - began)
+    print(peak_memory(), took, time.perf_counter() - began)
 """
 
 
