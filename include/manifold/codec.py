@@ -19,6 +19,7 @@ import msgspec
 from manifold import wire
 from manifold.errors import WireError
 from manifold.records import Failure
+from manifold.words import a_type
 
 VALUES = "pickle"
 SEGMENTS = "pickle-segments"
@@ -77,5 +78,5 @@ def decode_failed(payload: bytes) -> list[FailedItem]:
 def _list(payload: bytes) -> list[Any]:
     value = wire.loads(payload)
     if not isinstance(value, list):
-        raise WireError(f"a blob's payload is a {type(value).__name__}, not a list: another version wrote it")
+        raise WireError(f"a blob's payload is {a_type(value)}, not a list: another version wrote it")
     return value

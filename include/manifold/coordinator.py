@@ -7,22 +7,18 @@ here is memory that the next coordinator does without.
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import CancelledError
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from manifold import faults, plan
-from manifold.abc import Clock, Engine, Monitor, Source
+from manifold import faults
 from manifold.backlog import Backlog
 from manifold.budget import Budget
 from manifold.chunks import Chunk, Sizer
-from manifold.clock import SystemClock
 from manifold.controls import Controls
-from manifold.dispatch import Dispatch, Outcome, Sent
+from manifold.dispatch import Outcome, Sent
 from manifold.errors import (
     BlobNotFound,
     Cancelled,
@@ -42,39 +38,15 @@ from manifold.errors import (
 )
 from manifold.losses import Losses
 from manifold.pace import Rate
-from manifold.policy import Policy
-from manifold.receipts import Receipts
+from manifold.parts import Parts
 from manifold.records import Receipt, ScatterRow
-from manifold.redrive import Redrive
 from manifold.report import Reporter
-
-if TYPE_CHECKING:
-    from manifold.ledger import Claim, Ledger
 
 WINDOW = 2  # chunks in flight per slot: one runs, one waits where the worker finds it at once
 RENEW_SECONDS = 5.0
 _POLL_SECONDS = 1.0  # between looks at controls, slots and the lease
 _IDLE_SECONDS = 60.0
 _MANY_TRIES = 8  # of one chunk against a store that does not work
-
-
-@dataclass(slots=True)
-class Parts:
-    """All that a coordinator is handed; nothing is reached for, so that a simulation can own every part."""
-
-    ledger: Ledger
-    claim: Claim
-    engine: Engine
-    source: Source
-    planner: plan.Planner | None
-    redrive: Redrive | None
-    dispatch: Dispatch
-    receipts: Receipts
-    policy: Policy
-    why: str
-    monitors: Sequence[Monitor] = ()
-    clock: Clock = field(default_factory=SystemClock)
-    stop: threading.Event = field(default_factory=threading.Event)
 
 
 class Coordinator:
@@ -117,6 +89,8 @@ class Coordinator:
         began = self._clock.monotonic()
         self._report.started(self._row, self._parts.why)
         self._parts.ledger.database.on_wait = partial(self._report.notice, "warning")
+        if self._parts.redrive is not None:
+            self._parts.redrive.tell = partial(self._report.notice, "warning")
         try:
             if (trouble := self._parts.engine.check()) is not None:
                 self._report.notice("warning", trouble)
@@ -368,7 +342,7 @@ class Coordinator:
         if self._parts.source.one_shot:
             raise ManifoldError("the ledger misses items that were given once and are not held any more; this is a bug")
         self._report.notice("warning", "the account does not close yet: what is missing is looked for in the ledger")
-        self._backlog.replan(self._parts.receipts.planner_again(self._parts.source, row.total))
+        self._backlog.replan(self._parts.planner_again(row.total))
         return False
 
     def _end_as(self, exc: ScatterError) -> None:

@@ -195,7 +195,7 @@ class Execution:
 
     def _fail(self, index: int, exc: BaseException, attempts: int) -> None:
         item = self._pristine()[index]
-        raw = item.raw if isinstance(item, Broken) else _pickled(item)
+        raw = item.raw if isinstance(item, Broken) else wire.dumps_if_possible(item)
         record, text = faults.failure(
             exc,
             pos=self.positions[index],
@@ -240,7 +240,8 @@ class Execution:
         alarmed = threading.current_thread() is threading.main_thread()
 
         def ring(_signal: int, _frame: object) -> None:
-            raise _Alarm
+            if self._began is not None:  # else it rings just as the item ends
+                raise _Alarm
 
         def timed(item: Any) -> Any:
             self._began = time.monotonic()
@@ -254,10 +255,10 @@ class Execution:
             except _Alarm:
                 raise ItemTimeout(f"ran longer than item_timeout={timeout:g} s") from None
             finally:
+                self._began = None
                 if alarmed:
                     signal.setitimer(signal.ITIMER_REAL, 0)
                     signal.signal(signal.SIGALRM, before)
-                self._began = None
 
         return timed
 
@@ -292,20 +293,20 @@ class Execution:
         attempts = 0
         while True:
             attempts += 1
+            limit = asyncio.timeout(self.job.item_timeout)
             try:
                 await self._pace_async()
-                async with asyncio.timeout(self.job.item_timeout):
+                async with limit:
                     results[index] = await _as_awaitable(self._call(item))
                 return
-            except TimeoutError as exc:
-                timed_out = self.job.item_timeout is not None
-                caught: BaseException = (
-                    ItemTimeout(f"ran longer than item_timeout={self.job.item_timeout:g} s") if timed_out else exc
-                )
-            except (*_NOT_OURS, asyncio.CancelledError):
+            except _NOT_OURS:
                 raise
-            except BaseException as exc:  # noqa: BLE001 - as in run()
+            except BaseException as exc:
+                if isinstance(exc, asyncio.CancelledError) and _is_cancelled():
+                    raise
                 caught = exc
+            if limit.expired() and isinstance(caught, TimeoutError):  # else it is one of the item's own
+                caught = ItemTimeout(f"ran longer than item_timeout={self.job.item_timeout:g} s")
             if not self._again(caught, attempts):
                 self._close(index, caught, attempts)
                 return
@@ -325,6 +326,12 @@ class _Alarm(BaseException):
 
 async def _as_awaitable(value: Awaitable[Any]) -> Any:
     return await value
+
+
+def _is_cancelled() -> bool:
+    """Somebody wants this task to end: not the item itself, which may raise CancelledError like any other."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _reported(call: Callable[[Any], Any], report: Callable[[], None] | None) -> Callable[[Any], Any]:
@@ -351,10 +358,3 @@ def _named(exc: BaseException, wanted: Sequence[str | type[BaseException]]) -> b
         elif any(one in (kind.__name__, f"{kind.__module__}.{kind.__qualname__}") for kind in type(exc).__mro__):
             return True
     return False
-
-
-def _pickled(item: Any) -> bytes | None:
-    try:
-        return wire.dumps(item)
-    except Exception:  # noqa: BLE001 - pickling runs a user's code
-        return None

@@ -51,11 +51,12 @@ def store_url() -> str:
 
 def resolve(name: str) -> str:
     """The URL that `name` stands for: itself, or what a resolver makes of it; ConfigError where none knows it."""
-    if "://" in name:
-        return name
-    for resolver in resolvers:
-        if url := resolver(name):
-            return url
+    if isinstance(name, str):
+        if "://" in name:
+            return name
+        for resolver in resolvers:
+            if url := resolver(name):
+                return url
     raise ConfigError(
         f"{name!r} is neither a URL such as processes://4 nor the id of a connection that this process can see"
     )

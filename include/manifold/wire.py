@@ -149,6 +149,14 @@ def dumps(value: Any) -> bytes:
     return cloudpickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)  # type: ignore[no-any-return]
 
 
+def dumps_if_possible(value: Any) -> bytes | None:
+    """`value` pickled; None where that fails, for whatever reason: pickling runs a user's code."""
+    try:
+        return dumps(value)
+    except Exception:  # noqa: BLE001 - as said
+        return None
+
+
 def loads(data: bytes) -> Any:
     """The value again. Call it only on a payload that `unseal` returned."""
     return pickle.load(io.BytesIO(data)) if isinstance(data, memoryview) else pickle.loads(data)

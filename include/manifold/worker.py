@@ -16,6 +16,7 @@ from manifold.perworker import resolve_per_worker
 from manifold.process import HERE, Loaded, Process
 from manifold.records import Receipt
 from manifold.task import Answer, ChunkTask, Unsendable, Versions
+from manifold.words import a_type
 
 _RECEIPT_FAILURES = 400
 """Failures that ride in a receipt (at most some 600 bytes each, so 256 KB); beyond, the sidecar has them."""
@@ -256,7 +257,7 @@ class _Packing:
                 try:
                     wire.dumps(value)
                 except Exception as exc:  # noqa: BLE001 - as above
-                    reason = f"its result, a {type(value).__name__}, cannot be pickled: {exc}"
+                    reason = f"its result, {a_type(value)}, cannot be pickled: {exc}"
                     execution.retract(index, Unpicklable(reason))
             return codec.encode_values(execution.values)
 

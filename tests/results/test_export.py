@@ -60,7 +60,7 @@ def test_what_json_lacks_is_written_as_text_and_objects(tmp_path: Path) -> None:
 
 def test_a_value_that_is_no_json_is_named_and_nothing_is_left(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text("of yesterday")
-    with pytest.raises(ConfigError, match="result 2, a object"):
+    with pytest.raises(ConfigError, match="result 2, an object"):
         to_jsonl([1, 2, object()], tmp_path / "a.jsonl")
     assert [path.name for path in tmp_path.iterdir()] == ["a.jsonl"]
     assert (tmp_path / "a.jsonl").read_text() == "of yesterday"

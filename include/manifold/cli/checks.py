@@ -17,9 +17,10 @@ from manifold import settings
 from manifold.abc import Store
 from manifold.cli.here import answering, in_airflow, opened_ledger
 from manifold.cli.probe import seen_by_worker
-from manifold.cli.shapes import Check
+from manifold.cli.shapes import Check, scatter_fields
 from manifold.errors import EngineError, ManifoldError, StoreError
 from manifold.registry import masked
+from manifold.words import counted
 
 _PACKAGES = ("airflow-manifold", "apache-airflow", "apache-airflow-providers-celery", "celery", "cloudpickle")
 _SECONDS = 15.0  # for a worker to answer; it may be at work on something else
@@ -67,10 +68,11 @@ def ledger() -> Check:
         return Check(name="ledger", state="broken", found="its URL cannot be read", mend=str(exc))
     try:
         with answering(url), opened_ledger(url) as book:
-            running = len(book.scatters(state="running"))
+            now = book.time()
+            running = sum(scatter_fields(row, now)["coordinator"] is not None for row in book.scatters(state="running"))
     except ManifoldError as exc:
         return Check(name="ledger", state="broken", found=where, mend=str(exc))
-    return Check(name="ledger", state="ok", found=f"{where} answers; {running} scatters are running")
+    return Check(name="ledger", state="ok", found=f"{where} answers; at work now: {counted(running, 'scatter')}")
 
 
 def secret() -> Check:

@@ -149,7 +149,7 @@ def _reach(app: Celery) -> None:
         connection.channel()
     except broker_failures(app) as exc:
         raise EngineError(
-            f"the Celery broker {connection.as_uri()} does not answer: {exc}. Is it running, and is "
+            f"the Celery broker {connection.as_uri()} does not answer: {str(exc).rstrip('.')}. Is it running, and is "
             "AIRFLOW__CELERY__BROKER_URL right in this process?"
         ) from exc
     finally:

@@ -9,6 +9,7 @@ from typing import Any
 import cloudpickle
 
 from manifold.errors import Unpicklable
+from manifold.words import a_type
 
 
 class RemoteTraceback(Exception):
@@ -23,7 +24,7 @@ def dump_value(value: Any) -> bytes:
     try:
         return cloudpickle.dumps(value)  # type: ignore[no-any-return]
     except Exception as exc:
-        raise Unpicklable(f"the result, a {type(value).__name__}, cannot be pickled: {exc}") from exc
+        raise Unpicklable(f"the result, {a_type(value)}, cannot be pickled: {exc}") from exc
 
 
 def dump_error(exc: BaseException) -> bytes:

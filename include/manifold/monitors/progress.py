@@ -15,6 +15,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from manifold import events
 from manifold.abc import Monitor
@@ -25,7 +26,7 @@ class ProgressMonitor(Monitor):
 
     def __init__(self, console: Console | None = None) -> None:
         self._progress = Progress(
-            TextColumn("[bold]{task.description}"),
+            TextColumn("{task.description}", style="bold", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[rate]}"),
@@ -47,7 +48,7 @@ class ProgressMonitor(Monitor):
         elif isinstance(event, events.Progress):
             self._update(event)
         elif isinstance(event, events.Notice) and event.level == "warning":
-            self._progress.console.print(f"[yellow]{event.text}")
+            self._progress.console.print(Text(event.text, style="yellow"))
         elif isinstance(event, events.ScatterEnded):
             done = event.n_ok + event.n_failed + event.n_skipped
             self._progress.update(self._task, total=event.total, completed=done, note=_note(event))
