@@ -39,6 +39,12 @@ def open_store(url: str | None = None, **options: Any) -> Store:
     return store
 
 
+def is_store(url: str) -> bool:
+    """Some adapter reads that URL."""
+    scheme = scheme_of(url)
+    return scheme in STORES.entries or _known_to_fsspec(scheme)
+
+
 def _adapter(url: str) -> type[Any]:
     scheme = scheme_of(url)
     if scheme not in STORES.entries and _known_to_fsspec(scheme):
