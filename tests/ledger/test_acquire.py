@@ -204,7 +204,7 @@ def test_every_write_of_a_fenced_coordinator_is_refused_and_changes_nothing(ledg
         lambda: claim.applied(number),
         lambda: claim.finish(TOLERANT),
         lambda: claim.end("failed", "no"),
-        claim.release,
+        lambda: claim.release(),
     ]
     for write in writes:
         with pytest.raises(Fenced, match=r"taken over by coordinator 2 \(epoch 2; this coordinator has 1\)"):
