@@ -26,7 +26,7 @@ FIELDS = {
     "event": "text",
     "logger": "keyword",
     "scatter": "keyword",
-    "name": "keyword",
+    "scatter_name": "keyword",
     "engine": "keyword",
     "chunk": "object",
     "attempt": "keyword",

@@ -22,7 +22,7 @@ class LogMonitor(Monitor):
     def emit(self, event: events.Event) -> None:
         if isinstance(event, events.ScatterStarted):
             self._name, self._engine = event.name, without_login(event.engine)
-        with logs.about(scatter=event.uid, name=self._name, engine=self._engine, **logs.fields_of(event)):
+        with logs.about(scatter=event.uid, scatter_name=self._name, engine=self._engine, **logs.fields_of(event)):
             self._line(event)
 
     def _line(self, event: events.Event) -> None:

@@ -1,4 +1,4 @@
-"""The ledger's figures as Prometheus reads them: `manifold exporter`, or an ASGI app to be mounted somewhere.
+"""The ledger's figures as Prometheus reads them: for `manifold exporter`, or a page of a web server.
 
 One process per ledger exports them: they are of the whole deployment, and sums over several exporters would be
 multiples. No label is an id. Install: `pip install "airflow-manifold[metrics]"`.
@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from prometheus_client import CollectorRegistry, make_asgi_app
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -84,11 +85,24 @@ class LedgerCollector(Collector):
             return gauges.read(self._ledger)
 
 
-def asgi_app(opened: Callable[[], Ledger]) -> Any:
-    """The metrics as an ASGI app, for a web server of which one process runs."""
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(LedgerCollector(opened))
-    return make_asgi_app(registry)
+class Page:
+    """The metrics as a page of a web server of which one process runs. `render` asks the ledger, so not in an event
+    loop; `content_type` goes with it."""
+
+    content_type = CONTENT_TYPE_LATEST
+
+    def __init__(self, opened: Callable[[], Ledger]) -> None:
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(LedgerCollector(opened))
+
+    def render(self) -> bytes:
+        """The figures as they are now."""
+        return generate_latest(self._registry)
+
+
+def switched_on() -> bool:
+    """The page was asked for, by `MANIFOLD_METRICS=on`: nobody gets multiples of every sum unawares."""
+    return os.environ.get("MANIFOLD_METRICS") == "on"
 
 
 def _scatters(found: Gauges) -> Iterator[Metric]:
