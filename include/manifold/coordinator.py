@@ -41,6 +41,7 @@ from manifold.pace import Rate
 from manifold.parts import Parts
 from manifold.records import Receipt, ScatterRow
 from manifold.report import Reporter
+from manifold.tally import Tally
 
 WINDOW = 2  # chunks in flight per slot: one runs, one waits where the worker finds it at once
 RENEW_SECONDS = 5.0
@@ -66,6 +67,8 @@ class Coordinator:
         self._sizer = Sizer(parts.policy.chunk_size, parts.policy.first_chunk, parts.policy.chunk_bytes)
         self._rate = Rate(parts.policy.rate_limit, parts.clock.monotonic())
         self._losses = Losses()
+        self._tally = Tally()
+        self._refusals = parts.engine.refused
         self._budget = Budget(parts.policy, queued=self._row.n_failed if parts.redrive is not None else 0)
         self._controls = Controls(parts.ledger, parts.claim, self._report)
         self._backlog = Backlog(
@@ -135,8 +138,9 @@ class Coordinator:
             self._row = self._claim.describe(expected=expected)
         if now - self._renewed >= RENEW_SECONDS:
             self._renewed = now
+            self._count_refused()
             self._share = max(1, self._parts.ledger.running(self._row.engine))
-            self._row = self._claim.commit(workers=self._parts.engine.workers()).row
+            self._row = self._claim.commit(workers=self._parts.engine.workers(), tallies=self._tally.sums).row
 
     def _notice_idle(self, now: float) -> None:
         """Say, once a minute, that there is work and nobody to do it; give up where nobody will ever come."""
@@ -217,7 +221,9 @@ class Coordinator:
             return
         batch, self._receipts = self._receipts, []
         attempts = [self._dispatch.attempt(chunk) for chunk in chunks]
+        began = self._clock.monotonic()
         committed = self._claim.commit([receipt for _, receipt in batch], attempts)
+        self._tally.observe("commit_seconds", self._clock.monotonic() - began)
         self._row = committed.row
         for attempt, chunk in zip(attempts, chunks, strict=True):
             self._send(Sent(attempt, chunk))
@@ -237,16 +243,21 @@ class Coordinator:
             with_job=with_job,
         )
         self._sizer.packed(len(sent.chunk), packed)
+        self._tally.add("bytes:in", packed)
 
     def _settle(self, sent: Sent | None, receipt: Receipt, won: bool) -> None:
         """After the commit: what the receipt did not cover runs again; what lost is thrown away."""
         done = receipt.n_ok + receipt.n_failed + receipt.n_skipped
         self._rate.charge(receipt.executions - done)
+        self._tally.add("retries", max(0, receipt.executions - done))
+        if sent is not None and sent.chunk.why == "speculative":
+            self._tally.add("speculations:won" if won else "speculations:lost")
         if won:
+            self._tally.committed(receipt)
             self._sizer.measured(done, receipt.seconds)
             self._budget.count(receipt)
             self._report.committed(receipt)
-            self._dispatch.stop_copies(receipt)
+            self._tally.add("speculations:lost", self._dispatch.stop_copies(receipt))
         else:
             self._parts.receipts.discard(receipt)
         if sent is not None and (not won or receipt.stop < sent.attempt.stop):
@@ -313,7 +324,8 @@ class Coordinator:
         kind: type[ManifoldError] = ItemTimeout if lost.overdue else PoisonItem
         self._condemned += [(chunk, kind(verdict.reason)) for chunk in verdict.condemned]
         self._backlog.put(verdict.again)
-        self._report.lost(sent.chunk, lost.worker, verdict.reason)
+        self._tally.add("lost")
+        self._report.lost(sent.attempt, lost.worker, verdict.reason)
 
     def _quarantine(self) -> None:
         """Items that no worker survives: written as failed, by this process, in the next round."""
@@ -328,7 +340,7 @@ class Coordinator:
 
     def _finish(self) -> bool:
         """True if the account closes; otherwise what is missing is planned again."""
-        self._row = row = self._claim.finish(self._policy.tolerate)
+        self._row = row = self._claim.finish(self._policy.tolerate, self._tally.sums)
         if row.state == "failed":
             raise TooManyFailures(row.message or "too many items failed")
         if row.state == "succeeded":
@@ -353,12 +365,19 @@ class Coordinator:
             return  # stopped or drained: it stays to be continued
         if self._row.state == "running":
             state: Literal["failed", "cancelled"] = "cancelled" if isinstance(exc, Cancelled) else "failed"
-            self._row = self._claim.end(state, str(exc)[:2000])
+            self._count_refused()
+            self._row = self._claim.end(state, str(exc)[:2000], self._tally.sums)
 
     def _give_back(self) -> None:
         if self._row.state == "running":
             with suppress(Fenced):
-                self._claim.release()
+                self._count_refused()
+                self._claim.release(self._tally.sums)
+
+    def _count_refused(self) -> None:
+        """Unsigned messages since the last look. The engine may have refused some before this try."""
+        before, self._refusals = self._refusals, self._parts.engine.refused + self._dispatch.refused
+        self._tally.add("refused", self._refusals - before)
 
     # -- what a person may change while it runs (controls.py) --------------------------------------------------------
 

@@ -75,3 +75,10 @@ def masked(url: str) -> str:
         login, _, place = parts.netloc.rpartition("@")
         url = parts._replace(netloc=f"{login.partition(':')[0]}:***@{place}").geturl()
     return _SECRET_QUERY.sub(r"\1***", url) if parts.scheme else url
+
+
+def without_login(url: str) -> str:
+    """`url` without user, password and query: an engine's name in metrics and log lines."""
+    scheme, separator, rest = url.partition("://")
+    place, slash, path = re.split("[?#]", rest, maxsplit=1)[0].partition("/")
+    return f"{scheme}{separator}{place.rpartition('@')[2]}{slash}{path}"

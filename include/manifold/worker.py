@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 
-from manifold import beat, capture, codec, faults, outcome, settings, wire
+from manifold import beat, capture, codec, faults, logs, outcome, settings, wire
 from manifold.errors import StoreError, Unpicklable, WireError
 from manifold.execute import Broken, Execution
 from manifold.itemdigest import chunk_digest
@@ -17,6 +18,8 @@ from manifold.process import HERE, Loaded, Process
 from manifold.records import Receipt
 from manifold.task import Answer, ChunkTask, Unsendable, Versions
 from manifold.words import a_type
+
+log = logging.getLogger(__name__)
 
 _RECEIPT_FAILURES = 400
 """Failures that ride in a receipt (at most some 600 bytes each, so 256 KB); beyond, the sidecar has them."""
@@ -40,9 +43,21 @@ def run_chunk(message: bytes, process: Process = HERE) -> bytes:
     if (task.uid, task.attempt) != (header.uid, header.attempt):
         raise WireError("the task is not the one that its seal names")
     nonce = process.nonce()
-    answer = _answer(process, keyring, task, nonce)
+    logs.setup()
+    chunk = {"start": task.start, "stop": task.stop}
+    with logs.about(scatter=task.uid, chunk=chunk, attempt=task.attempt, worker=process.name):
+        answer = _answer(process, keyring, task, nonce)
+        _log_line(answer)
     sealed = msgspec.structs.replace(header, kind="receipt", nonce=nonce)
     return wire.seal(keyring, sealed, msgspec.msgpack.encode(answer))
+
+
+def _log_line(answer: Answer) -> None:
+    if (receipt := answer.receipt) is not None:
+        counts = {"succeeded": receipt.n_ok, "failed": receipt.n_failed, "skipped": receipt.n_skipped}
+        log.info("the chunk is done", extra=counts | {"seconds": receipt.seconds})
+    elif answer.refused is not None:
+        log.warning("the chunk is refused: %s", answer.refused)
 
 
 def _answer(process: Process, keyring: wire.Keyring, task: ChunkTask, nonce: str) -> Answer:

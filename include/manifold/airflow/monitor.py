@@ -7,9 +7,11 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from manifold import logs
 from manifold.abc import Monitor
 from manifold.events import ChunkCommitted, ChunkLost, Event, Notice, Progress, ScatterEnded, ScatterStarted
 from manifold.records import Failure, LogLine
+from manifold.registry import without_login
 
 _EVERY = 10.0  # seconds between two lines of progress
 _SAMPLES = 5  # failed items shown in full for each kind of error
@@ -39,8 +41,15 @@ class TaskLogMonitor(Monitor):
         self._began = self._first = 0.0
         self._seen: dict[str, int] = {}
         self._lines_left = _LINES
+        self._engine: str | None = None
 
     def emit(self, event: Event) -> None:
+        if isinstance(event, ScatterStarted):
+            self._engine = without_login(event.engine)
+        with logs.about(scatter=event.uid, engine=self._engine, **logs.fields_of(event)):
+            self._line(event)
+
+    def _line(self, event: Event) -> None:
         match event:
             case ScatterStarted():
                 self._started(event)

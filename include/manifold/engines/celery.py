@@ -115,6 +115,18 @@ class CeleryEngine(Engine):
             time.sleep(0.05)
         return self._roster.fault(self._app, self._flight.now)
 
+    @property
+    def connected(self) -> bool:  # type: ignore[override]
+        return self._ear.connected
+
+    @property
+    def refused(self) -> int:  # type: ignore[override]
+        return self._ear.refused + self._inbox.refused
+
+    @property
+    def refused_by_workers(self) -> int:  # type: ignore[override]
+        return self._roster.refused
+
     def kill(self, future: Future[Any]) -> None:
         if future.cancel():
             return

@@ -10,6 +10,7 @@ signal handlers, and does nothing else.
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -26,6 +27,8 @@ from manifold.engines.celery_board import Board, in_pool_process
 from manifold.engines.celery_pulse import Announcer, Pulse
 from manifold.errors import ConfigError, EngineError, WireError
 
+log = logging.getLogger(__name__)
+
 _lock = threading.Lock()
 _pulse: Pulse | None = None
 _board: Board | None = None
@@ -40,7 +43,11 @@ def run_call(task: Any, sealed: str) -> None:
         pulse.tell(request.reply_to, cw.Redelivered(request.id))
         return
     with _drained_by_sigterm(), pulse.calling(request.id, request.reply_to):
-        pulse.tell(request.reply_to, _outcome(pulse.worker, request.id, sealed))
+        outcome = _outcome(pulse.worker, request.id, sealed)
+        if isinstance(outcome, cw.Refused) and outcome.reason == "signature":
+            log.warning("%s", outcome.why)
+            pulse.refused()
+        pulse.tell(request.reply_to, outcome)
 
 
 # Late acknowledgement keeps the message with the broker until the answer is sent; a lost process gives it back at once,

@@ -30,6 +30,7 @@ class Inbox:
         self._roster = roster
         self._over = over
         self._turn = threading.Lock()
+        self.refused = 0  # answers that nobody of this deployment had signed
 
     def heard(self, message: cw.Message) -> None:
         """Act on one message; the ear's thread calls it, in the order of the queue."""
@@ -80,6 +81,7 @@ class Inbox:
         try:
             ok, value = cw.open_answer(self._engine, answered)
         except WireError as exc:
+            self.refused += 1
             log.warning("ignored an answer to call %s: %s", answered.call, exc)
             return
         except Unpicklable as exc:

@@ -119,6 +119,8 @@ class Ear:
         self._heard = heard
         self._broken = broken
         self._puzzled = False
+        self.refused = 0  # messages that were none of ours
+        self.connected = True  # by whoever opened the engine
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._listen, name="manifold-celery-ear", daemon=True)
         self._thread.start()
@@ -135,6 +137,7 @@ class Ear:
             try:
                 self._consume()
             except Exception as exc:  # noqa: BLE001 - were this thread to end, every future would wait for ever
+                self.connected = False
                 log.warning("lost the connection to the Celery broker (%r); trying again", exc)
                 self._broken()
                 self._closing.wait(1.0)
@@ -146,6 +149,7 @@ class Ear:
             queues = [reply_queue(self._name), serving_queue(self._name)]
             with Consumer(channel, queues, no_ack=True, on_message=self._on_message):
                 last = time.monotonic()
+                self.connected = True
                 while not self._closing.is_set():
                     try:
                         connection.drain_events(timeout=1.0)
@@ -163,6 +167,7 @@ class Ear:
         try:
             self._heard(cw.decode(message.body))
         except WireError as exc:
+            self.refused += 1
             if not self._puzzled:  # once: workers of another version speak every second
                 log.warning("ignored a message in %s: %s. Is another version installed on a worker?", self._name, exc)
             self._puzzled = True

@@ -65,6 +65,11 @@ class Pulse:
             time.sleep(pause)
             pause = min(2.0, 2 * pause)
 
+    def refused(self) -> None:
+        """Count a call that was not signed; the main process tells everybody."""
+        if self._board is not None:
+            self._board.refuse()
+
     def _watch(self) -> None:
         spoke = time.monotonic()
         while self._busy.wait():
@@ -140,6 +145,7 @@ class Announcer:
             others=len(active) - len(ours),
             held=[r.id for r in reserved if r.task_name == cw.TASK and not r.delivery_info.get("redelivered")],
             leaving=self._board.leaving(),
+            refused=self._board.refused(),
         )
         self._outbox.announce(serving)
 

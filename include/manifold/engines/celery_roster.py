@@ -18,17 +18,24 @@ _IMPORTS = """AIRFLOW__CELERY__EXTRA_CELERY_CONFIG='{"imports": ["manifold.engin
 
 
 class Roster:
-    """Who serves `queue`, as of the latest word of each worker. Times are listening time."""
+    """Who serves `queue`, as of the latest word of each worker. Times are listening time.
+
+    `refused` counts the unsigned calls that they have told of.
+    """
 
     def __init__(self, queue: str) -> None:
         self._queue = queue
         self._lock = threading.Lock()
         self._latest: dict[str, tuple[cw.Serving, float]] = {}
+        self.refused = 0
 
     def heard(self, serving: cw.Serving, now: float) -> None:
         if self._queue not in serving.queues:
             return
         with self._lock:
+            before, _ = self._latest.get(serving.node, (None, 0.0))
+            known = before.refused if before is not None and before.pid == serving.pid else 0
+            self.refused += max(0, serving.refused - known)
             self._latest[serving.node] = (serving, now)
             for node in [node for node, (_, at) in self._latest.items() if now - at > _FORGOTTEN]:
                 del self._latest[node]

@@ -87,6 +87,7 @@ class Serving(msgspec.Struct, frozen=True, tag=True):
     * `pids`: the processes of its pool; `slots`: how many tasks they run at once; `others`: tasks that run now and are
       no calls of ours.
     * `held`: calls fetched from the broker and not yet done with, begun or not.
+    * `refused`: calls that nobody of this deployment had signed, since the worker began.
     """
 
     node: str
@@ -98,6 +99,7 @@ class Serving(msgspec.Struct, frozen=True, tag=True):
     others: int
     held: list[str]
     leaving: bool = False
+    refused: int = 0
 
 
 Message = Started | Running | Redelivered | Overdue | Answered | Refused | Echo | Serving

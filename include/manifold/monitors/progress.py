@@ -17,8 +17,9 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from manifold import events
+from manifold import events, logs
 from manifold.abc import Monitor
+from manifold.monitors.log import LogMonitor
 
 
 class ProgressMonitor(Monitor):
@@ -66,7 +67,9 @@ class ProgressMonitor(Monitor):
 
 
 def default() -> Sequence[Monitor]:
-    """A progress bar where there is a terminal to show it, nothing otherwise."""
+    """Log lines where they were asked for, else a progress bar where there is a terminal to show it, else nothing."""
+    if logs.wanted():
+        return [LogMonitor()]
     return [ProgressMonitor()] if sys.stderr.isatty() else []
 
 

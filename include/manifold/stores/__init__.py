@@ -47,6 +47,12 @@ def store_behind(url: str) -> Store:
     return open_store(None if "***" in url else url or None)
 
 
+def is_store(url: str) -> bool:
+    """Some adapter reads that URL."""
+    scheme = scheme_of(url)
+    return scheme in STORES.entries or _known_to_fsspec(scheme)
+
+
 def _adapter(url: str) -> type[Any]:
     scheme = scheme_of(url)
     if scheme not in STORES.entries and _known_to_fsspec(scheme):
