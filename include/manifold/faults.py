@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import reprlib
 import traceback
+from pathlib import Path
 from types import TracebackType
 
 from manifold.records import Failure
@@ -12,7 +13,9 @@ from manifold.records import Failure
 _MESSAGE = 300
 _TRACEBACK = 8_000
 _REPR = 1_000
-_OURS = ("/manifold/execute.py", "/manifold/job.py", "/manifold/worker.py", "/manifold/faults.py")
+_HERE = Path(__file__).parent
+_OURS = {str(_HERE / f"{name}.py") for name in ("execute", "faults", "fold", "job", "packing", "retries", "worker")}
+"""Files whose frames say nothing to a user."""
 
 _shown = reprlib.Repr()
 _shown.maxstring = _shown.maxother = 200
@@ -66,7 +69,7 @@ def _lines(exc: BaseException) -> list[str]:
 
 def _user_frames(tb: TracebackType | None) -> traceback.StackSummary:
     summary = traceback.extract_tb(tb, limit=-50)
-    kept = [frame for frame in summary if not frame.filename.replace("\\", "/").endswith(_OURS)]
+    kept = [frame for frame in summary if frame.filename not in _OURS]
     return traceback.StackSummary.from_list(kept)
 
 
