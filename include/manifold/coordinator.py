@@ -19,6 +19,7 @@ from manifold import faults, plan
 from manifold.abc import Clock, Engine, Monitor, Source
 from manifold.backlog import Backlog
 from manifold.budget import Budget
+from manifold.capture import mask
 from manifold.chunks import Chunk, Sizer
 from manifold.clock import SystemClock
 from manifold.controls import Controls
@@ -379,7 +380,7 @@ class Coordinator:
             return  # stopped or drained: it stays to be continued
         if self._row.state == "running":
             state: Literal["failed", "cancelled"] = "cancelled" if isinstance(exc, Cancelled) else "failed"
-            self._row = self._claim.end(state, str(exc)[:2000])
+            self._row = self._claim.end(state, mask(str(exc))[:2000])
 
     def _give_back(self) -> None:
         if self._row.state == "running":

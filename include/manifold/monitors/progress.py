@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -18,6 +19,7 @@ from rich.progress import (
 
 from manifold import events
 from manifold.abc import Monitor
+from manifold.visible import visible
 
 
 class ProgressMonitor(Monitor):
@@ -41,13 +43,14 @@ class ProgressMonitor(Monitor):
         if isinstance(event, events.ScatterStarted):
             done = event.n_ok + event.n_failed + event.n_skipped
             self._progress.start()
-            self._task = self._progress.add_task(event.name, total=event.total, completed=done, rate="", note="")
+            name = _plain(event.name)
+            self._task = self._progress.add_task(name, total=event.total, completed=done, rate="", note="")
         elif self._task is None:
             return
         elif isinstance(event, events.Progress):
             self._update(event)
         elif isinstance(event, events.Notice) and event.level == "warning":
-            self._progress.console.print(f"[yellow]{event.text}")
+            self._progress.console.print(f"[yellow]{_plain(event.text)}")
         elif isinstance(event, events.ScatterEnded):
             done = event.n_ok + event.n_failed + event.n_skipped
             self._progress.update(self._task, total=event.total, completed=done, note=_note(event))
@@ -67,6 +70,11 @@ class ProgressMonitor(Monitor):
 def default() -> Sequence[Monitor]:
     """A progress bar where there is a terminal to show it, nothing otherwise."""
     return [ProgressMonitor()] if sys.stderr.isatty() else []
+
+
+def _plain(text: str) -> str:
+    """For a place where rich reads markup."""
+    return escape(visible(text))
 
 
 def _note(event: events.Progress | events.ScatterEnded) -> str:
