@@ -17,13 +17,16 @@ from celery.worker import state
 from manifold import beat
 from manifold.engines import celery_wire as cw
 from manifold.engines.celery_board import Board, in_pool_process
-from manifold.engines.celery_link import Outbox
+from manifold.engines.celery_link import Outbox, rarely
+from manifold.errors import ConfigError
+from manifold.pace import Rate
 
 log = logging.getLogger(__name__)
 
 _LOOK = 0.25  # seconds between two looks at what runs here
 _PATIENCE = 600.0  # seconds that an answer waits for a broker that is gone
 _OVERDUE_STATUS = 70  # EX_SOFTWARE
+_REFUSALS = 10.0  # that are sent in a second, at the most
 
 
 class Pulse:
@@ -37,6 +40,8 @@ class Pulse:
         self._calls: dict[str, tuple[beat.Call, str]] = {}
         self._busy = threading.Event()
         self._longest = 0.0
+        self._refused = 0
+        self._refusals = Rate(_REFUSALS, time.monotonic() - 1.0)
         threading.Thread(target=self._watch, name="manifold-pulse", daemon=True).start()
 
     @contextmanager
@@ -65,10 +70,16 @@ class Pulse:
             time.sleep(pause)
             pause = min(2.0, 2 * pause)
 
-    def refused(self) -> None:
-        """Count a call that was not signed; the main process tells everybody."""
+    def refuse(self, reply_to: object, refused: cw.Refused) -> None:
+        """Tell a coordinator that its call was not run, if it could be one. The call was not signed, so nor is this."""
+        self._refused += 1
         if self._board is not None:
-            self._board.refuse()
+            self._board.refuse()  # the main process tells everybody how many there were
+        if rarely(self._refused):
+            log.warning("refused call %s: %s", f"{self._refused:,}", refused.why)
+        # Whoever sends many calls that are none must not have a queue made for each.
+        if cw.is_reply_queue(reply_to) and self._refusals.take(1, time.monotonic()):
+            self.tell(str(reply_to), refused, patience=5.0)
 
     def _watch(self) -> None:
         spoke = time.monotonic()
@@ -127,6 +138,9 @@ class Announcer:
         while (pool := self._pool()) is not None:
             try:
                 self._announce(*pool)
+            except ConfigError as exc:
+                log.error("no coordinator will send calls to this worker: %s", exc)
+                return
             except Exception:
                 log.exception("a Celery worker could not tell what it holds")  # and goes on: silence looks like death
             time.sleep(cw.BEAT)
