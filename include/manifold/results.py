@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
-from itertools import islice
 from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar, Self, overload
 from weakref import finalize
@@ -16,6 +15,7 @@ from manifold.errors import ConfigError, EmptyReduce
 from manifold.failures import ItemFailure, failures
 from manifold.records import LogLine, ScatterRow
 from manifold.registry import masked
+from manifold.slices import ResultsSlice
 from manifold.walk import Account, Walk, segments
 from manifold.words import counted
 
@@ -247,31 +247,3 @@ class Results(Sequence[Any]):
     def _account(self) -> Account:
         closed = self.total == self.n_ok + self.n_failed + self.n_skipped
         return Account(self._ledger, self._scatter, self.as_of, self.n_ok, self.total if closed else None)
-
-
-class ResultsSlice(Sequence[Any]):
-    """A part of some results, as lazy as they are."""
-
-    def __init__(self, results: Results, indexes: range) -> None:
-        self._results = results
-        self._indexes = indexes
-
-    def __repr__(self) -> str:
-        return f"<{len(self):,} of {self._results!r}>"
-
-    def __len__(self) -> int:
-        return len(self._indexes)
-
-    @overload
-    def __getitem__(self, index: int) -> Any: ...
-    @overload
-    def __getitem__(self, index: slice) -> ResultsSlice: ...
-    def __getitem__(self, index: int | slice) -> Any:
-        if isinstance(index, slice):
-            return ResultsSlice(self._results, self._indexes[index])
-        return self._results[self._indexes[index]]
-
-    def __iter__(self) -> Iterator[Any]:
-        if self._indexes.step != 1:
-            return (self._results[at] for at in self._indexes)
-        return islice(self._results._walk.values(self._indexes.start), len(self._indexes))
