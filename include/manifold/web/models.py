@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 State = Literal["running", "paused", "stalled", "succeeded", "failed", "cancelled"]
 """`paused`: somebody asked for that and nobody took it back; `stalled`: not ended, and no coordinator is alive (a retry
@@ -246,7 +246,7 @@ class Errors(BaseModel):
 
 
 class Failures(BaseModel):
-    """One page of the quarantine by position. `next` is what to pass as `after` for the following page; null: the end."""
+    """One page of the quarantine by position. `next` is the `after` of the following page; null: there is none."""
 
     failures: list[Failure]
     next: int | None
@@ -292,6 +292,12 @@ class Redrive(BaseModel):
     model_config = ConfigDict(extra="forbid")
     fingerprint: Fingerprint | None = None
     positions: list[Position] | None = Field(default=None, min_length=1, max_length=1000)
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Redrive:
+        if self.fingerprint is not None and self.positions is not None:
+            raise ValueError("name a fingerprint or positions, not both")
+        return self
 
 
 class Redriven(BaseModel):
