@@ -26,7 +26,7 @@ export function Notice({ kind, children, action, urgent = false }: Props) {
   return (
     <Flex
       align="flex-start"
-      bg="colorPalette.subtle"
+      bg={{ _dark: "colorPalette.subtle/50", _light: "colorPalette.subtle" }}
       borderLeftWidth="4px"
       borderColor="colorPalette.solid"
       borderRadius="sm"

@@ -8,7 +8,7 @@ import { LABEL, OUTCOMES, type Outcome } from "./outcomes";
 export function OutcomeBar({ counts, height }: { counts: Counts; height: string }) {
   const parts = shares(counts);
   return (
-    <Flex aria-label={inWords(counts)} bg="var(--mf-pending)" borderRadius="sm" h={height} overflow="hidden" role="img" w="full">
+    <Flex aria-label={inWords(counts)} borderRadius="sm" className={counts.total === null ? "mf-unknown" : "mf-pending"} h={height} overflow="hidden" role="img" w="full">
       {parts.map(([outcome, share]) => (
         <Box
           className={`mf-${outcome} mf-grow`}
@@ -24,7 +24,8 @@ export function OutcomeBar({ counts, height }: { counts: Counts; height: string 
 
 function shares(counts: Counts): [Outcome, number][] {
   const known = counts.succeeded + counts.failed + counts.skipped + counts.running;
-  const whole = Math.max(counts.total ?? known, known, 1);
+  // Of an unknown whole, what is known takes up a part, and the rest is left open.
+  const whole = Math.max(counts.total ?? 1.5 * known, known, 1);
   return OUTCOMES.filter((one) => one !== "pending").map((one) => [one, (counts[one] ?? 0) / whole]);
 }
 

@@ -15,7 +15,7 @@ interface Props {
 export function Panel({ title, note, actions, id, children }: Props) {
   const heading = useId();
   return (
-    <Box aria-labelledby={heading} as="section" bg="bg.panel" borderRadius="md" borderWidth="1px" id={id} minW={0} p={{ base: 3, md: 4 }}>
+    <Box aria-labelledby={heading} as="section" borderRadius="md" borderWidth="1px" id={id} minW={0} p={{ base: 3, md: 4 }}>
       <Flex align="center" gap={3} justify="space-between" mb={3} minH={8} wrap="wrap">
         <Flex align="baseline" gap={3} minW={0} wrap="wrap">
           <Heading as="h2" id={heading} size="md">

@@ -1,7 +1,7 @@
 import { chakra } from "@chakra-ui/react";
 
 /** A traceback, an item, a log: text as it is, which scrolls within its box. */
-export function Source({ children, label }: { children: string; label: string }) {
+export function Source({ children, label, wrap = false }: { children: string; label: string; wrap?: boolean }) {
   return (
     <chakra.pre
       aria-label={label}
@@ -15,7 +15,8 @@ export function Source({ children, label }: { children: string; label: string })
       p={3}
       role="region"
       tabIndex={0}
-      whiteSpace="pre"
+      overflowWrap={wrap ? "anywhere" : "normal"}
+      whiteSpace={wrap ? "pre-wrap" : "pre"}
     >
       {children}
     </chakra.pre>

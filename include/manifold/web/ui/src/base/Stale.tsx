@@ -1,5 +1,5 @@
 import type { Problem } from "./api";
-import { clock } from "./format";
+import { clock } from "./times";
 import { LoginButton } from "./LoginButton";
 import { Notice } from "./Notice";
 

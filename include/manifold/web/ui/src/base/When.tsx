@@ -1,6 +1,7 @@
 import { chakra } from "@chakra-ui/react";
 
-import { absolute, ago } from "./format";
+import { ago } from "./format";
+import { absolute } from "./times";
 import { useNow } from "./useNow";
 
 /** How long ago something was; the exact time is in its title. */

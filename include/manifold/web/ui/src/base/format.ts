@@ -2,8 +2,6 @@
 
 const WHOLE = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const SHORT = new Intl.NumberFormat("en", { maximumSignificantDigits: 3, notation: "compact" });
-const ABSOLUTE = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "long" });
-const CLOCK = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 
 /** 1,234,567 */
 export const count = (n: number): string => WHOLE.format(n);
@@ -59,12 +57,6 @@ export function ago(seconds: number): string {
   if (seconds < 86_400) return `${Math.floor(seconds / 3600)} h ago`;
   return `${Math.floor(seconds / 86_400)} d ago`;
 }
-
-/** 25 Nov 2026, 03:12:44 CET */
-export const absolute = (at: number): string => ABSOLUTE.format(at * 1000);
-
-/** 03:12:44 */
-export const clock = (at: number): string => CLOCK.format(at * 1000);
 
 /** item 12, items 12 to 40 */
 export function span(start: number, stop: number): string {

@@ -13,7 +13,7 @@ import { FailedFilters } from "./FailedFilters";
 import { FailedTable } from "./FailedTable";
 import { ItemDrawer } from "./ItemDrawer";
 
-const PAGE = 20;
+const PAGE = 10;
 
 interface Props {
   scatter: ScatterDetail;

@@ -17,7 +17,7 @@ export function FailedRow({ item, open, picked = false, set }: Props) {
     <Table.Row verticalAlign="top">
       <Table.Cell>{set && <Tick label={`Item ${count(item.pos)}`} on={picked} set={set} />}</Table.Cell>
       <Table.Cell textAlign="end" whiteSpace="nowrap">
-        <Link asChild fontVariantNumeric="tabular-nums">
+        <Link asChild color="fg.info" fontVariantNumeric="tabular-nums">
           <button aria-haspopup="dialog" onClick={open} title="Traceback and log lines" type="button">
             {count(item.pos)}
           </button>
@@ -28,7 +28,7 @@ export function FailedRow({ item, open, picked = false, set }: Props) {
           </Text>
         )}
       </Table.Cell>
-      <Table.Cell minW="180px" overflowWrap="anywhere">
+      <Table.Cell minW="140px" overflowWrap="anywhere">
         <Text as="span" fontFamily="mono" fontSize="xs" fontWeight="medium" mr={2}>
           {item.type}
         </Text>

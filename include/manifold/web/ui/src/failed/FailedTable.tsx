@@ -33,7 +33,7 @@ export function FailedTable({ failures, problem, dim, picked, pick, open }: Prop
   };
   const mayPick = refusal === null;
   return (
-    <Table.ScrollArea>
+    <Table.ScrollArea whiteSpace="normal">
       <Table.Root aria-busy={dim} interactive opacity={dim ? 0.6 : 1} size="sm">
         <Table.Header>
           <Table.Row>

@@ -30,7 +30,15 @@ export function ItemStory({ item }: { item: FailureDetail }) {
         </Box>
       </Stack>
       {item.note && <Notice kind="warning">{item.note}</Notice>}
-      <Part title="Value">{item.item_repr ? <Source label="Value of the item">{item.item_repr}</Source> : <Nothing>not kept</Nothing>}</Part>
+      <Part title="Value">
+        {item.item_repr ? (
+          <Source label="Value of the item" wrap>
+            {item.item_repr}
+          </Source>
+        ) : (
+          <Nothing>not kept</Nothing>
+        )}
+      </Part>
       <Part title="Traceback">{item.traceback ? <Source label="Traceback">{item.traceback}</Source> : <Nothing>not kept</Nothing>}</Part>
       <Part title="Log lines">{lines ? <Source label="Log lines">{lines}</Source> : <Nothing>the item printed and logged nothing</Nothing>}</Part>
     </Stack>

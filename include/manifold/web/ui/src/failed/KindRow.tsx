@@ -40,12 +40,12 @@ export function KindRow({ kind, uid, failed, every, show }: Props) {
             {kind.message || "(no message)"}
           </Text>
         </Box>
-        <Flex gap={2} wrap="wrap">
-          <Button aria-controls={details} aria-expanded={open} onClick={() => setOpen(!open)} size="xs" variant="ghost">
+        <Flex gap={1.5} wrap="wrap">
+          <Button aria-controls={details} aria-expanded={open} onClick={() => setOpen(!open)} px={2} size="xs" variant="ghost">
             <Icon name={open ? "up" : "down"} size={3} />
             Traceback
           </Button>
-          <Button onClick={() => show(kind.fingerprint)} size="xs" variant="outline">
+          <Button onClick={() => show(kind.fingerprint)} px={2} size="xs" variant="outline">
             Show items
           </Button>
           <RetryButton chosen={{ fingerprint: kind.fingerprint }} label={`Retry ${count(kind.count)}`} number={kind.count} />

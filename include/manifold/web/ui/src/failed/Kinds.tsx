@@ -2,6 +2,8 @@ import { Stack, Text } from "@chakra-ui/react";
 
 import { count, plural } from "../base/format";
 import { Panel } from "../base/Panel";
+import { hindrance } from "../steer/sentences";
+import { useSteering } from "../steer/Steering";
 import type { ScatterDetail } from "../types";
 import { KindRow } from "./KindRow";
 
@@ -15,9 +17,11 @@ interface Props {
 /** The errors, grouped by what and where; the most frequent first. */
 export function Kinds({ scatter, every, show }: Props) {
   const { errors, counts, uid } = scatter;
+  const { refusal } = useSteering();
+  const obstacle = refusal === null ? hindrance(scatter) : null;
   const rest = counts.failed - errors.reduce((sum, kind) => sum + kind.count, 0);
   return (
-    <Panel note={plural(errors.length, "kind")} title="Errors">
+    <Panel note={[plural(errors.length, "kind"), obstacle].filter(Boolean).join(" · ")} title="Errors">
       <Stack as="ul" gap={0} listStyleType="none">
         {errors.map((kind) => (
           <KindRow every={every} failed={counts.failed} key={kind.fingerprint} kind={kind} show={show} uid={uid} />

@@ -15,7 +15,7 @@ export function Account({ counts }: { counts: Counts }) {
         {counts.skipped > 0 && `, ${count(counts.skipped)} skipped`}
       </Text>
       {counts.failed > 0 && (
-        <Text color="fg.error" fontWeight="medium">
+        <Text color="var(--mf-alarm)" fontWeight="medium">
           {count(counts.failed)} failed
         </Text>
       )}

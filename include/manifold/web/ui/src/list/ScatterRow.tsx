@@ -20,7 +20,7 @@ export function ScatterRow({ scatter }: { scatter: Scatter }) {
     <Table.Row>
       <Table.Cell maxW={{ base: "none", md: "300px" }} verticalAlign="top">
         <Flex align="center" gap={1}>
-          <Link asChild fontWeight="medium" overflowWrap="anywhere">
+          <Link asChild color="fg.info" fontWeight="medium" overflowWrap="anywhere">
             <RouterLink to={{ search: open.toString() }}>{title(scatter)}</RouterLink>
           </Link>
           {task && (

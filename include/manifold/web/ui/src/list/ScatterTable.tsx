@@ -17,7 +17,7 @@ interface Props {
 export function ScatterTable({ scatters, query, sortBy, dim }: Props) {
   const sort = { by: sortBy, now: query.sort };
   return (
-    <Table.ScrollArea borderRadius="md" borderWidth="1px">
+    <Table.ScrollArea borderRadius="md" borderWidth="1px" whiteSpace="normal">
       <Table.Root aria-busy={dim} opacity={dim ? 0.6 : 1} size="sm">
         <Table.Header>
           <Table.Row>

@@ -29,7 +29,7 @@ export function Cells({ cells }: { cells: Cell[] }) {
   return (
     <Box ref={ref} w="full">
       {width > 0 && (
-        <chakra.svg aria-label={summary(cells)} display="block" height={rows * PITCH} role="img" width={columns * PITCH} {...handlers}>
+        <chakra.svg aria-label={summary(cells)} display="block" h={`${rows * PITCH}px`} role="img" w={`${columns * PITCH}px`} {...handlers}>
           <Patterns id={id} />
           {cells.map((cell, index) => (
             <CellMark cell={cell} id={id} key={cell.start} x={(index % columns) * PITCH} y={Math.floor(index / columns) * PITCH} />

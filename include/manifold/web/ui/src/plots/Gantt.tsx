@@ -2,7 +2,8 @@ import { Box, chakra } from "@chakra-ui/react";
 import { useId } from "react";
 
 import { serverTime } from "../base/api";
-import { clock, duration, items, span } from "../base/format";
+import { duration, items, span } from "../base/format";
+import { clock } from "../base/times";
 import { useWidth } from "../base/useWidth";
 import type { Bar } from "../types";
 import { BarShape, type Look } from "./BarLook";
@@ -56,7 +57,7 @@ export function Gantt({ bars }: { bars: Bar[] }) {
   return (
     <Box ref={ref} w="full">
       <Box maxH="480px" overflowY="auto">
-        <chakra.svg aria-label={summary(bars)} color="fg.muted" display="block" fontSize="11px" height={y + AXIS} role="img" width="100%" {...handlers}>
+        <chakra.svg aria-label={summary(bars)} color="fg.muted" display="block" fontSize="11px" h={`${y + AXIS}px`} role="img" w="full" {...handlers}>
           <Patterns id={id} />
           {timeTicks(from, to, Math.max(2, width / 120)).map((at) => (
             <g key={at}>

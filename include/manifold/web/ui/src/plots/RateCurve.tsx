@@ -1,6 +1,7 @@
 import { Box, chakra } from "@chakra-ui/react";
 
-import { clock, count, items, rate, short } from "../base/format";
+import { count, items, rate, short } from "../base/format";
+import { clock } from "../base/times";
 import { useWidth } from "../base/useWidth";
 import type { RatePoint } from "../types";
 import { Readout } from "./Readout";
@@ -41,10 +42,10 @@ export function RateCurve({ points }: { points: RatePoint[] }) {
         color="fg.muted"
         display="block"
         fontSize="11px"
-        height={HEIGHT}
+        h={`${HEIGHT}px`}
         overflow="visible"
         role="img"
-        width="100%"
+        w="full"
         {...handlers}
       >
         {marks.map((mark) => (

@@ -34,7 +34,7 @@ export function Header({ scatter, within }: { scatter: ScatterDetail; within: Sc
           <Text color="fg.muted" fontSize="sm" overflowWrap="anywhere">
             {task && (
               <>
-                <Link asChild>
+                <Link asChild color="fg.info">
                   <RouterLink to={taskPath(task)}>{task.run_id}</RouterLink>
                 </Link>
                 {" · "}

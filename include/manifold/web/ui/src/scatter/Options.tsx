@@ -42,7 +42,7 @@ export function Options({ scatter }: { scatter: ScatterDetail }) {
 
 function Facts({ facts }: { facts: [string, ReactNode][] }) {
   return (
-    <Grid as="dl" columnGap={4} fontSize="sm" rowGap={1.5} templateColumns={{ base: "minmax(0, 1fr)", sm: "180px minmax(0, 1fr)" }}>
+    <Grid as="dl" columnGap={4} fontSize="sm" rowGap={1.5} templateColumns={{ base: "minmax(0, 1fr)", lg: "160px minmax(0, 1fr) 160px minmax(0, 1fr)", sm: "160px minmax(0, 1fr)" }}>
       {facts.map(([name, value]) => (
         <Fragment key={name}>
           <Text as="dt" color="fg.muted">

@@ -16,7 +16,7 @@ export function Progress({ scatter }: { scatter: ScatterDetail }) {
   const ended = hasEnded(scatter);
   const done = counts.succeeded + counts.failed + counts.skipped;
   return (
-    <Box aria-label="Progress" as="section" bg="bg.panel" borderRadius="md" borderWidth="1px" p={{ base: 3, md: 5 }}>
+    <Box aria-label="Progress" as="section" borderRadius="md" borderWidth="1px" p={{ base: 3, md: 5 }}>
       <Flex align="flex-end" columnGap={8} justify="space-between" mb={4} rowGap={3} wrap="wrap">
         <Flex align="baseline" gap={3} wrap="wrap">
           <Text as="span" fontSize={{ base: "3xl", md: "5xl" }} fontVariantNumeric="tabular-nums" fontWeight="semibold" letterSpacing="tight" lineHeight="1">

@@ -20,7 +20,7 @@ export function Tally({ outcome, number, total }: Props) {
         {LABEL[outcome]}
       </Flex>
       <Box as="dd" fontVariantNumeric="tabular-nums">
-        <Text as="span" color={alarm ? "fg.error" : "fg"} fontSize="xl" fontWeight="semibold">
+        <Text as="span" color={alarm ? "var(--mf-alarm)" : "fg"} fontSize="xl" fontWeight="semibold">
           {number === null ? "?" : count(number)}
         </Text>
         {Boolean(number) && total !== null && (

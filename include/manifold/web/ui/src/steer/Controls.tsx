@@ -4,6 +4,7 @@ import { Icon } from "../base/Icon";
 import { hasEnded } from "../scatter/state";
 import { MoreControls } from "./MoreControls";
 import { RetryButton } from "./RetryButton";
+import { hindrance } from "./sentences";
 import { useSteering } from "./Steering";
 import { Told } from "./Told";
 
@@ -34,7 +35,7 @@ export function Controls() {
             {paused ? "Resume" : "Pause"}
           </Button>
         )}
-        {failed > 0 && <RetryButton chosen={{}} label="Retry failed items" number={failed} solid />}
+        {failed > 0 && hindrance(scatter) === null && <RetryButton chosen={{}} label="Retry failed items" number={failed} solid />}
         {!ended && <MoreControls />}
       </Flex>
       <Told />

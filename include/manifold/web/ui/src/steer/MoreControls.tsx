@@ -27,7 +27,7 @@ export function MoreControls() {
             <Menu.Content minW="220px">
               <Menu.Item value="settings">Change settings…</Menu.Item>
               <Menu.Item value="drain">Drain…</Menu.Item>
-              <Menu.Item color="fg.error" value="cancel">
+              <Menu.Item color="var(--mf-alarm)" value="cancel">
                 Cancel…
               </Menu.Item>
             </Menu.Content>

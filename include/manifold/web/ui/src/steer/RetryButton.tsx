@@ -5,7 +5,7 @@ import { items } from "../base/format";
 import { Icon } from "../base/Icon";
 import type { Redrive } from "../types";
 import { Confirm } from "./Confirm";
-import { redrives } from "./sentences";
+import { hindrance, redrives } from "./sentences";
 import { useSteering } from "./Steering";
 
 interface Props {
@@ -22,7 +22,7 @@ export function RetryButton({ label, chosen, number, solid = false, done }: Prop
   const { scatter, refusal, busy, redrive } = useSteering();
   const [asking, setAsking] = useState(false);
   if (refusal !== null) return null;
-  const obstacle = hindrance(scatter.task !== null, scatter.coordinator !== null);
+  const obstacle = hindrance(scatter);
 
   async function act(): Promise<boolean> {
     const well = await redrive(chosen);
@@ -33,8 +33,10 @@ export function RetryButton({ label, chosen, number, solid = false, done }: Prop
   return (
     <>
       <Button
+        minW={solid ? undefined : "100px"}
         disabled={busy || obstacle !== null || number === 0}
         onClick={() => setAsking(true)}
+        px={solid ? 4 : 2}
         size={solid ? "sm" : "xs"}
         title={obstacle ?? ""}
         variant={solid ? "solid" : "outline"}
@@ -55,7 +57,3 @@ export function RetryButton({ label, chosen, number, solid = false, done }: Prop
   );
 }
 
-function hindrance(inAirflow: boolean, working: boolean): string | null {
-  if (!inAirflow) return "It is no Airflow task's: run manifold redrive on the host that it ran on";
-  return working ? "Possible as soon as this try has ended" : null;
-}

@@ -43,7 +43,7 @@ export function SettingsForm({ close }: { close: () => void }) {
                 <SettingField help="Chunks that may run at once. Empty: as many as the engine has slots." label="Concurrency" {...field("max_concurrency")} />
                 <SettingField help="Executions of items per second, retries included. Empty: no limit." label="Rate limit" {...field("rate_limit")} />
                 <SettingField help="How many items may fail: a count such as 5, or a percentage such as 1%." label="Tolerated failures" {...field("tolerate")} />
-                <Text color={failed ? "fg.error" : "fg.muted"} fontSize="xs" role={failed ? "alert" : undefined}>
+                <Text color={failed ? "var(--mf-alarm)" : "fg.muted"} fontSize="xs" role={failed ? "alert" : undefined}>
                   {failed && said?.bad ? said.text : "They take effect within seconds, and stay for later tries."}
                 </Text>
               </Stack>

@@ -9,7 +9,7 @@ export function Told() {
     <Flex align="flex-start" aria-live="polite" gap={1} maxW="md" role="status">
       {said && (
         <>
-          <Text color={said.bad ? "fg.error" : "fg.muted"} fontSize="sm" overflowWrap="anywhere" pt="2px">
+          <Text color={said.bad ? "var(--mf-alarm)" : "fg.muted"} fontSize="sm" overflowWrap="anywhere" pt="2px">
             {said.text}
           </Text>
           <CloseButton aria-label="Dismiss" onClick={dismiss} size="2xs" />

@@ -15,6 +15,12 @@ export const drains = (): string[] => [
   "The next try of the task continues with the rest. To wait instead, pause it.",
 ];
 
+/** Why failed items cannot be run again now; null where they can. */
+export function hindrance({ task, state, uid }: ScatterDetail): string | null {
+  if (!task) return `To retry failed items, run manifold redrive ${uid} where it ran`;
+  return state === "running" || state === "paused" ? "Failed items can be retried as soon as this try has ended" : null;
+}
+
 /** Which items, of which task, and what else happens. */
 export function redrives(scatter: ScatterDetail, number: number): string[] {
   const { task, counts } = scatter;
