@@ -112,7 +112,7 @@ def airflow_scatter(
 
 def get(client: TestClient, path: str, code: int = 200, **params: Any) -> Any:
     """What the API answers to a GET."""
-    answer = client.get(f"{API}{path}", params=params)
+    answer = client.get(f"{API}{path}", params=params or None)
     assert answer.status_code == code, answer.text
     return answer.json()
 

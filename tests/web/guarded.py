@@ -15,7 +15,7 @@ STRANGER = "stranger"
 class GuardedAuthManager(SimpleAuthManager):
     """As the simple one, but `stranger` sees neither that DAG nor what goes on in the cluster."""
 
-    def is_authorized_dag(self, *, user: Any, details: Any = None, **asked: Any) -> bool:  # type: ignore[override]
+    def is_authorized_dag(self, *, user: Any, details: Any = None, **asked: Any) -> bool:
         if user.username == STRANGER and details is not None and details.id == SECRET:
             return False
         return bool(super().is_authorized_dag(user=user, details=details, **asked))
