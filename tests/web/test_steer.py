@@ -41,10 +41,12 @@ def test_settings_reach_the_ledger_as_they_are(admin: TestClient, book: Ledger) 
     ("body", "told"),
     [
         ({"verb": "explode"}, "verb"),
-        ({"verb": "pause", "value": {"x": 1}}, "takes no value"),
-        ({"verb": "set"}, "needs a value"),
-        ({"verb": "set", "value": {"chunk_size": 1}}, "cannot be changed while a scatter runs"),
-        ({"verb": "set", "value": {"rate_limit": -1}}, "rate_limit=-1"),
+        ({"verb": "pause", "value": {"x": 1}}, "at most 0 items"),
+        ({"verb": "set"}, "value"),
+        ({"verb": "set", "value": {}}, "name what is to change"),
+        ({"verb": "set", "value": {"tolerate": "101%"}}, "tolerate"),
+        ({"verb": "set", "value": {"chunk_size": 1}}, "chunk_size"),
+        ({"verb": "set", "value": {"rate_limit": -1}}, "greater than 0"),
         ({"verb": "pause", "more": 1}, "more"),
     ],
 )

@@ -21,6 +21,7 @@ STATIC = Path(__file__).parent / "static"
 
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     304: {"description": "Unchanged: `If-None-Match` has the present ETag"},
+    400: {"model": models.Problem, "description": "A value that makes no sense"},
     401: {"model": models.Problem, "description": "No login"},
     403: {"model": models.Problem, "description": "The user may not"},
     404: {"model": models.Problem, "description": "There is none"},

@@ -8,6 +8,7 @@ from fastapi import APIRouter, HTTPException, Query
 from fastapi.responses import StreamingResponse
 from sqlalchemy import Connection
 
+from manifold.errors import ConfigError
 from manifold.ledger import quarantine as rows
 from manifold.web import models, quarantine, views
 from manifold.web.found import AnyScatter, Scatter
@@ -43,7 +44,7 @@ def failures(
     search: Annotated[
         str | None, Query(max_length=200, description="Any part of key, type, message or item; or a position.")
     ] = None,
-    after: Annotated[int, Query(ge=-1, lt=2**63)] = -1,
+    after: Annotated[int, Query(ge=-1, lt=2**53)] = -1,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> models.Failures:
     """The items that are failed now, past position `after`."""
@@ -64,7 +65,10 @@ def export(found: AnyScatter, fingerprint: OfKind = None) -> StreamingResponse:
 
     `value` is the item where it is made of plain values; any other would have to run its own code here.
     """
-    lines = quarantine.export(found.ledger, found.row, fingerprint)
+    try:
+        lines = quarantine.export(found.ledger, found.row, fingerprint)
+    except ConfigError as exc:
+        raise HTTPException(409, f"the failed items of {found.row.name} cannot be read from here: {exc}") from exc
     name = f"failures-{found.uid}.jsonl"
     headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
     return StreamingResponse(lines, media_type="application/jsonl", headers=headers)

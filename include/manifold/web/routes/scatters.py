@@ -19,7 +19,7 @@ from manifold.web.rights import Who
 
 router = APIRouter(tags=["scatters"])
 
-_NEWEST = 2000  # commits that rate and item times are told by; a row of the list takes less
+_NEWEST = 1000  # commits that rate and item times are told by; a row of the list takes less
 _NEWEST_OF_MANY = 200
 _KINDS, _WORKERS, _SUSPECTS = 100, 500, 100
 _SHORTEST = 0.5  # seconds of a point of the rate

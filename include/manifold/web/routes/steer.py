@@ -21,28 +21,20 @@ router = APIRouter(tags=["steering"])
 @router.post("/scatters/{uid}/controls", status_code=202)
 def control(found: AnyScatter, wish: models.Control, session: SessionDep) -> models.Asked:
     """Write down a wish, which the scatter's coordinator sees to within two seconds."""
-    allow_steering(found.who, session, wish.verb, found.uid, found.task, **wish.value)
-    _check(wish)
+    value = wish.value.model_dump(exclude_unset=True) if isinstance(wish, models.Change) else {}
+    allow_steering(found.who, session, wish.verb, found.uid, found.task, **value)
     if found.row.state in TERMINAL:
         raise HTTPException(409, _ended(found, wish.verb))
     try:
-        asked = steering.ask(found.ledger, found.row, wish.verb, wish.value, found.who.name)
+        steering.check_settings(value)
+        asked = steering.ask(found.ledger, found.row, wish.verb, value, found.who.name)
+    except ConfigError as exc:
+        raise HTTPException(400, str(exc)) from exc
     except LedgerError as exc:
         if found.ledger.scatter(found.uid).state in TERMINAL:
             raise HTTPException(409, _ended(found, wish.verb)) from exc
         raise
     return models.Asked(verb=wish.verb, coordinator=asked.coordinator, done=asked.done, text=asked.sentence())
-
-
-def _check(wish: models.Control) -> None:
-    if wish.verb != "set" and wish.value:
-        raise HTTPException(422, f"{wish.verb} takes no value; set does")
-    if wish.verb == "set" and not wish.value:
-        raise HTTPException(422, 'set needs a value, such as {"max_concurrency": 4}')
-    try:
-        steering.check_settings(wish.value)
-    except ConfigError as exc:
-        raise HTTPException(422, str(exc)) from exc
 
 
 def _ended(found: Found, verb: str) -> str:
@@ -52,9 +44,8 @@ def _ended(found: Found, verb: str) -> str:
 @router.post("/scatters/{uid}/redrive")
 def redrive(found: AnyScatter, chosen: models.Redrive, session: SessionDep) -> models.Redriven:
     """Run failed items again: the wish goes into the ledger, then the Airflow task is cleared, by the user's rights."""
-    wish = chosen.model_dump(exclude_none=True)
     task = found.task
-    allow_steering(found.who, session, "redrive", found.uid, task, **wish)
+    allow_steering(found.who, session, "redrive", found.uid, task, **chosen.model_dump())
     if task is None:
         raise HTTPException(
             409, f"{found.row.name} is no Airflow task's scatter, so nobody could run it: manifold redrive {found.uid}"
@@ -71,14 +62,17 @@ def redrive(found: AnyScatter, chosen: models.Redrive, session: SessionDep) -> m
 
 def _wish(chosen: models.Redrive) -> dict[str, Any]:
     """As the ledger keeps it and `manifold.redrive.chooser` reads it: {} means all failed items."""
-    if chosen.positions is not None:
-        return {"positions": sorted(set(chosen.positions))}
-    return {} if chosen.fingerprint is None else {"fingerprints": [chosen.fingerprint]}
+    match chosen:
+        case models.At():
+            return {"positions": sorted(set(chosen.positions))}
+        case models.OfKind():
+            return {"fingerprints": [chosen.fingerprint]}
+    return {}
 
 
 def _count(found: Found, chosen: models.Redrive) -> int:
-    if chosen.positions is None and chosen.fingerprint is None:
+    if isinstance(chosen, models.AllFailed):
         return found.row.n_failed
-    return found.ledger.database.read(
-        lambda conn: rows.number(conn, found.uid, fingerprint=chosen.fingerprint, positions=chosen.positions)
-    )
+    kind = chosen.fingerprint if isinstance(chosen, models.OfKind) else None
+    positions = chosen.positions if isinstance(chosen, models.At) else None
+    return found.ledger.database.read(lambda conn: rows.number(conn, found.uid, fingerprint=kind, positions=positions))
