@@ -46,7 +46,7 @@ logs: ## follow what the deployment's services say; ARGS="worker" chooses
 
 demo-compose: ## send the 336,776 flights through the deployment, on three chunk workers
 	@docker compose up --detach --wait --scale manifold-worker=$(or $(WORKERS),3)
-	@docker compose run --rm demo
+	@docker compose run --rm --no-deps demo
 
 test-compose: .venv/.dev ## bring the deployment up under a name of its own, and test it; needs Docker
 	@$(BIN)/python -m pytest tests/compose -m compose $(ARGS)
