@@ -250,3 +250,16 @@ def test_airflows_own_worker_command_runs_calls(broker: Deployment, stack: ExitS
     asked = stack.enter_context(broker.run("coordinator", [sys.executable, coordinator]))
     asked.finish(120)
     assert asked.log.read_text().splitlines()[-1] == "None [0, 1, 4, 9, 16]"
+
+
+# Health
+
+
+def test_a_worker_touches_its_file_for_as_long_as_the_broker_takes_its_signs_of_life(
+    broker: Deployment, tmp_path: Path
+) -> None:
+    alive = tmp_path / "alive"
+    with broker.worker("alive", "alive", more={"MANIFOLD_ALIVE": str(alive)}):
+        until(alive.exists, "the file is there")
+        first = alive.stat().st_mtime_ns
+        until(lambda: alive.stat().st_mtime_ns > first, "the file was touched again")

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from celery import Celery
@@ -126,9 +127,13 @@ class Pulse:
 
 
 class Announcer:
-    """Speaks for the main process of a Celery worker: that it serves, how many slots are free, which calls it holds."""
+    """Speaks for the main process of a Celery worker: that it serves, how many slots are free, which calls it holds.
+
+    Each time that the broker took it, the file that `MANIFOLD_ALIVE` names is touched: a health check looks at its age.
+    """
 
     def __init__(self, consumer: Any, board: Board) -> None:
+        self._alive = os.environ.get("MANIFOLD_ALIVE")
         self._consumer = consumer
         self._board = board
         self._outbox = Outbox(consumer.app)
@@ -161,7 +166,8 @@ class Announcer:
             leaving=self._board.leaving(),
             refused=self._board.refused(),
         )
-        self._outbox.announce(serving)
+        if self._outbox.announce(serving) and self._alive:
+            Path(self._alive).touch()
 
     def _pool(self) -> tuple[int, list[int]] | None:
         """How many tasks the pool runs at once, and its processes; None once it is being taken down."""
