@@ -49,9 +49,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A cluster that is broken and mended again and again."""
     folder: Path = tmp_path_factory.mktemp(request.param)
-    with Network(apart=possible() is None) as network, Cluster(request.param, folder, network, _SILENCE) as cluster:
-        yield cluster
-    assert not any(host.processes() for host in cluster.hosts), "nothing runs on"
+    with Network(apart=possible() is None) as network:
+        with Cluster(request.param, folder, network, _SILENCE) as cluster:
+            yield cluster
+        left = [process for host in cluster.hosts for process in host.processes()]
+        assert not left, "nothing runs on"
 
 
 @pytest.fixture

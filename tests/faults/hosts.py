@@ -64,6 +64,8 @@ class Host:
 
     def kill(self) -> None:
         """SIGKILL all that runs on it."""
+        for child in self._children:
+            child.kill()
         while running := self.processes():
             kill_all(running)
 

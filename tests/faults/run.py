@@ -168,14 +168,17 @@ class Run:
         ledger = self.cluster.ledger
         row = ledger.find(self._order.name)
         assert row is not None
-        assert (row.state, row.total, row.done) == ("succeeded", ITEMS, ITEMS)
-        assert verify(ledger, row.uid) == []
+        account = row.state, row.total, row.done
+        assert account == ("succeeded", ITEMS, ITEMS), f"{account}. The coordinator says:\n{self.said()}"
+        violations = verify(ledger, row.uid)
+        assert not violations, violations
         with closing(open_store(self._order.store or self.cluster.store_url)) as store:
             found = dict(Results.of(row, ledger, store).pairs())
             wrong = [item for item in range(ITEMS) if item not in (failed or ()) and found.get(item) != answer(item)]
             assert not wrong, f"{len(wrong):,} items have a wrong answer, the first is {wrong[0]}"
-            assert ITEMS - len(found) == len(failed or ())
-            assert {one.pos for one in ledger.failures(row.uid)} == (failed or set())
+            failures = {one.pos for one in ledger.failures(row.uid)}
+            assert failures == (failed or set()), f"failed are {failures}"
+            assert len(found) == ITEMS - len(failures), f"{len(found):,} results"
 
             def clean() -> bool:  # what a late worker puts is found by the next gc
                 sweep(ledger, lambda _row: store)

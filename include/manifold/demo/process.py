@@ -126,8 +126,10 @@ class Child:
 
     def kill(self) -> None:
         """SIGKILL it and all its descendants at once, as a host does that goes down."""
-        kill_all(self.family())
-        self._process.wait()
+        family = self.family()
+        self._process.kill()
+        self._process.wait()  # before anybody else asks how it ended, for that can be told once only
+        kill_all({*family, *self.family()})
         self._record.unlink(missing_ok=True)
 
 
