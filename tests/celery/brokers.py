@@ -54,6 +54,7 @@ class RabbitServer(Server):
     """RabbitMQ, with an Erlang port mapper of its own."""
 
     name = "rabbitmq"
+    patience = 120.0
 
     def __init__(self, data: Path, address: str = LOOPBACK) -> None:
         super().__init__(data, address=address)

@@ -26,7 +26,7 @@ def main(
     write: Annotated[Path | None, typer.Option(help="put the table into this document")] = None,
 ) -> None:
     """Break things, and measure how long it takes to recover."""
-    console = Console()
+    console = Console(soft_wrap=True)
     console.print("hosts:", possible() or "network namespaces")
     table, wrong = Table.kept(), 0
     table.machine = machine()
@@ -34,8 +34,9 @@ def main(
         faults = [fault for fault in FAULTS.values() if one in fault.kinds and only in fault.name]
         if faults and kind in ("", one):
             wrong += _tried(console, table, one, faults)
+            if write is not None:
+                table.keep()
     if write is not None:
-        table.keep()
         write.write_text(written(write.read_text(), table))
     raise typer.Exit(1 if wrong else 0)
 

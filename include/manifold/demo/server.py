@@ -21,6 +21,8 @@ class Server(ABC):
     """
 
     name: str
+    patience: float = 30.0
+    """Seconds in which it is ready."""
 
     def __init__(
         self,
@@ -61,7 +63,7 @@ class Server(ABC):
         self.password = self.password or kept_password(self.data.with_name(f"{self.data.name}.password"))
         self._child = self._launch()
         try:
-            wait_until(self._answers, self._child, seconds=30)
+            wait_until(self._answers, self._child, self.patience)
         except BaseException:
             self.stop()
             raise
