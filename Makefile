@@ -11,7 +11,7 @@ UV = UV_NO_CONFIG=1 VIRTUAL_ENV=.venv $(BIN)/python -m uv --quiet
 LOCK = pip compile --universal --python-version 3.11 --no-annotate --no-header pyproject.toml
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test check bench clean lock env up down logs demo-compose test-compose
+.PHONY: help demo test check bench faults chaos clean lock env up down logs demo-compose test-compose
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -50,6 +50,12 @@ demo-compose: ## send the 336,776 flights through the deployment, on three chunk
 
 test-compose: .venv/.dev ## bring the deployment up under a name of its own, and test it; needs Docker
 	@$(BIN)/python -m pytest tests/compose -m compose $(ARGS)
+
+faults: .venv/.dev ## break everything, one thing at a time, and measure the recovery (an hour); best as root
+	@$(BIN)/python -m tests.faults $(ARGS)
+
+chaos: .venv/.dev ## break everything at random; SEED=1 draws it, MINUTES=10 is how long
+	@$(BIN)/python -m tests.faults.chaos --seed $(or $(SEED),1) --minutes $(or $(MINUTES),10)
 
 clean: ## end what runs, and delete .venv, the demo's state and caches
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m manifold.demo --clean; fi

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tomllib
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from importlib.metadata import distribution
 from pathlib import Path
@@ -150,7 +150,7 @@ def _script(block: Block, words: list[str]) -> None:
     assert words, f"{block}: the certificate's name is missing"
 
 
-_CHECKS = {
+_CHECKS: dict[str, Callable[[Block, list[str]], None]] = {
     "make": _make,
     "pip": _pip,
     "manifold": _manifold,

@@ -43,8 +43,10 @@ class Inbox:
                 self._answered(message)
             case cw.Refused(call, why, "versions"):
                 self.end(call, lambda future: future.set_exception(VersionMismatch(why)))
-            case cw.Overdue():
-                self._overdue(message)
+            case cw.Overdue(_, worker):
+                self._ended(message, f"{worker} was ended over an item that ran past its timeout", overdue=True)
+            case cw.Died(_, worker):
+                self._ended(message, f"{worker} has died")
             case _:
                 self._flight.heard(message)
                 self._note(message)
@@ -70,11 +72,11 @@ class Inbox:
         elif isinstance(message, cw.Started) and (call := self._flight.get(message.call)) is not None:
             self._begin(call)
 
-    def _overdue(self, overdue: cw.Overdue) -> None:
-        call = self._flight.get(overdue.call)
+    def _ended(self, message: cw.Overdue | cw.Died, why: str, *, overdue: bool = False) -> None:
+        call = self._flight.get(message.call)
         if call is not None:
-            call.worker, call.position = overdue.worker, overdue.position
-            self.lose(Loss(call, f"{overdue.worker} was ended over an item that ran past its timeout", overdue=True))
+            call.worker, call.position = message.worker, message.position
+            self.lose(Loss(call, why, overdue=overdue))
 
     def _answered(self, answered: cw.Answered) -> None:
         if self._flight.get(answered.call) is None:

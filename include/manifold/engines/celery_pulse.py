@@ -17,7 +17,7 @@ from celery.worker import state
 
 from manifold import beat
 from manifold.engines import celery_wire as cw
-from manifold.engines.celery_board import Board, in_pool_process
+from manifold.engines.celery_board import Board, Entry, in_pool_process
 from manifold.engines.celery_link import Outbox, rarely
 from manifold.errors import ConfigError
 from manifold.pace import Rate
@@ -37,6 +37,7 @@ class Pulse:
         self.pid = os.getpid()
         self.worker = cw.worker_name(cw.this_host(), self.pid)
         self._board = board
+        self._places = board if in_pool_process() else None
         self._outbox = Outbox(app)
         self._calls: dict[str, tuple[beat.Call, str]] = {}
         self._busy = threading.Event()
@@ -50,8 +51,10 @@ class Pulse:
         """Around one call, which its coordinator is told about from here on."""
         self.tell(reply_to, cw.Started(call_id, self.worker), patience=5.0)
         self._longest = 0.0
-        self._expect(None)  # what an earlier call left
+        if self._places is not None and (before := self._places.begin(call_id, reply_to)) is not None:
+            self.tell(before.reply_to.decode(), _died(before), patience=5.0)
         with beat.calling(call_id) as call:
+            call.report = lambda: self._report(call)
             self._calls[call_id] = call, reply_to
             self._busy.set()
             try:
@@ -60,6 +63,8 @@ class Pulse:
                 del self._calls[call_id]
                 if not self._calls:
                     self._busy.clear()
+                    if self._places is not None:
+                        self._places.end()
 
     def tell(self, reply_to: str, message: cw.Message, patience: float = _PATIENCE) -> None:
         """Send, and while the broker is gone try again for `patience` seconds."""
@@ -97,6 +102,8 @@ class Pulse:
         if self._board is not None and self._board.leaving() and not beat.draining():
             beat.drain()
         calls = list(self._calls.values())
+        for call, _ in calls:
+            self._report(call)
         if in_pool_process():
             self._end_if_overdue(calls)
         if speak:
@@ -119,11 +126,13 @@ class Pulse:
         deadlines = [deadline for call, _ in calls if (deadline := call.deadline()) is not None]
         # An item that begins right after this look may take as long as any item was ever seen to be given.
         self._longest = max((self._longest, *(deadline - now + _LOOK for deadline in deadlines))) if deadlines else 0.0
-        self._expect(now + self._longest if deadlines else None)
+        if self._places is not None and self._busy.is_set():
+            self._places.expect(now + self._longest if deadlines else None)
 
-    def _expect(self, until: float | None) -> None:
-        if self._board is not None and in_pool_process():
-            self._board.expect(until)
+    def _report(self, call: beat.Call) -> None:
+        """Make known how far a call is, should this process die of the next item."""
+        if self._places is not None:
+            self._places.at(call.position())
 
 
 class Announcer:
@@ -154,6 +163,8 @@ class Announcer:
         active, reserved = _copied(state.active_requests), _copied(state.reserved_requests)
         ours = [request for request in active if request.task_name == cw.TASK]
         self._end_overdue(ours)
+        if not self._board.leaving():
+            self._tell_deaths(pids)
         serving = cw.Serving(
             node=self._consumer.hostname,
             host=cw.this_host(),
@@ -185,6 +196,16 @@ class Announcer:
                 self._outbox.reply(request.reply_to, cw.Overdue(request.id, worker, None))
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
+
+    def _tell_deaths(self, living: list[int]) -> None:
+        """Tell of each process of the pool that died in the midst of a call, and which item it was at."""
+        for place, entry in self._board.dead(living):
+            if self._outbox.reply(entry.reply_to.decode(), _died(entry)):
+                self._board.forget(place, entry)
+
+
+def _died(entry: Entry) -> cw.Died:
+    return cw.Died(entry.call.decode(), cw.worker_name(cw.this_host(), entry.pid), entry.position)
 
 
 def _copied(requests: Any) -> list[Any]:

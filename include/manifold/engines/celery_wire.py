@@ -59,6 +59,14 @@ class Overdue(msgspec.Struct, frozen=True, tag=True):
     position: int | None
 
 
+class Died(msgspec.Struct, frozen=True, tag=True):
+    """The process that ran the call has died in the midst of it, with so many of its items done."""
+
+    call: str
+    worker: str
+    position: int
+
+
 class Answered(msgspec.Struct, frozen=True, tag=True):
     """What the call returned or raised, sealed."""
 
@@ -104,7 +112,7 @@ class Serving(msgspec.Struct, frozen=True, tag=True):
     refused: int = 0
 
 
-Message = Started | Running | Redelivered | Overdue | Answered | Refused | Echo | Serving
+Message = Started | Running | Redelivered | Overdue | Died | Answered | Refused | Echo | Serving
 T = TypeVar("T")
 
 
