@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -51,7 +51,7 @@ def test_an_unchanged_scatter_costs_one_query(admin: TestClient, book: Ledger, v
 def test_every_change_of_a_scatter_gives_a_new_etag(admin: TestClient, book: Ledger) -> None:
     claim = airflow_scatter(book, total=100)
     attempt = made.planned(claim, 0, 10)
-    changes = {
+    changes: dict[str, Callable[[], object]] = {
         "a chunk is sent": lambda: claim.commit(attempts=[attempt]),
         "a chunk is committed": lambda: claim.commit([made.receipt(attempt, "oooof")]),
         "a worker is seen": lambda: claim.commit(workers=[WorkerInfo("w", "h", 1)]),
