@@ -103,8 +103,11 @@ def test_the_quarantine_is_paged_and_searched(admin: TestClient, scatter: Scatte
     assert get(admin, path, search="50%")["failures"] == []
 
 
-def test_a_failed_item_shows_its_traceback_and_its_log_lines(admin: TestClient, scatter: Scatter) -> None:
-    uid = scatter(range(20), keep_logs=True).uid
+@pytest.mark.parametrize("options", [{}, {"log_lines": 0, "keep_logs": True}])
+def test_a_failed_item_shows_its_traceback_and_its_log_lines(
+    admin: TestClient, scatter: Scatter, options: dict[str, Any]
+) -> None:
+    uid = scatter(range(20), **options).uid
     told = get(admin, f"/scatters/{uid}/failures/13")
     assert (told["type"], told["message"], told["note"]) == ("ValueError", "no 13", None)
     assert "ValueError: no 13" in told["traceback"]
@@ -112,11 +115,11 @@ def test_a_failed_item_shows_its_traceback_and_its_log_lines(admin: TestClient, 
     assert "is not failed" in get(admin, f"/scatters/{uid}/failures/14", 404)["detail"]
 
 
-def test_without_kept_logs_the_page_says_where_the_lines_are(admin: TestClient, scatter: Scatter) -> None:
-    uid = scatter(range(20)).uid
+def test_where_no_lines_are_kept_the_page_says_how_to_keep_them(admin: TestClient, scatter: Scatter) -> None:
+    uid = scatter(range(20), log_lines=0).uid
     told = get(admin, f"/scatters/{uid}/failures/13")
     assert told["lines"] == []
-    assert "the task's log" in told["note"]
+    assert "keep_logs=True" in told["note"]
 
 
 def test_without_the_store_the_kinds_traceback_stands_in_and_nothing_is_marked(

@@ -140,11 +140,13 @@ def detail(ledger: Ledger, row: ScatterRow, failed: FailureRow) -> tuple[str, li
     try:
         with closing(deployment.store_of(row)) as store:
             sidecars = Sidecars(ledger, store, row)
-            traceback = sidecars.item(failed).traceback
-            lines = sidecars.lines(failed)
+            kept = sidecars.item(failed)
+            lines = sidecars.lines(failed) or kept.lines
     except ManifoldError as exc:
         note = f"This server cannot read the item's own traceback ({exc}); shown is the first of its kind."
         return traceback_of_kind(ledger, failed, row.uid), [], note
     if lines or row.policy.get("keep_logs"):
-        return traceback, lines, None
-    return traceback, [], "What items print is in the task's log; with keep_logs=True it is kept, and shown here."
+        return kept.traceback, lines, None
+    most = row.policy.get("log_lines", 0)
+    note = f"It said nothing among the first {most} lines of its chunk, which are kept (log_lines=, or keep_logs=True)."
+    return kept.traceback, [], note
