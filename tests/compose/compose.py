@@ -19,18 +19,25 @@ class Compose:
 
     Args:
         env_file: the `.env` that it reads.
-        files: compose files after docker-compose.yml.
+        files: the compose files, the first one first.
         settings: variables that win over `env_file`.
     """
 
     def __init__(
-        self, project: str, env_file: Path, *, files: Sequence[str] = (), settings: dict[str, str] | None = None
+        self,
+        project: str,
+        env_file: Path,
+        *,
+        files: Sequence[str] = ("docker-compose.yml",),
+        settings: dict[str, str] | None = None,
     ) -> None:
         self.project = project
-        named = [word for file in ("docker-compose.yml", *files) for word in ("--file", str(ROOT / file))]
+        self.env_file = env_file
+        self.settings = settings or {}
+        named = [word for file in files for word in ("--file", str(ROOT / file))]
         self._command = ["docker", "compose", "--project-name", project, "--env-file", str(env_file), *named]
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
-        self._environment = inherited | (settings or {})
+        self._environment = inherited | self.settings
 
     def run(
         self, *words: str, check: bool = True, seconds: float = 600, text: str = ""
