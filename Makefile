@@ -8,6 +8,8 @@ UV_VERSION = 0.13.8
 BIN = .venv/bin
 # The settings of whoever runs this (another index, another Python) must not change what is installed.
 UV = UV_NO_CONFIG=1 VIRTUAL_ENV=.venv $(BIN)/python -m uv --quiet
+# Most tests wait for servers, so there may be more of them at a time than cores.
+PYTEST = $(BIN)/python -m pytest --numprocesses $(or $(JOBS),3) --dist loadgroup
 LOCK = pip compile --universal --python-version 3.11 --no-annotate --no-header pyproject.toml
 
 .DEFAULT_GOAL = help
@@ -19,14 +21,14 @@ help: ## list the commands
 demo: .venv/.demo ## run the whole stack and 336,776 flights through it; ONCE=1 ends after the answer
 	@$(BIN)/manifold demo $(if $(ONCE),--once)
 
-test: .venv/.dev ## run all tests; ARGS="-k name" chooses
-	@$(BIN)/python -m pytest $(ARGS)
+test: .venv/.dev ## run all tests, JOBS=3 at a time; ARGS="-k name" chooses
+	@$(PYTEST) $(ARGS)
 
 check: .venv/.dev ## what CI runs: ruff, ruff format, mypy --strict, tests
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
-	@$(BIN)/python -m pytest
+	@$(PYTEST)
 
 bench: .venv/.dev ## measure the speed against peers
 	@$(BIN)/python -m benchmarks $(ARGS)
