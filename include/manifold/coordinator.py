@@ -16,6 +16,7 @@ from typing import Literal
 from manifold import faults
 from manifold.backlog import Backlog
 from manifold.budget import Budget
+from manifold.capture import mask
 from manifold.chunks import Chunk, Sizer
 from manifold.controls import Controls
 from manifold.dispatch import Outcome, Sent
@@ -366,7 +367,7 @@ class Coordinator:
         if self._row.state == "running":
             state: Literal["failed", "cancelled"] = "cancelled" if isinstance(exc, Cancelled) else "failed"
             self._count_refused()
-            self._row = self._claim.end(state, str(exc)[:2000], self._tally.sums)
+            self._row = self._claim.end(state, mask(str(exc))[:2000], self._tally.sums)
 
     def _give_back(self) -> None:
         if self._row.state == "running":

@@ -10,7 +10,7 @@ from manifold import capture, codec, faults, outcome, wire
 from manifold.errors import Unpicklable
 from manifold.execute import Execution
 from manifold.process import Process
-from manifold.records import Receipt
+from manifold.records import LogLine, Receipt
 from manifold.task import Answer, ChunkTask
 from manifold.words import a_type
 
@@ -53,7 +53,7 @@ class Packing:
                 return self.answer(seconds, None)
         if execution.failed:
             execution.failed.sort(key=lambda one: one.failure.pos)
-            sealed["fail"] = self._seal("failed", "f", codec.encode_failed(execution.failed))
+            sealed["fail"] = self._seal("failed", "f", codec.encode_failed(self._with_lines(execution.failed)))
         if self._lines.whole:
             self._seal("log", "l", msgspec.msgpack.encode(self._lines.whole))
         if store is not None:
@@ -71,6 +71,13 @@ class Packing:
             fail_digest=fail_digest,
         )
         return Answer(receipt=receipt, blobs={} if store is not None else self._blobs)
+
+    def _with_lines(self, failed: list[codec.FailedItem]) -> list[codec.FailedItem]:
+        """What a failed item said rests beside it, where people look for it."""
+        said: dict[int, list[LogLine]] = {}
+        for line in self._lines.kept:
+            said.setdefault(line.pos, []).append(line)
+        return [msgspec.structs.replace(one, lines=said.get(one.failure.pos, [])) for one in failed]
 
     def _receipt(self, seconds: float, **more: Any) -> Receipt:
         task, execution = self._task, self._execution

@@ -126,17 +126,18 @@ class Redrive:
 def chooser(ledger: Ledger, uid: str, *wishes: Mapping[str, Any]) -> Callable[[int], bool] | None:
     """Which failed positions the wishes of people mean (the values of "redrive" controls); None for all of them.
 
-    A wish `{"fingerprints": [...]}` means the items that are failed by these kinds of errors, `{}` all.
+    A wish `{"fingerprints": [...]}` means the items that are failed by these kinds of errors, `{"positions": [...]}`
+    these items, `{}` all.
     """
-    marks = [wish.get("fingerprints") for wish in wishes]
-    if not marks or None in marks:
+    if not wishes or not all(wish.keys() & {"fingerprints", "positions"} for wish in wishes):
         return None
-    kinds = sorted({one for some in marks for one in some or ()})
+    kinds = sorted({one for wish in wishes for one in wish.get("fingerprints") or ()})
+    named = {pos for wish in wishes for pos in wish.get("positions") or ()}
 
     # Asked when the first chunk is made: what is withdrawn until then is failed, too.
     @cache
     def positions() -> set[int]:
-        return {pos for kind in kinds for pos in _by(ledger, uid, kind)}
+        return named | {pos for kind in kinds for pos in _by(ledger, uid, kind)}
 
     return lambda pos: pos in positions()
 

@@ -43,7 +43,8 @@ def run_chunk(message: bytes, process: Process = HERE) -> bytes:
     chunk = {"start": task.start, "stop": task.stop}
     with logs.about(scatter=task.uid, chunk=chunk, attempt=task.attempt, worker=process.name):
         answer = _answer(process, keyring, task, nonce)
-        _log_line(answer)
+        if logs.wanted():
+            _log_line(answer)
     sealed = msgspec.structs.replace(header, kind="receipt", nonce=nonce)
     return wire.seal(keyring, sealed, msgspec.msgpack.encode(answer))
 

@@ -20,7 +20,7 @@ from kombu import Connection
 
 from manifold.demo.process import Child, free_port, kill_all
 from manifold.demo.redis import RedisServer
-from manifold.demo.server import Server
+from manifold.demo.server import LOOPBACK, Server
 from manifold.engines.celery import CeleryEngine
 from manifold.testing.engines import until
 
@@ -39,6 +39,10 @@ def kinds() -> list[str]:
 class CuttableRedis(RedisServer):
     """Redis, whose connections can be cut."""
 
+    def kill(self) -> None:
+        """SIGKILL it."""
+        self.child.kill()
+
     def cut(self) -> None:
         """Close every connection."""
         with redis.Redis.from_url(self.url()) as client:
@@ -50,14 +54,21 @@ class RabbitServer(Server):
     """RabbitMQ, with an Erlang port mapper of its own."""
 
     name = "rabbitmq"
+    patience = 120.0
 
-    def __init__(self, data: Path) -> None:
-        super().__init__(data)
+    def __init__(self, data: Path, address: str = LOOPBACK) -> None:
+        super().__init__(data, address=address)
         self._mapper_port, self._own_port = free_port(), free_port()
         self._mapper: Child | None = None
 
     def url(self) -> str:
-        return f"amqp://guest:guest@127.0.0.1:{self.port}//"
+        return f"amqp://guest:guest@{self.address}:{self.port}//"
+
+    def kill(self) -> None:
+        """SIGKILL it and its port mapper."""
+        for child in (self.child, self._mapper):
+            if child:
+                child.kill()
 
     def stop(self) -> None:
         super().stop()
@@ -72,6 +83,7 @@ class RabbitServer(Server):
 
     def _launch(self) -> Child:
         self.data.mkdir(parents=True, exist_ok=True)
+        (self.data / "rabbitmq.conf").write_text("loopback_users = none\n")  # guest comes from other hosts, too
         mapper, port = shutil.which("epmd") or "epmd", str(self._mapper_port)
         self._mapper = Child.start(
             "epmd", [mapper, "-port", port, "-address", "127.0.0.1"], log=self.data / "epmd.log", records=self.records
@@ -84,12 +96,13 @@ class RabbitServer(Server):
             "ERL_EPMD_PORT": self._mapper_port,
             "ERL_EPMD_ADDRESS": "127.0.0.1",
             "RABBITMQ_NODENAME": f"test{self.port}@localhost",
-            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODE_IP_ADDRESS": self.address,
             "RABBITMQ_NODE_PORT": self.port,
             "RABBITMQ_DIST_PORT": self._own_port,
             "RABBITMQ_MNESIA_BASE": self.data / "mnesia",
             "RABBITMQ_LOG_BASE": self.data / "log",
             "RABBITMQ_ENABLED_PLUGINS_FILE": self.data / "plugins",
+            "RABBITMQ_CONFIG_FILE": self.data / "rabbitmq",
             "RABBITMQ_CONF_ENV_FILE": self.data / "none",
         }
         return {**os.environ, **{name: str(value) for name, value in settings.items()}}
@@ -163,8 +176,7 @@ class Deployment:
         more: Mapping[str, str] | None = None,
     ) -> Iterator[CeleryWorker]:
         """A Celery worker; `more` are environment variables. Does not wait until it serves."""
-        options = f"-Q {queues} -c {slots} -n {name}@%h -P {pool} -O fair --loglevel INFO".split()
-        with self.run(name, [sys.executable, "-m", "celery", "-A", app, "worker", *options], more) as child:
+        with self.run(name, worker_command(name, queues, slots=slots, pool=pool, app=app), more) as child:
             yield CeleryWorker(child)
 
     @contextmanager
@@ -182,6 +194,14 @@ class Deployment:
             yield child
         finally:
             child.stop()
+
+
+def worker_command(
+    name: str, queues: str, *, slots: int = 2, pool: str = "prefork", app: str = "tests.celery.plain:app"
+) -> list[str]:
+    """What starts a Celery worker."""
+    options = f"-Q {queues} -c {slots} -n {name}@%h -P {pool} -O fair --loglevel INFO".split()
+    return [sys.executable, "-m", "celery", "-A", app, "worker", *options]
 
 
 @dataclass
@@ -203,11 +223,15 @@ class CeleryWorker:
         return not self.child.alive()
 
 
+def broker_of(kind: str, data: Path, address: str = LOOPBACK) -> CuttableRedis | RabbitServer:
+    """A broker of that kind, not started."""
+    return CuttableRedis(data, address=address) if kind == "redis" else RabbitServer(data, address)
+
+
 @contextmanager
 def deployment(kind: str, folder: Path) -> Iterator[Deployment]:
     """A broker of that kind, running."""
-    server = CuttableRedis(folder / "broker") if kind == "redis" else RabbitServer(folder / "broker")
-    with server:
+    with broker_of(kind, folder / "broker") as server:
         yield Deployment(kind, server, folder)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import os
+import signal
 import sys
 import time
 import uuid
@@ -35,6 +37,14 @@ def keep_the_interpreter(seconds: int) -> float:
     began = time.monotonic()
     ctypes.PyDLL(None).sleep(seconds)  # PyDLL, unlike CDLL, keeps the interpreter's lock
     return time.monotonic() - began
+
+
+def die_at(position: int) -> None:
+    """Stand for a chunk whose item at `position` kills its process."""
+    call = beat.current()
+    call.position = lambda: position
+    call.report()
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def count(folder: str, seconds: float) -> int:

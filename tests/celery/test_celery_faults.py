@@ -85,6 +85,15 @@ def test_a_pool_process_told_to_stop_hands_back_what_it_has(
     assert [engine.submit(calls.echo, n).result(SLOW) for n in range(10)] == list(range(10))
 
 
+def test_a_pool_process_that_dies_is_told_of_with_the_very_item(broker: Deployment, stack: ExitStack) -> None:
+    engine = stack.enter_context(broker.engine("poisoned", silence=60))
+    stack.enter_context(broker.worker("poisoned", "poisoned"))
+    error = serves(engine, 2).submit(probes.die_at, 7).exception(SLOW)
+    assert isinstance(error, WorkerLost)
+    assert (error.started, error.died, error.overdue, error.position) == (True, True, False, 7)
+    assert [engine.submit(calls.echo, n).result(SLOW) for n in range(10)] == list(range(10))
+
+
 def test_an_item_that_ignores_its_timeout_costs_its_process(broker: Deployment, stack: ExitStack) -> None:
     engine = stack.enter_context(broker.engine("overdue"))
     stack.enter_context(broker.worker("overdue", "overdue"))

@@ -2,13 +2,14 @@
 
 Configured are the deployment's own engine and store, the connections in the environment, and what the Airflow variables
 `manifold_engines` and `manifold_stores` (JSON lists of URLs or connection ids) name. `manifold_hosts` lists the hosts
-that must be among the workers of the first engine that is not on this host alone.
+that must have a worker of each engine whose workers are elsewhere.
 """
 
 from __future__ import annotations
 
 import os
 import secrets
+import socket
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -25,20 +26,24 @@ from manifold.plain import scatter_items
 from manifold.registry import scheme_of, without_login
 from manifold.stores import is_store, open_store
 
+_HEARING = 5.0  # seconds in which every live worker has spoken
+
 
 def engines() -> list[str]:
     """URLs and connection ids of the engines to be looked at, the deployment's own first."""
+    configure()
     connections = _connections(lambda url: scheme_of(url) in ENGINES.entries)
     return list(dict.fromkeys([default_engine(), *connections, *_listed("manifold_engines")]))
 
 
 def stores() -> list[str]:
     """The same of the stores; "default" is the deployment's own."""
+    configure()
     return list(dict.fromkeys(["default", *_connections(is_store), *_listed("manifold_stores")]))
 
 
 def through_engine(name: str) -> dict[str, Any]:
-    """Send one item through the engine and read its result: the engine, its hosts, and the seconds it took.
+    """Send one item through the engine and read its result: the engine, who ran it, its hosts, the seconds it took.
 
     Raises EngineError, with what is to be done, where nothing answers, no worker takes the item, or a host is gone.
     """
@@ -48,19 +53,22 @@ def through_engine(name: str) -> dict[str, Any]:
     with open_engine(url) as opened:
         if trouble := opened.check():
             raise EngineError(f"{shown} runs nothing: {trouble}")
-        hosts, elsewhere = _hosts(opened), not opened.same_host
-    if elsewhere and (gone := sorted(wanted - set(hosts))):
+        elsewhere = not opened.same_host
+        hosts = _hosts(opened, wanted if elsewhere else set())
+    if elsewhere and (gone := sorted(wanted - hosts)):
         raise EngineError(
-            f"{' and '.join(gone)} gave no sign of life to {shown}; there are {', '.join(hosts) or 'no hosts'}. Start "
+            f"{' and '.join(gone)} gave {shown} no sign of life; {' and '.join(sorted(hosts)) or 'nobody'} did. Start "
             "the workers there again, or take the host out of the Airflow variable manifold_hosts"
         )
     began = time.monotonic()
     results = scatter_items(
         _echo, [token], engine=url, scatter_id=f"cluster_health/{shown}", fresh=True, monitors=(), chunk_size=1
     )
-    if list(results) != [token]:
-        raise EngineError(f"{shown} gave back {list(results)!r} for {token!r}")
-    return {"engine": shown, "hosts": hosts, "seconds": round(time.monotonic() - began, 3)}
+    [(back, host)] = results
+    if back != token:
+        raise EngineError(f"{shown} gave back {back!r} for {token!r}; another deployment's worker is at its queue")
+    seconds = round(time.monotonic() - began, 3)
+    return {"engine": shown, "host": host, "hosts": sorted(hosts | {host}), "seconds": seconds}
 
 
 def through_store(name: str) -> dict[str, Any]:
@@ -80,12 +88,18 @@ def through_store(name: str) -> dict[str, Any]:
     return {"store": without_login(url), "seconds": round(time.monotonic() - began, 3)}
 
 
-def _echo(token: str) -> str:
-    return token
+def _echo(token: str) -> tuple[str, str]:
+    return token, socket.gethostname()
 
 
-def _hosts(engine: Engine) -> list[str]:
-    return sorted({one.host for one in engine.workers() if one.alive})
+def _hosts(engine: Engine, wanted: set[str]) -> set[str]:
+    """The hosts that give signs of life; those that must be there get the time to do so."""
+    until = time.monotonic() + _HEARING
+    while True:
+        hosts = {one.host for one in engine.workers() if one.alive}
+        if wanted <= hosts or time.monotonic() > until:
+            return hosts
+        time.sleep(0.1)
 
 
 def _listed(variable: str) -> list[str]:

@@ -103,19 +103,7 @@ def _export(ledger: Ledger, row: ScatterRow, chosen: set[str], path: str) -> int
 
 
 def _exported(one: ItemFailure) -> dict[str, Any]:
-    line = shapes.Exported(
-        position=one.position,
-        key=one.key,
-        type=one.type,
-        message=one.message,
-        fingerprint=one.fingerprint,
-        attempts=one.attempts,
-        worker=one.worker,
-        item=one.item_repr,
-        value=_value(one),
-        traceback=one.traceback,
-    )
-    return msgspec.to_builtins(line)  # type: ignore[no-any-return]
+    return msgspec.to_builtins(shapes.exported(one, _value(one), one.traceback))  # type: ignore[no-any-return]
 
 
 def _value(one: ItemFailure) -> Any:

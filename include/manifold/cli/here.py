@@ -130,10 +130,9 @@ def task_of(ledger: Ledger, row: ScatterRow) -> tuple[str, str, str, int] | None
 
     Told by the key that its coordinator claimed it with, which only an Airflow task has.
     """
-    if ledger.claim_key(row.uid) is None:
-        return None
-    dag, run, task, index = (unquote(part) for part in row.name.split("/"))
-    return dag, run, task, int(index)
+    from manifold.ledger.rows import name_parts
+
+    return None if ledger.claim_key(row.uid) is None else name_parts(row.name)
 
 
 def opened_store(row: ScatterRow) -> Store:

@@ -11,7 +11,8 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from manifold.cli import figures, out, shapes
+from manifold import figures
+from manifold.cli import out, shapes
 from manifold.cli.exits import FAILED
 from manifold.cli.here import find, opened_ledger, task_of
 from manifold.cli.params import AsJson, ScatterId

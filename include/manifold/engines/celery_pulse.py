@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from celery import Celery
@@ -16,14 +17,17 @@ from celery.worker import state
 
 from manifold import beat
 from manifold.engines import celery_wire as cw
-from manifold.engines.celery_board import Board, in_pool_process
-from manifold.engines.celery_link import Outbox
+from manifold.engines.celery_board import Board, Entry, in_pool_process
+from manifold.engines.celery_link import Outbox, rarely
+from manifold.errors import ConfigError
+from manifold.pace import Rate
 
 log = logging.getLogger(__name__)
 
 _LOOK = 0.25  # seconds between two looks at what runs here
 _PATIENCE = 600.0  # seconds that an answer waits for a broker that is gone
 _OVERDUE_STATUS = 70  # EX_SOFTWARE
+_REFUSALS = 10.0  # that are sent in a second, at the most
 
 
 class Pulse:
@@ -33,10 +37,13 @@ class Pulse:
         self.pid = os.getpid()
         self.worker = cw.worker_name(cw.this_host(), self.pid)
         self._board = board
+        self._places = board if in_pool_process() else None
         self._outbox = Outbox(app)
         self._calls: dict[str, tuple[beat.Call, str]] = {}
         self._busy = threading.Event()
         self._longest = 0.0
+        self._refused = 0
+        self._refusals = Rate(_REFUSALS, time.monotonic() - 1.0)
         threading.Thread(target=self._watch, name="manifold-pulse", daemon=True).start()
 
     @contextmanager
@@ -44,8 +51,10 @@ class Pulse:
         """Around one call, which its coordinator is told about from here on."""
         self.tell(reply_to, cw.Started(call_id, self.worker), patience=5.0)
         self._longest = 0.0
-        self._expect(None)  # what an earlier call left
+        if self._places is not None and (before := self._places.begin(call_id, reply_to)) is not None:
+            self.tell(before.reply_to.decode(), _died(before), patience=5.0)
         with beat.calling(call_id) as call:
+            call.report = lambda: self._report(call)
             self._calls[call_id] = call, reply_to
             self._busy.set()
             try:
@@ -54,6 +63,8 @@ class Pulse:
                 del self._calls[call_id]
                 if not self._calls:
                     self._busy.clear()
+                    if self._places is not None:
+                        self._places.end()
 
     def tell(self, reply_to: str, message: cw.Message, patience: float = _PATIENCE) -> None:
         """Send, and while the broker is gone try again for `patience` seconds."""
@@ -65,10 +76,16 @@ class Pulse:
             time.sleep(pause)
             pause = min(2.0, 2 * pause)
 
-    def refused(self) -> None:
-        """Count a call that was not signed; the main process tells everybody."""
+    def refuse(self, reply_to: object, refused: cw.Refused) -> None:
+        """Tell a coordinator that its call was not run, if it could be one. The call was not signed, so nor is this."""
+        self._refused += 1
         if self._board is not None:
-            self._board.refuse()
+            self._board.refuse()  # the main process tells everybody how many there were
+        if rarely(self._refused):
+            log.warning("refused call %s: %s", f"{self._refused:,}", refused.why)
+        # Whoever sends many calls that are none must not have a queue made for each.
+        if cw.is_reply_queue(reply_to) and self._refusals.take(1, time.monotonic()):
+            self.tell(str(reply_to), refused, patience=5.0)
 
     def _watch(self) -> None:
         spoke = time.monotonic()
@@ -85,6 +102,8 @@ class Pulse:
         if self._board is not None and self._board.leaving() and not beat.draining():
             beat.drain()
         calls = list(self._calls.values())
+        for call, _ in calls:
+            self._report(call)
         if in_pool_process():
             self._end_if_overdue(calls)
         if speak:
@@ -107,17 +126,23 @@ class Pulse:
         deadlines = [deadline for call, _ in calls if (deadline := call.deadline()) is not None]
         # An item that begins right after this look may take as long as any item was ever seen to be given.
         self._longest = max((self._longest, *(deadline - now + _LOOK for deadline in deadlines))) if deadlines else 0.0
-        self._expect(now + self._longest if deadlines else None)
+        if self._places is not None and self._busy.is_set():
+            self._places.expect(now + self._longest if deadlines else None)
 
-    def _expect(self, until: float | None) -> None:
-        if self._board is not None and in_pool_process():
-            self._board.expect(until)
+    def _report(self, call: beat.Call) -> None:
+        """Make known how far a call is, should this process die of the next item."""
+        if self._places is not None:
+            self._places.at(call.position())
 
 
 class Announcer:
-    """Speaks for the main process of a Celery worker: that it serves, how many slots are free, which calls it holds."""
+    """Speaks for the main process of a Celery worker: that it serves, how many slots are free, which calls it holds.
+
+    Each time that the broker took it, the file that `MANIFOLD_ALIVE` names is touched: a health check looks at its age.
+    """
 
     def __init__(self, consumer: Any, board: Board) -> None:
+        self._alive = os.environ.get("MANIFOLD_ALIVE")
         self._consumer = consumer
         self._board = board
         self._outbox = Outbox(consumer.app)
@@ -127,6 +152,9 @@ class Announcer:
         while (pool := self._pool()) is not None:
             try:
                 self._announce(*pool)
+            except ConfigError as exc:
+                log.error("no coordinator will send calls to this worker: %s", exc)
+                return
             except Exception:
                 log.exception("a Celery worker could not tell what it holds")  # and goes on: silence looks like death
             time.sleep(cw.BEAT)
@@ -135,6 +163,8 @@ class Announcer:
         active, reserved = _copied(state.active_requests), _copied(state.reserved_requests)
         ours = [request for request in active if request.task_name == cw.TASK]
         self._end_overdue(ours)
+        if not self._board.leaving():
+            self._tell_deaths(pids)
         serving = cw.Serving(
             node=self._consumer.hostname,
             host=cw.this_host(),
@@ -147,7 +177,8 @@ class Announcer:
             leaving=self._board.leaving(),
             refused=self._board.refused(),
         )
-        self._outbox.announce(serving)
+        if self._outbox.announce(serving) and self._alive:
+            Path(self._alive).touch()
 
     def _pool(self) -> tuple[int, list[int]] | None:
         """How many tasks the pool runs at once, and its processes; None once it is being taken down."""
@@ -165,6 +196,16 @@ class Announcer:
                 self._outbox.reply(request.reply_to, cw.Overdue(request.id, worker, None))
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
+
+    def _tell_deaths(self, living: list[int]) -> None:
+        """Tell of each process of the pool that died in the midst of a call, and which item it was at."""
+        for place, entry in self._board.dead(living):
+            if self._outbox.reply(entry.reply_to.decode(), _died(entry)):
+                self._board.forget(place, entry)
+
+
+def _died(entry: Entry) -> cw.Died:
+    return cw.Died(entry.call.decode(), cw.worker_name(cw.this_host(), entry.pid), entry.position)
 
 
 def _copied(requests: Any) -> list[Any]:

@@ -20,6 +20,7 @@ from rich.text import Text
 from manifold import events, logs
 from manifold.abc import Monitor
 from manifold.monitors.log import LogMonitor
+from manifold.visible import visible
 
 
 class ProgressMonitor(Monitor):
@@ -43,13 +44,15 @@ class ProgressMonitor(Monitor):
         if isinstance(event, events.ScatterStarted):
             done = event.n_ok + event.n_failed + event.n_skipped
             self._progress.start()
-            self._task = self._progress.add_task(event.name, total=event.total, completed=done, rate="", note="")
+            self._task = self._progress.add_task(
+                visible(event.name), total=event.total, completed=done, rate="", note=""
+            )
         elif self._task is None:
             return
         elif isinstance(event, events.Progress):
             self._update(event)
         elif isinstance(event, events.Notice) and event.level == "warning":
-            self._progress.console.print(Text(event.text, style="yellow"))
+            self._progress.console.print(Text(visible(event.text), style="yellow"))
         elif isinstance(event, events.ScatterEnded):
             done = event.n_ok + event.n_failed + event.n_skipped
             self._progress.update(self._task, total=event.total, completed=done, note=_note(event))

@@ -1,0 +1,83 @@
+"""Messages that are none: thrown away, where kombu or Celery would end the process that consumes the queue.
+
+Whoever may write to a queue can put bytes there that kombu's transports cannot read, and headers that Celery's consumer
+trips over. Both would raise out of a worker's main loop, which ends the worker. A message like that is logged and lost.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from celery import Celery
+from celery.worker.consumer import Consumer
+from kombu import Connection
+from kombu.exceptions import OperationalError
+from kombu.transport import virtual
+
+log = logging.getLogger(__name__)
+
+_THEIRS = "celery.worker.consumer:Consumer"
+
+
+def guard(app: Celery) -> None:
+    """Have the worker of `app`, which is about to start, use the consumer below, unless it was given another one."""
+    if app.conf.worker_consumer == _THEIRS:
+        app.conf.worker_consumer = f"{__name__}:GuardedConsumer"
+
+
+def guarded(connection: Connection) -> Connection:
+    """The connection, not opened yet; its channels throw away what they cannot read."""
+    channel = connection.transport.Channel
+    if issubclass(channel, virtual.Channel) and hasattr(channel, "_brpop_read"):
+        failures = (*connection.connection_errors, *connection.channel_errors, OperationalError)
+        connection.transport.Channel = _tolerant(channel, failures)
+    return connection
+
+
+class GuardedConsumer(Consumer):  # type: ignore[misc]
+    """Celery's consumer, which survives any message."""
+
+    def connection_for_read(self, heartbeat: Any = None) -> Connection:
+        return self.ensure_connected(guarded(self.app.connection_for_read(heartbeat=heartbeat)))
+
+    def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], Any]:
+        handle = super().create_task_handler(*args, **kwargs)
+
+        def on_task_received(message: Any) -> Any:
+            try:
+                return handle(message)
+            except self.connection_errors:
+                raise
+            except Exception as exc:  # noqa: BLE001 - what a message makes Celery raise has no common root
+                log.error("threw away a message that is no task: %s", _shown(exc))
+                return message.reject_log_error(log, self.connection_errors)
+
+        return on_task_received
+
+
+def _tolerant(channel: type[Any], failures: tuple[type[Exception], ...]) -> type[Any]:
+    """The Redis channel; what it has taken from a list or a topic and cannot read is gone from there already."""
+
+    class Tolerant(channel):  # type: ignore[misc]
+        def _brpop_read(self, **options: Any) -> Any:
+            return _unless_unreadable(lambda: super(Tolerant, self)._brpop_read(**options))
+
+        def _receive_one(self, connection: Any) -> Any:
+            return _unless_unreadable(lambda: super(Tolerant, self)._receive_one(connection))
+
+    def _unless_unreadable(read: Callable[[], Any]) -> Any:
+        try:
+            return read()
+        except (*failures, virtual.Empty):
+            raise
+        except Exception as exc:  # noqa: BLE001 - parsers raise all kinds
+            log.error("threw away what is no message: %s", _shown(exc))
+            return True
+
+    return Tolerant
+
+
+def _shown(exc: Exception) -> str:
+    return f"{type(exc).__name__}: {str(exc)[:200]!r}"
