@@ -22,6 +22,7 @@ from typing import Any
 from celery import Celery, shared_task, signals
 
 from manifold import beat
+from manifold.engines import celery_refusals
 from manifold.engines import celery_wire as cw
 from manifold.engines.celery_board import Board, in_pool_process
 from manifold.engines.celery_pulse import Announcer, Pulse
@@ -46,7 +47,7 @@ def run_call(task: Any, sealed: str) -> None:
         outcome = _outcome(pulse.worker, request.id, sealed)
         if isinstance(outcome, cw.Refused) and outcome.reason == "signature":
             log.warning("%s", outcome.why)
-            pulse.refused()
+            celery_refusals.count()
         pulse.tell(request.reply_to, outcome)
 
 
@@ -110,6 +111,7 @@ def _pulse_of(app: Celery) -> Pulse:
 def _on_init(**_: Any) -> None:
     global _board
     _board = Board()
+    celery_refusals.share()
     if "airflow" in sys.modules:  # Airflow's own workers, whose configuration says where secret and store are
         from manifold.airflow.settings import register
 

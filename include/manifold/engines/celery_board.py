@@ -8,9 +8,7 @@ import struct
 
 import billiard
 
-_ROW = struct.Struct("qdq")  # process id, monotonic seconds, calls refused
-_EXPECTED = struct.Struct("qd")
-_REFUSED = struct.Struct("q")
+_ROW = struct.Struct("qd")  # process id, monotonic seconds
 _ROWS = 4096
 _GRACE = 2.0  # seconds for a process to end itself, which knows better what ran
 
@@ -19,7 +17,7 @@ class Board:
     """Memory shared across fork: made by the main process before its pool.
 
     The first row says whether the worker is leaving; each other one belongs to one place in the pool, and says until
-    when the process there may go without writing again, and how many calls were refused there.
+    when the process there may go without writing again.
     """
 
     def __init__(self) -> None:
@@ -36,23 +34,12 @@ class Board:
         """Called in the pool: this process writes again before `until` (monotonic seconds), or is overdue."""
         place: int = billiard.current_process().index + 1
         if place < _ROWS:
-            _EXPECTED.pack_into(self._page, place * _ROW.size, os.getpid(), until or 0.0)
+            _ROW.pack_into(self._page, place * _ROW.size, os.getpid(), until or 0.0)
 
     def overdue(self, now: float) -> set[int]:
         """The processes that should have written."""
         rows = _ROW.iter_unpack(self._page[_ROW.size :])
-        return {pid for pid, until, _ in rows if until and now > until + _GRACE}
-
-    def refuse(self) -> None:
-        """Count a call that was not signed. Called where calls run: in the pool, or in the main process itself."""
-        place: int = billiard.current_process().index + 1 if in_pool_process() else 0
-        if place < _ROWS:
-            at = place * _ROW.size + _EXPECTED.size  # of this process alone
-            _REFUSED.pack_into(self._page, at, _REFUSED.unpack_from(self._page, at)[0] + 1)
-
-    def refused(self) -> int:
-        """Calls refused so far."""
-        return sum(count for _, _, count in _ROW.iter_unpack(self._page[:]))
+        return {pid for pid, until in rows if until and now > until + _GRACE}
 
 
 def in_pool_process() -> bool:

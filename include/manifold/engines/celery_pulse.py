@@ -15,6 +15,7 @@ from celery import Celery
 from celery.worker import state
 
 from manifold import beat
+from manifold.engines import celery_refusals
 from manifold.engines import celery_wire as cw
 from manifold.engines.celery_board import Board, in_pool_process
 from manifold.engines.celery_link import Outbox
@@ -64,11 +65,6 @@ class Pulse:
                 return
             time.sleep(pause)
             pause = min(2.0, 2 * pause)
-
-    def refused(self) -> None:
-        """Count a call that was not signed; the main process tells everybody."""
-        if self._board is not None:
-            self._board.refuse()
 
     def _watch(self) -> None:
         spoke = time.monotonic()
@@ -145,7 +141,7 @@ class Announcer:
             others=len(active) - len(ours),
             held=[r.id for r in reserved if r.task_name == cw.TASK and not r.delivery_info.get("redelivered")],
             leaving=self._board.leaving(),
-            refused=self._board.refused(),
+            refused=celery_refusals.total(),
         )
         self._outbox.announce(serving)
 
