@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from kombu import Producer
 
-from manifold.engines.celery_link import Outbox
 from manifold.settings import new_secret
 from manifold.testing import calls
 from manifold.testing.engines import SLOW, until
@@ -40,10 +40,12 @@ def test_a_coordinator_counts_what_reaches_it_and_is_no_message(broker: Deployme
         serves(engine, 2)
         before = engine.refused
         name = f"manifold.reply.{engine._id}"
-        outbox = Outbox(broker.app)
-        for _ in range(5):
-            assert outbox._message(b"forged", exchange="", routing_key=name)  # type: ignore[arg-type]
-        outbox.close()
+        with broker.app.connection_for_write() as connection:
+            producer = Producer(connection.channel(), auto_declare=False)
+            for _ in range(5):
+                producer.publish(
+                    b"forged", routing_key=name, content_type="application/data", content_encoding="binary"
+                )
         until(lambda: engine.refused == before + 5, "five are refused")
         assert engine.connected
 
