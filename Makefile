@@ -11,7 +11,7 @@ UV = UV_NO_CONFIG=1 VIRTUAL_ENV=.venv $(BIN)/python -m uv --quiet
 LOCK = pip compile --universal --python-version 3.11 --no-annotate --no-header pyproject.toml
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test check bench clean lock
+.PHONY: help demo test check audit bench clean lock
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -22,11 +22,15 @@ demo: .venv/.demo ## run the whole stack and 336,776 flights through it; ONCE=1 
 test: .venv/.dev ## run all tests; ARGS="-k name" chooses
 	@$(BIN)/python -m pytest $(ARGS)
 
-check: .venv/.dev ## what CI runs: ruff, ruff format, mypy --strict, tests
+check: .venv/.dev ## what CI runs: ruff, ruff format, mypy --strict, bandit, tests
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
+	@$(BIN)/bandit --quiet --configfile pyproject.toml --recursive include dags plugins
 	@$(BIN)/python -m pytest
+
+audit: .venv/.dev ## look the pinned packages up among known vulnerabilities; needs a network
+	@$(BIN)/python -m tests.security.audit
 
 bench: .venv/.dev ## measure the speed against peers
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from celery import Celery
+import msgspec
 from celery.worker.consumer import Consumer
 from kombu import Connection
 from kombu.exceptions import OperationalError
@@ -21,19 +21,43 @@ log = logging.getLogger(__name__)
 _THEIRS = "celery.worker.consumer:Consumer"
 
 
-def guard(app: Celery) -> None:
-    """Have the worker of `app`, which is about to start, use the consumer below, unless it was given another one."""
-    if app.conf.worker_consumer == _THEIRS:
-        app.conf.worker_consumer = f"{__name__}:GuardedConsumer"
+def guard(worker: Any) -> None:
+    """Have a Celery worker that is about to start use the consumer below, unless it was given one of somebody's own."""
+    if worker.consumer_cls in (_THEIRS, Consumer):
+        worker.consumer_cls = GuardedConsumer
 
 
 def guarded(connection: Connection) -> Connection:
     """The connection, not opened yet; its channels throw away what they cannot read."""
     channel = connection.transport.Channel
     if issubclass(channel, virtual.Channel) and hasattr(channel, "_brpop_read"):
-        failures = (*connection.connection_errors, *connection.channel_errors, OperationalError)
-        connection.transport.Channel = _tolerant(channel, failures)
+        connection.transport.Channel = _tolerant(channel, _not_of_a_message(connection.connection_errors))
     return connection
+
+
+class _Fields(msgspec.Struct):
+    """What Celery relies on in a message's headers (protocol 1: its body), later on and outside of any try.
+
+    https://docs.celeryq.dev/en/stable/internals/protocol.html
+    """
+
+    task: str
+    id: str
+    retries: int | None = None
+    eta: str | None = None
+    expires: str | float | None = None
+    timelimit: tuple[float | None, float | None] | None = None
+    group: str | None = None
+    root_id: str | None = None
+    parent_id: str | None = None
+    origin: str | None = None
+    shadow: str | None = None
+    argsrepr: str | None = None
+    kwargsrepr: str | None = None
+    ignore_result: bool | None = None
+    replaced_task_nesting: int | None = None
+    stamped_headers: list[str] | None = None
+    stamps: dict[str, Any] | None = None
 
 
 class GuardedConsumer(Consumer):  # type: ignore[misc]
@@ -43,12 +67,14 @@ class GuardedConsumer(Consumer):  # type: ignore[misc]
         return self.ensure_connected(guarded(self.app.connection_for_read(heartbeat=heartbeat)))
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], Any]:
-        handle = super().create_task_handler(*args, **kwargs)
+        handle, failures = super().create_task_handler(*args, **kwargs), _not_of_a_message(self.connection_errors)
 
         def on_task_received(message: Any) -> Any:
             try:
+                headers = message.headers
+                msgspec.convert(headers if "task" in headers else message.decode(), _Fields)
                 return handle(message)
-            except self.connection_errors:
+            except failures:
                 raise
             except Exception as exc:  # noqa: BLE001 - what a message makes Celery raise has no common root
                 log.error("threw away a message that is no task: %s", _shown(exc))
@@ -70,13 +96,18 @@ def _tolerant(channel: type[Any], failures: tuple[type[Exception], ...]) -> type
     def _unless_unreadable(read: Callable[[], Any]) -> Any:
         try:
             return read()
-        except (*failures, virtual.Empty):
+        except failures:
             raise
         except Exception as exc:  # noqa: BLE001 - parsers raise all kinds
             log.error("threw away what is no message: %s", _shown(exc))
             return True
 
     return Tolerant
+
+
+def _not_of_a_message(errors: tuple[type[Exception], ...]) -> tuple[type[Exception], ...]:
+    """What the broker is to blame for. Kombu counts a field that is missing in a message among its errors."""
+    return (*(error for error in errors if error is not KeyError), virtual.Empty, OperationalError)
 
 
 def _shown(exc: Exception) -> str:
