@@ -30,7 +30,7 @@ _SINGLE_HOST = {"LocalExecutor", "SequentialExecutor"}
 _EXAMPLES = {
     "ledger": "postgresql://user:password@host/manifold   (then run: airflow db migrate)",
     "store": "s3://bucket/manifold, or file:///a/folder/that/all/workers/mount",
-    "secret": "the line that `manifold doctor --new-secret` prints",  # nosec B105 # says where to get one
+    "secret": "the line that `manifold doctor --new-secret` prints",
 }
 
 

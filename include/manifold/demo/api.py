@@ -21,7 +21,7 @@ class Api:
     def __init__(self, url: str, user: str, password: str) -> None:
         self._url = url
         self._login = {"username": user, "password": password}
-        self._token = ""  # nosec B105 # none yet
+        self._token = ""
         # What listens on 127.0.0.1 is not behind anybody's proxy.
         self._open = build_opener(ProxyHandler({})).open
 

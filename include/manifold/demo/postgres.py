@@ -47,7 +47,7 @@ class PostgresServer(Server):
         """SQLAlchemy URL of a database; as the superuser, unless another user is named with a password."""
         return f"postgresql+psycopg2://{user}:{password or self.password}@127.0.0.1:{self.port}/{database}"
 
-    def create_database(self, name: str, password: str = "") -> str:  # nosec B107 # without one there is no role
+    def create_database(self, name: str, password: str = "") -> str:
         """URL of that database, made where it is missing; with a password, it belongs to a role of the same name."""
         if password:
             exists = self._run("SELECT 1 FROM pg_roles WHERE rolname = %s", name)

@@ -31,7 +31,7 @@ _DESCRIBED = frozenset(NewScatter.__struct_fields__) - {"uid", "name", "total"} 
 # The pin of a large input is long, and only this claim changes it: not read again with every write.
 _CHANGING = [name for name in ScatterRow.__struct_fields__ if name not in ("source_pin", "policy")]
 _MESSAGE = 2000  # characters kept
-_ENDED = {"owner": None, "owner_token": None, "lease_until": None}  # nosec B105 # no owner
+_ENDED = {"owner": None, "owner_token": None, "lease_until": None}
 
 
 class Claim:

