@@ -29,8 +29,9 @@ def guard(worker: Any) -> None:
 
 def guarded(connection: Connection) -> Connection:
     """The connection, not opened yet; its channels throw away what they cannot read."""
-    channel = connection.transport.Channel
-    if issubclass(channel, virtual.Channel) and hasattr(channel, "_brpop_read"):
+    # AMQP has a transport of another kind, and a broker that gives every message its frame.
+    channel = getattr(connection.transport, "Channel", None)
+    if channel is not None and hasattr(channel, "_brpop_read"):
         connection.transport.Channel = _tolerant(channel, _not_of_a_message(connection.connection_errors))
     return connection
 
