@@ -102,7 +102,7 @@ def test_ten_thousand_messages_that_nobody_signed_change_nothing(
     assert engine.submit(calls.echo, 7).result(SLOW) == 7
     assert canary.alive, f"something was unpickled; seed {SEED}"
     assert family(worker) == before, f"a process has died; seed {SEED}"
-    said = [record.getMessage() for record in caplog.records]
+    said = [record.getMessage() for record in caplog.records if record.name.startswith("manifold")]
     assert not [text for text in said if "lost the connection" in text]
     assert len(said) < 100, "the log is not for whoever may send messages to fill"
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 
 import msgspec
@@ -32,8 +33,14 @@ def guarded(connection: Connection) -> Connection:
     # AMQP has a transport of another kind, and a broker that gives every message its frame.
     channel = getattr(connection.transport, "Channel", None)
     if channel is not None and hasattr(channel, "_brpop_read"):
-        connection.transport.Channel = _tolerant(channel, _not_of_a_message(connection.connection_errors))
+        errors = (*connection.connection_errors, *connection.channel_errors)
+        connection.transport.Channel = _tolerant(channel, _not_of_a_message(errors))
     return connection
+
+
+def rarely(number: int) -> bool:
+    """For the 1st, 10th, 100th, … time: somebody who may send messages must not fill the log with them."""
+    return str(number).strip("0") == "1"
 
 
 class _Fields(msgspec.Struct):
@@ -68,6 +75,7 @@ class GuardedConsumer(Consumer):  # type: ignore[misc]
         return self.ensure_connected(guarded(self.app.connection_for_read(heartbeat=heartbeat)))
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], Any]:
+        thrown_away = count(1)
         handle, failures = super().create_task_handler(*args, **kwargs), _not_of_a_message(self.connection_errors)
 
         def on_task_received(message: Any) -> Any:
@@ -78,7 +86,7 @@ class GuardedConsumer(Consumer):  # type: ignore[misc]
             except failures:
                 raise
             except Exception as exc:  # noqa: BLE001 - what a message makes Celery raise has no common root
-                log.error("threw away a message that is no task: %s", _shown(exc))
+                _tell("a message that is no task", next(thrown_away), exc)
                 return message.reject_log_error(log, self.connection_errors)
 
         return on_task_received
@@ -94,22 +102,25 @@ def _tolerant(channel: type[Any], failures: tuple[type[Exception], ...]) -> type
         def _receive_one(self, connection: Any) -> Any:
             return _unless_unreadable(lambda: super(Tolerant, self)._receive_one(connection))
 
+    thrown_away = count(1)
+
     def _unless_unreadable(read: Callable[[], Any]) -> Any:
         try:
             return read()
         except failures:
             raise
         except Exception as exc:  # noqa: BLE001 - parsers raise all kinds
-            log.error("threw away what is no message: %s", _shown(exc))
+            _tell("what is no message", next(thrown_away), exc)
             return True
 
     return Tolerant
 
 
 def _not_of_a_message(errors: tuple[type[Exception], ...]) -> tuple[type[Exception], ...]:
-    """What the broker is to blame for. Kombu counts a field that is missing in a message among its errors."""
-    return (*(error for error in errors if error is not KeyError), virtual.Empty, OperationalError)
+    """What the broker is to blame for. Kombu counts among its errors that a message lacks a field, or has an odd one."""
+    return (*(one for one in errors if one.__name__ not in ("KeyError", "DataError")), virtual.Empty, OperationalError)
 
 
-def _shown(exc: Exception) -> str:
-    return f"{type(exc).__name__}: {str(exc)[:200]!r}"
+def _tell(what: str, number: int, exc: Exception) -> None:
+    if rarely(number):
+        log.error("threw away %s, the %s. so far: %s: %r", what, f"{number:,}", type(exc).__name__, str(exc)[:200])
