@@ -117,7 +117,7 @@ def _tolerant(channel: type[Any], failures: tuple[type[Exception], ...]) -> type
 
 
 def _not_of_a_message(errors: tuple[type[Exception], ...]) -> tuple[type[Exception], ...]:
-    """What the broker is to blame for. Kombu counts among its errors that a message lacks a field, or has an odd one."""
+    """What the broker is to blame for. Kombu counts among its errors that a message lacks a field or has an odd one."""
     return (*(one for one in errors if one.__name__ not in ("KeyError", "DataError")), virtual.Empty, OperationalError)
 
 
