@@ -13,7 +13,7 @@ PYTEST = $(BIN)/python -m pytest --numprocesses $(or $(JOBS),3) --dist loadgroup
 LOCK = pip compile --universal --python-version 3.11 --no-annotate --no-header pyproject.toml
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test check bench faults chaos clean lock env up down logs demo-compose test-compose
+.PHONY: help demo test check audit bench faults chaos clean lock env up down logs demo-compose test-compose
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -24,11 +24,15 @@ demo: .venv/.demo ## run the whole stack and 336,776 flights through it; ONCE=1 
 test: .venv/.dev ## run all tests, JOBS=3 at a time; ARGS="-k name" chooses
 	@$(PYTEST) $(ARGS)
 
-check: .venv/.dev ## what CI runs: ruff, ruff format, mypy --strict, tests
+check: .venv/.dev ## what CI runs: ruff, ruff format, mypy --strict, bandit, tests
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
+	@$(BIN)/bandit --quiet --configfile pyproject.toml --recursive include dags plugins
 	@$(PYTEST)
+
+audit: .venv/.dev ## look the pinned packages up among known vulnerabilities; needs a network
+	@$(BIN)/python -m tests.security.audit
 
 bench: .venv/.dev ## measure the speed against peers
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -112,7 +112,7 @@ def _pulse_of(app: Celery) -> Pulse:
 def _on_init(sender: Any, **_: Any) -> None:
     global _board
     _board = Board()
-    guard(sender.app)
+    guard(sender)
     celery_refusals.share()
     if "airflow" in sys.modules:  # Airflow's own workers, whose configuration says where secret and store are
         from manifold.airflow.settings import register

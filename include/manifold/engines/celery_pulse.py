@@ -19,7 +19,8 @@ from manifold import beat
 from manifold.engines import celery_refusals
 from manifold.engines import celery_wire as cw
 from manifold.engines.celery_board import Board, Entry, in_pool_process
-from manifold.engines.celery_link import Outbox, rarely
+from manifold.engines.celery_guard import rarely
+from manifold.engines.celery_link import Outbox
 from manifold.errors import ConfigError
 from manifold.pace import Rate
 
