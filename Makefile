@@ -11,7 +11,7 @@ UV = UV_NO_CONFIG=1 VIRTUAL_ENV=.venv $(BIN)/python -m uv --quiet
 LOCK = pip compile --universal --python-version 3.11 --no-annotate --no-header pyproject.toml
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test check bench clean lock
+.PHONY: help demo test check bench web clean lock
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -30,6 +30,9 @@ check: .venv/.dev ## what CI runs: ruff, ruff format, mypy --strict, tests
 
 bench: .venv/.dev ## measure the speed against peers
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+web: ## build the page's bundle from its source; needs Node.js 20 or newer
+	@cd include/manifold/web/ui && npm ci --ignore-scripts --no-audit --no-fund && npm run build
 
 clean: ## end what runs, and delete .venv, the demo's state and caches
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m manifold.demo --clean; fi
