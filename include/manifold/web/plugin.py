@@ -36,7 +36,8 @@ class ManifoldPlugin(AirflowPlugin):
     def react_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]
         """A module is run once for each URL, and each place takes what a run of it has left: so each has its own URL.
 
-        They are told from Airflow's base URL on, whatever path that has. The digest makes a browser fetch a new bundle, and keep one that is not new.
+        They are told from Airflow's base URL on, whatever path that has. The digest makes a browser fetch a new bundle,
+        and keep one that is not new.
         """
         version = hashlib.sha256(_BUNDLE.read_bytes()).hexdigest()[:12] if _BUNDLE.exists() else "none"
         icons = {"icon": "manifold/static/icon.svg", "icon_dark_mode": "manifold/static/icon-dark.svg"}
