@@ -86,8 +86,8 @@ def failure(found: Scatter, pos: models.Position) -> models.FailureDetail:
     if failed is None:
         raise HTTPException(404, f"item {pos:,} of {found.row.name} is not failed (any more)")
     if not found.may_read_logs:
-        note = f"{found.who.name} may not read the logs of this task, of which traceback and lines are a part."
-        return models.FailureDetail(**views.failure(failed).model_dump(), traceback="", lines=[], note=note)
+        refused = f"{found.who.name} may not read the logs of this task, of which traceback and lines are a part."
+        return models.FailureDetail(**views.failure(failed).model_dump(), traceback="", lines=[], note=refused)
     traceback, lines, note = quarantine.detail(found.ledger, found.row, failed)
     return models.FailureDetail(
         **views.failure(failed).model_dump(),
