@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from glob import glob
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from manifold.demo.process import kill_all
+from tests.faults import clock
 from tests.faults.cluster import Cluster, Kind, frozen, full, small_disk
 from tests.faults.hosts import possible
 from tests.faults.run import Measured, Run
@@ -43,7 +43,7 @@ class Fault:
         apart: it needs hosts of their own.
         disk: results go to a shared folder on a small disk.
         failed: the items that fail by it.
-        tool: a file that must be there.
+        clock: it needs wrong clocks.
     """
 
     name: str
@@ -53,15 +53,13 @@ class Fault:
     apart: bool = False
     disk: bool = False
     failed: set[int] = field(default_factory=set)
-    tool: str | None = None
+    clock: bool = False
 
     def lacks(self) -> str | None:
         """Why this machine cannot try it, as a clause; None if it can."""
         if self.apart and (why := possible()) is not None:
             return why
-        if self.tool is not None and not Path(self.tool).exists():
-            return f"{self.tool} is not there"
-        return None
+        return clock.lacking() if self.clock else None
 
 
 FAULTS: dict[str, Fault] = {}
@@ -107,7 +105,7 @@ def _worker(run: Run) -> None:
         run.cluster.workers[0].kill()
 
 
-@_fault("kill -9 of all chunk workers, back after 3 s", ci=("redis",))
+@_fault("kill -9 of all chunk workers, started again after 3 s", ci=("redis",))
 def _workers_all(run: Run) -> None:
     with _midst(run):
         for worker in run.cluster.workers:
@@ -142,13 +140,13 @@ def _host(run: Run) -> None:
         run.last(1)
 
 
-@_fault("kill -9 of the broker, back after 3 s", ci=_CELERY)
+@_fault("kill -9 of the broker, started again after 3 s", ci=_CELERY)
 def _broker(run: Run) -> None:
     with _midst(run), run.cluster.without_broker():
         run.last(3)
 
 
-@_fault("PostgreSQL crashes, back after 3 s", _ALL, ci=("rabbitmq",))
+@_fault("PostgreSQL crashes, started again after 3 s", _ALL, ci=("rabbitmq",))
 def _postgres(run: Run) -> None:
     with _midst(run), run.cluster.without_postgres():
         run.last(3)
@@ -210,25 +208,20 @@ def _full_worker(run: Run) -> None:
         run.finish()
 
 
-def libfaketime() -> str:
-    """Where Debian puts it, or would."""
-    return next(iter(glob("/usr/lib/*/faketime/libfaketime.so.1")), "/usr/lib/faketime/libfaketime.so.1")
-
-
-@_fault("the clock of a worker is 10 minutes ahead", ci=("redis",), tool=libfaketime())
-def _workerclock(run: Run) -> None:
+@_fault("the clock of a worker is 10 minutes ahead", ci=("redis",), clock=True)
+def _worker_clock(run: Run) -> None:
     worker = run.cluster.workers[0]
     worker.kill()
-    worker.start(clock("+10m"))
+    worker.start(clock.wrong(600))
     run.cluster.mend()
     run.start()
     run.finish()
     worker.kill()
 
 
-@_fault("the clock of the coordinator is 10 minutes behind", _ALL, ci=("processes",), tool=libfaketime())
-def _coordinatorclock(run: Run) -> None:
-    run.environment = clock("-10m")
+@_fault("the clock of the coordinator is 10 minutes behind", _ALL, ci=("processes",), clock=True)
+def _coordinator_clock(run: Run) -> None:
+    run.environment = clock.wrong(-600)
     with _midst(run):
         run.kill()  # the next one reads what this one has written
 
@@ -236,11 +229,6 @@ def _coordinatorclock(run: Run) -> None:
 @_fault("an item that kills its process", _ALL, ci=("rabbitmq",), failed={POISON})
 def _poison(run: Run) -> None:
     run.start()
-
-
-def clock(shift: str) -> dict[str, str]:
-    """The environment of a process whose clock, but for the monotonic one, is wrong by so much."""
-    return {"LD_PRELOAD": libfaketime(), "FAKETIME": shift, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
 
 
 def disk_of(cluster: Cluster) -> Path:

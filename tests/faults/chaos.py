@@ -16,7 +16,8 @@ from typing import Annotated
 
 import typer
 
-from tests.faults.catalogue import POISON, clock, libfaketime
+from tests.faults import clock
+from tests.faults.catalogue import POISON
 from tests.faults.cluster import Cluster, Kind, Worker, frozen, full
 from tests.faults.hosts import Network, possible
 from tests.faults.run import Run
@@ -83,8 +84,8 @@ def _mishaps(cluster: Cluster, run: Run) -> list[Mishap]:
     for worker in cluster.workers:
         found.append((f"{worker.host.name} is killed or stands still", lambda one=worker: _down(one, {}), 10.0))  # type: ignore[misc]
         found.append((f"{worker.host.name} is killed or stands still", lambda one=worker: frozen(one.host), 30.0))  # type: ignore[misc]
-        if Path(libfaketime()).exists():
-            begin = lambda one=worker: _down(one, clock("+10m"))  # noqa: E731
+        if clock.lacking() is None:
+            begin = lambda one=worker: _down(one, clock.wrong(600))  # noqa: E731
             found.append((f"{worker.host.name} is killed or stands still", begin, 1.0))
     if cluster.network.apart:
         pairs = [
