@@ -44,6 +44,7 @@ class Fault:
         disk: results go to a shared folder on a small disk.
         failed: the items that fail by it.
         clock: it needs wrong clocks.
+        borne: others do the work while it lasts.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Fault:
     disk: bool = False
     failed: set[int] = field(default_factory=set)
     clock: bool = False
+    borne: bool = False
 
     def lacks(self) -> str | None:
         """Why this machine cannot try it, as a clause; None if it can."""
@@ -189,6 +191,7 @@ for _one, _other, _kinds, _ci in (
             _kinds,
             ci=_ci if _seconds == 5 else (),
             apart=True,
+            borne=_one == "worker1" and _seconds == 90,
         )(partial(_cut, _one, _other, _seconds))
 
 
@@ -262,4 +265,6 @@ def play(cluster: Cluster, fault: Fault, name: str, seconds: float) -> Measured:
         stack.callback(run.close)
         fault.play(run)
         run.finish()
-        return run.examine(fault.failed)
+        measured = run.examine(fault.failed)
+        assert not fault.borne or measured.whole < measured.lasted, f"nobody took over while it lasted: {measured}"
+        return measured
