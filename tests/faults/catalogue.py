@@ -7,6 +7,7 @@ clusters CI tries it: short ones, each somewhere. `make faults` tries all of the
 from __future__ import annotations
 
 import os
+import random
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,6 +22,7 @@ from manifold.demo.process import kill_all
 from tests.faults import clock
 from tests.faults.cluster import Cluster, Kind, frozen, full, small_disk
 from tests.faults.hosts import possible
+from tests.faults.mixture import Mixture
 from tests.faults.run import Measured, Run
 
 POISON = 13_337
@@ -232,6 +234,13 @@ def _coordinator_clock(run: Run) -> None:
 @_fault("an item that kills its process", _ALL, ci=("rabbitmq",), failed={POISON})
 def _poison(run: Run) -> None:
     run.start()
+
+
+@_fault("several of these at random", ci=("redis",))
+def _several(run: Run) -> None:
+    seed = random.randrange(10_000)
+    print(f"seed {seed}")
+    Mixture(run, random.Random(seed), print)()
 
 
 def disk_of(cluster: Cluster) -> Path:
