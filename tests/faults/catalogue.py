@@ -87,25 +87,25 @@ def _nothing(run: Run) -> None:
 
 @_fault("kill -9 of a worker process", _ALL, ci=("redis", "processes"))
 def _process(run: Run) -> None:
-    with _midst(run):
+    with _midst(run, lasts=False):
         kill_all(_workers(run)[:1])
 
 
 @_fault("kill -9 of all worker processes", ("processes",), ci=("processes",))
 def _processes(run: Run) -> None:
-    with _midst(run):
+    with _midst(run, lasts=False):
         kill_all(_workers(run))
 
 
 @_fault("kill -9 of a Celery worker's main process")
 def _main(run: Run) -> None:
-    with _midst(run):
+    with _midst(run, lasts=False):
         os.kill(run.cluster.workers[0].main(), signal.SIGKILL)
 
 
 @_fault("kill -9 of a chunk worker", ci=("rabbitmq",))
 def _worker(run: Run) -> None:
-    with _midst(run):
+    with _midst(run, lasts=False):
         run.cluster.workers[0].kill()
 
 
@@ -125,20 +125,20 @@ def _power(run: Run) -> None:
     run.start()
     run.reach(_MIDST)
     with run.cluster.network.unplugged(worker.host):  # so nobody is told that its connections are closed
-        with run.fault():
+        with run.fault(lasts=False):
             worker.kill()
         run.finish()
 
 
 @_fault("kill -9 of the coordinator", _ALL, ci=("rabbitmq", "processes"))
 def _coordinator(run: Run) -> None:
-    with _midst(run):
+    with _midst(run, lasts=False):
         run.kill()
 
 
 @_fault("the coordinator's host is lost, another takes over", _ALL, apart=True)
 def _host(run: Run) -> None:
-    with _midst(run), run.cluster.network.unplugged(run.host):
+    with _midst(run, lasts=False), run.cluster.network.unplugged(run.host):
         run.host.kill()
         run.start(run.cluster.spare)
         run.last(1)
@@ -227,7 +227,7 @@ def _worker_clock(run: Run) -> None:
 @_fault("the clock of the coordinator is 10 minutes behind", _ALL, ci=("processes",), clock=True)
 def _coordinator_clock(run: Run) -> None:
     run.environment = clock.wrong(-600)
-    with _midst(run):
+    with _midst(run, lasts=False):
         run.kill()  # the next one reads what this one has written
 
 
@@ -249,10 +249,10 @@ def disk_of(cluster: Cluster) -> Path:
 
 
 @contextmanager
-def _midst(run: Run) -> Iterator[None]:
+def _midst(run: Run, *, lasts: bool = True) -> Iterator[None]:
     run.start()
     run.reach(_MIDST)
-    with run.fault():
+    with run.fault(lasts=lasts):
         yield
 
 
