@@ -70,6 +70,11 @@ def test_a_chunk_worker_is_told_of_broker_and_store_and_of_nothing_else(
     assert known == {"RABBITMQ_CHUNKS_PASSWORD", "STORE_PASSWORD", "MANIFOLD_SECRET"}
 
 
+def test_the_networks_of_broker_databases_and_chunk_workers_lead_nowhere_else(compose: Compose) -> None:
+    networks = compose.config(*PROFILES)["networks"]
+    assert {name for name, network in networks.items() if network.get("internal")} == {"backend", "chunks", "logs"}
+
+
 def test_no_worker_is_told_how_to_reach_airflows_metadata(
     services: dict[str, dict[str, Any]], secrets: dict[str, str]
 ) -> None:
