@@ -122,8 +122,8 @@ def test_a_killed_worker_goes_grey(long: str, site: Site, visit: Visit, shoot: S
     expect(gone).to_contain_text("gone", timeout=SOON)
     advances(page)
     shoot(page, "scatter")
-    workers.scroll_into_view_if_needed()
-    page.get_by_text("Timeline by worker").scroll_into_view_if_needed()
+    page.get_by_role("img", name=re.compile("^Timeline of")).wait_for()
+    workers.evaluate("one => one.scrollIntoView()")
     shoot(page, "workers")
 
 
