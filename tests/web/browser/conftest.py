@@ -15,7 +15,7 @@ CHROMIUM = Path("/usr/bin/chromium")
 # Chromium calls home at each start; these keep it on this machine.
 _QUIET = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
 
-expect.set_options(timeout=15_000)  # Airflow loads much before it loads the page
+expect.set_options(timeout=60_000)  # Airflow loads much before it loads the page, and the machine may be busy
 
 Visit = Callable[..., Page]
 Shoot = Callable[[Page, str], None]
@@ -70,7 +70,7 @@ def visit(site: Site, chromium: Browser, people: dict[str, BrowserContext]) -> I
         pages.append(page)
         page.set_viewport_size({"width": width, "height": height})
         page.emulate_media(color_scheme="dark" if dark else "light", reduced_motion="reduce")
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(90_000)
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(site.url + path)
         return page

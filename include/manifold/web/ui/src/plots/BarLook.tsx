@@ -29,7 +29,7 @@ export function BarShape({ looks, x, y, width, height, id }: Shape) {
   const has = (look: Look): boolean => looks.includes(look);
   const fill = has("running") ? `url(#${id}-running)` : has("lost") ? "none" : `var(--mf-${has("superseded") ? "pending" : "succeeded"})`;
   const edge = has("lost") ? "var(--mf-failed)" : has("copy") ? "var(--mf-mark)" : "none";
-  const mark = Math.min(width, 5);
+  const mark = Math.min(width / 2, 4);
   return (
     <g>
       <rect

@@ -17,13 +17,8 @@ interface Props {
 }
 
 export const CellMark = memo(function CellMark({ cell, x, y, id }: Props) {
-  const size = cell.stop - cell.start;
   let level = SIDE;
-  const layers = ORDER.filter((one) => cell[one] > 0).map((one) => {
-    const height = Math.min(Math.max((cell[one] / size) * SIDE, THINNEST[one] ?? 0), level);
-    level -= height;
-    return { height, one, top: level };
-  });
+  const layers = heights(cell).map(([one, height]) => ({ height, one, top: (level -= height) }));
   return (
     <g>
       <rect fill="var(--mf-pending)" height={SIDE} rx={2} width={SIDE} x={x} y={y} />
@@ -33,6 +28,19 @@ export const CellMark = memo(function CellMark({ cell, x, y, id }: Props) {
     </g>
   );
 }, same);
+
+/** How high each layer is; what is widened so that it can be seen is taken from the highest one. */
+function heights(cell: Cell): [Outcome, number][] {
+  const size = cell.stop - cell.start;
+  const found = ORDER.filter((one) => cell[one] > 0).map((one): [Outcome, number] => [
+    one,
+    Math.max((cell[one] / size) * SIDE, THINNEST[one] ?? 0),
+  ]);
+  const excess = found.reduce((sum, [, height]) => sum + height, -SIDE);
+  const highest = found.reduce((best, one) => (one[1] > best[1] ? one : best), found[0] ?? ["pending", 0]);
+  if (excess > 0) highest[1] -= excess;
+  return found;
+}
 
 const fill = (outcome: Outcome, id: string): string =>
   outcome === "failed" || outcome === "running" ? `url(#${id}-${outcome})` : `var(--mf-${outcome})`;
