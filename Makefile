@@ -8,34 +8,63 @@ UV_VERSION = 0.13.8
 BIN = .venv/bin
 # The settings of whoever runs this (another index, another Python) must not change what is installed.
 UV = UV_NO_CONFIG=1 VIRTUAL_ENV=.venv $(BIN)/python -m uv --quiet
+# Most tests wait for servers, so there may be more of them at a time than cores.
+PYTEST = $(BIN)/python -m pytest --numprocesses $(or $(JOBS),3) --dist loadgroup
 LOCK = pip compile --universal --python-version 3.11 --no-annotate --no-header pyproject.toml
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test check bench faults chaos clean lock
+.PHONY: help demo test check audit bench web faults chaos clean lock env up down logs demo-compose test-compose
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 demo: .venv/.demo ## run the whole stack and 336,776 flights through it; ONCE=1 ends after the answer
 	@$(BIN)/manifold demo $(if $(ONCE),--once)
 
-test: .venv/.dev ## run all tests; ARGS="-k name" chooses
-	@$(BIN)/python -m pytest $(ARGS)
+test: .venv/.dev ## run all tests, JOBS=3 at a time; ARGS="-k name" chooses
+	@$(PYTEST) $(ARGS)
 
-check: .venv/.dev ## what CI runs: ruff, ruff format, mypy --strict, tests
+check: .venv/.dev ## what CI runs: ruff, ruff format, mypy --strict, bandit, tests
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
-	@$(BIN)/python -m pytest
+	@$(BIN)/bandit --quiet --configfile pyproject.toml --recursive include dags plugins
+	@$(PYTEST)
+
+audit: .venv/.dev ## look the pinned packages up among known vulnerabilities; needs a network
+	@$(BIN)/python -m tests.security.audit
 
 bench: .venv/.dev ## measure the speed against peers
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+env: ## write .env, with fresh secrets, for docker compose; what it says already stays
+	@[ -n "$(PYTHON)" ] || { echo "Python 3.11, 3.12 or 3.13 is needed, and none is on the PATH" >&2; exit 1; }
+	@$(PYTHON) include/manifold/deploy/env.py
+
+up: ## build the image and start the deployment of docker-compose.yml; WORKERS=3 sets the number of chunk workers
+	@docker compose up --detach --wait $(if $(WORKERS),--scale manifold-worker=$(WORKERS))
+
+down: ## stop the deployment; its volumes stay
+	@docker compose down
+
+logs: ## follow what the deployment's services say; ARGS="worker" chooses
+	@docker compose logs --follow --tail 50 $(ARGS)
+
+demo-compose: ## send the 336,776 flights through the deployment, on three chunk workers
+	@docker compose up --detach --wait --scale manifold-worker=$(or $(WORKERS),3)
+	@docker compose run --rm --no-deps demo
+
+test-compose: .venv/.dev ## bring the deployment up under a name of its own, and test it; needs Docker
+	@$(BIN)/python -m pytest tests/compose -m compose $(ARGS)
 
 faults: .venv/.dev ## break everything, one thing at a time, and measure the recovery (an hour); best as root
 	@$(BIN)/python -m tests.faults $(ARGS)
 
 chaos: .venv/.dev ## break everything at random; SEED=1 draws it, MINUTES=10 is how long
 	@$(BIN)/python -m tests.faults.chaos --seed $(or $(SEED),1) --minutes $(or $(MINUTES),10)
+
+web: ## build the page's bundle from its source; needs Node.js 20 or newer
+	@cd include/manifold/web/ui && npm ci --ignore-scripts --no-audit --no-fund && npm run build
 
 clean: ## end what runs, and delete .venv, the demo's state and caches
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m manifold.demo --clean; fi

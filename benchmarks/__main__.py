@@ -41,11 +41,13 @@ def main(
 
 
 def _write(path: Path, rows: list[Row]) -> None:
-    """Replace what stands between the marks."""
+    """Replace what stands between the marks; rows that were not measured this time stay."""
     head, _, rest = path.read_text().partition(_BEGIN)
-    _, _, tail = rest.partition(_END)
-    lines = ["| what | measured | wanted | met | detail |", "|---|---|---|---|---|"]
-    lines += [f"| {' | '.join(row.cells())} |" for row in rows]
+    before, _, tail = rest.partition(_END)
+    table = {row.what: f"| {' | '.join(row.cells())} |" for row in rows}
+    kept = [line for line in before.splitlines() if line.startswith("| ") and line.split(" | ")[0] != "| what"]
+    lines = [table.pop(line[2:].partition(" | ")[0], line) for line in kept]
+    lines = ["| what | measured | wanted | met | detail |", "|---|---|---|---|---|", *lines, *table.values()]
     path.write_text(f"{head}{_BEGIN}\nOn {machine()}.\n\n" + "\n".join(lines) + f"\n{_END}{tail}")
 
 

@@ -31,7 +31,7 @@ class Row:
         sign = "≥" if self.floor else "≤"
         return (
             self.what,
-            f"{self.value:,.3g} {self.unit}",
+            f"{self.value:,.{0 if self.value >= 100 else 3}{'f' if self.value >= 100 else 'g'}} {self.unit}",
             f"{sign} {self.target:g} {self.unit}",
             "yes" if self.met else "**no**",
             self.detail,
@@ -47,6 +47,15 @@ def _seconds(work: Callable[[], object]) -> float:
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
+
+
+def peak_memory() -> float:
+    """The most memory that this process has had resident, in MB.
+
+    Not by `getrusage`: on Linux a process that was forked and then ran another program counts its parent's peak, too.
+    """
+    status = Path("/proc/self/status").read_text()
+    return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM"))
 
 
 @contextmanager

@@ -13,6 +13,12 @@ from sqlalchemy.pool import QueuePool
 
 from manifold.demo.postgres import PostgresServer
 from manifold.ledger import Ledger, open_ledger
+from tests.groups import group
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(group(item)))
 
 
 @pytest.fixture(scope="session", autouse=True)

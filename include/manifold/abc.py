@@ -37,6 +37,12 @@ class Engine(Executor):
     """`item_timeout` holds even where the item never returns to the interpreter."""
     same_host: ClassVar[bool] = True
     """Workers share this host's file system (so a `file://` store reaches them)."""
+    connected: bool = True
+    """What stands between this process and its workers (a broker) answers, as far as is known."""
+    refused: int = 0
+    """Messages that reached this process and were thrown away, because nobody of this deployment had signed them."""
+    refused_by_workers: int = 0
+    """The same of its workers, as far as they have told this process."""
 
     @classmethod
     @abstractmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 from manifold.errors import TooManyFailures
 from manifold.policy import Policy, Tolerance
 from manifold.records import MAX_CHUNK, Receipt, ScatterRow
+from manifold.words import counted
 
 
 class Budget:
@@ -45,8 +46,8 @@ class Budget:
         failed, budget = self._failed(row), self._tolerance.budget(row.done, row.total)
         if failed > budget:
             raise TooManyFailures(
-                f"{failed:,} items failed, and tolerate allows {budget:,} ({self._kind()}). What succeeded is kept. "
-                "Mend the cause and redrive the failed items, or allow more by tolerate="
+                f"{counted(failed, 'item')} failed, and tolerate allows {budget:,} ({self._kind()}). What succeeded is "
+                f"kept. Mend the cause and redrive the failed items (scatter {row.name}), or allow more by tolerate="
             )
         if self._breaker and not self._others and self._alike >= self._breaker and len(self._kinds) == 1:
             raise TooManyFailures(

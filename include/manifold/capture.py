@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any, TextIO
+from urllib.parse import unquote
 
 from manifold.records import LogLine
 
@@ -19,6 +20,9 @@ _LINE = 2_000
 _SECRET_NAME = re.compile(
     r"PASSWORD|PASSWD|SECRET|TOKEN|API_?KEY|PRIVATE|FERNET|_CONN_|SQL_ALCHEMY_CONN", re.IGNORECASE
 )
+_PASSWORD = re.compile(r"""//[^:/@\s]*:([^@/\s]+)@|"password"\s*:\s*"([^"]+)["]""")
+"""Of a URL, or of a connection as JSON, in whatever variable it stands."""
+_OURS = ("MANIFOLD_SECRET", "MANIFOLD_LEDGER", "MANIFOLD_STORE")
 
 redactors: list[Callable[[str], str]] = []
 """More masks, each called on every kept line; an integration adds its own (Airflow's secrets masker)."""
@@ -45,7 +49,7 @@ class Lines:
         for line in text.splitlines():
             if not line.strip():
                 continue
-            entry = LogLine(self._position(), level, mask(line[:_LINE]))
+            entry = LogLine(self._position(), level, mask(line[: 2 * _LINE])[:_LINE])
             if self.whole is not None:
                 self.whole.append(entry)
             if len(self.kept) < self._limit:
@@ -82,7 +86,7 @@ def capturing(lines: Lines) -> Iterator[Lines]:
 
 def mask(text: str) -> str:
     """`text` with the values of secret-looking environment variables, and what `redactors` know, as ***."""
-    pattern = _secrets(os.environ.get("MANIFOLD_SECRET", ""))
+    pattern = _secrets(len(os.environ), *map(os.environ.get, _OURS))
     if pattern is not None:
         text = pattern.sub("***", text)
     for redact in redactors:
@@ -91,13 +95,15 @@ def mask(text: str) -> str:
 
 
 @lru_cache(maxsize=2)
-def _secrets(_key: str) -> re.Pattern[str] | None:
+def _secrets(*_changes: object) -> re.Pattern[str] | None:
     found: set[str] = set()
     for name, value in os.environ.items():
         if _SECRET_NAME.search(name):
-            found.update(part for part in (value, *re.findall(r"//[^:/@]*:([^@/]+)@", value)) if len(part) >= 6)
-            if name == "MANIFOLD_SECRET":
-                found.update(part.partition(":")[2] for part in value.split(",") if len(part) > 6)
+            found.add(value)
+        if name == "MANIFOLD_SECRET":
+            found.update(part.partition(":")[2] for part in value.split(","))
+        found.update(part for parts in _PASSWORD.findall(value) for part in parts)
+    found = {one for part in found for one in (part, unquote(part)) if len(one) >= 6}
     return re.compile("|".join(map(re.escape, sorted(found, key=len, reverse=True)))) if found else None
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from manifold import faults, wire
 from manifold.records import MAX_CHUNK, Why
 from manifold.task import Unsendable
+from manifold.words import a_type
 
 TARGET_SECONDS = 1.0
 """Work in a chunk: long enough that its cost (a message, a commit, a blob) vanishes, short enough to lose."""
@@ -27,7 +28,7 @@ class Chunk:
     Args:
         items: a range, a list, or with `raw` the items' own pickles.
         positions: for an overlay, the positions of the items; the range [start, stop) then has gaps.
-        died_on: the worker processes that died of it, on the way to being called poison.
+        died_on: the worker processes that died of it, in order, on the way to being called poison.
         excused: deaths that were laid to its host instead.
         sent: how often it was sent.
         each: every item must travel in a pickle of its own.
@@ -41,7 +42,7 @@ class Chunk:
     raw: bool = False
     why: Why = "first"
     excused: int = 0
-    died_on: set[str] = field(default_factory=set)
+    died_on: list[str] = field(default_factory=list)
     sent: int = 0
     not_before: float = 0.0
     each: bool = False
@@ -109,7 +110,7 @@ def _pack_one(item: Any) -> bytes | Unsendable:
     try:
         return wire.dumps(item)
     except Exception as exc:  # noqa: BLE001 - pickling runs a user's code
-        reason = f"the item, a {type(item).__name__}, cannot be pickled: {type(exc).__name__}: {exc}"
+        reason = f"the item, {a_type(item)}, cannot be pickled: {type(exc).__name__}: {exc}"
         return Unsendable(reason[:300], faults.shown(item))
 
 

@@ -18,7 +18,8 @@ import msgspec
 
 from manifold import wire
 from manifold.errors import WireError
-from manifold.records import Failure
+from manifold.records import Failure, LogLine
+from manifold.words import a_type
 
 VALUES = "pickle"
 SEGMENTS = "pickle-segments"
@@ -34,11 +35,15 @@ class Segment(NamedTuple):
 
 
 class FailedItem(msgspec.Struct, frozen=True):
-    """One failed item in a sidecar. `item` is its own pickle; None where it would not be pickled."""
+    """One failed item in a sidecar. `item` is its own pickle; None where it would not be pickled.
+
+    `lines` are those of it among the first `log_lines` of its chunk.
+    """
 
     failure: Failure
     item: bytes | None
     traceback: str
+    lines: list[LogLine] = []
 
 
 def encode_values(values: Sequence[Any]) -> bytes:
@@ -77,5 +82,5 @@ def decode_failed(payload: bytes) -> list[FailedItem]:
 def _list(payload: bytes) -> list[Any]:
     value = wire.loads(payload)
     if not isinstance(value, list):
-        raise WireError(f"a blob's payload is a {type(value).__name__}, not a list: another version wrote it")
+        raise WireError(f"a blob's payload is {a_type(value)}, not a list: another version wrote it")
     return value

@@ -7,22 +7,19 @@ here is memory that the next coordinator does without.
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import CancelledError
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from manifold import faults, plan
-from manifold.abc import Clock, Engine, Monitor, Source
+from manifold import faults
 from manifold.backlog import Backlog
 from manifold.budget import Budget
+from manifold.capture import mask
 from manifold.chunks import Chunk, Sizer
-from manifold.clock import SystemClock
 from manifold.controls import Controls
-from manifold.dispatch import Dispatch, Outcome, Sent
+from manifold.dispatch import Outcome, Sent
 from manifold.errors import (
     BlobNotFound,
     Cancelled,
@@ -42,39 +39,16 @@ from manifold.errors import (
 )
 from manifold.losses import Losses
 from manifold.pace import Rate
-from manifold.policy import Policy
-from manifold.receipts import Receipts
+from manifold.parts import Parts
 from manifold.records import Receipt, ScatterRow
-from manifold.redrive import Redrive
 from manifold.report import Reporter
-
-if TYPE_CHECKING:
-    from manifold.ledger import Claim, Ledger
+from manifold.tally import Tally
 
 WINDOW = 2  # chunks in flight per slot: one runs, one waits where the worker finds it at once
 RENEW_SECONDS = 5.0
 _POLL_SECONDS = 1.0  # between looks at controls, slots and the lease
 _IDLE_SECONDS = 60.0
 _MANY_TRIES = 8  # of one chunk against a store that does not work
-
-
-@dataclass(slots=True)
-class Parts:
-    """All that a coordinator is handed; nothing is reached for, so that a simulation can own every part."""
-
-    ledger: Ledger
-    claim: Claim
-    engine: Engine
-    source: Source
-    planner: plan.Planner | None
-    redrive: Redrive | None
-    dispatch: Dispatch
-    receipts: Receipts
-    policy: Policy
-    why: str
-    monitors: Sequence[Monitor] = ()
-    clock: Clock = field(default_factory=SystemClock)
-    stop: threading.Event = field(default_factory=threading.Event)
 
 
 class Coordinator:
@@ -94,6 +68,8 @@ class Coordinator:
         self._sizer = Sizer(parts.policy.chunk_size, parts.policy.first_chunk, parts.policy.chunk_bytes)
         self._rate = Rate(parts.policy.rate_limit, parts.clock.monotonic())
         self._losses = Losses()
+        self._tally = Tally()
+        self._refusals = parts.engine.refused
         self._budget = Budget(parts.policy, queued=self._row.n_failed if parts.redrive is not None else 0)
         self._controls = Controls(parts.ledger, parts.claim, self._report)
         self._backlog = Backlog(
@@ -117,6 +93,8 @@ class Coordinator:
         began = self._clock.monotonic()
         self._report.started(self._row, self._parts.why)
         self._parts.ledger.database.on_wait = partial(self._report.notice, "warning")
+        if self._parts.redrive is not None:
+            self._parts.redrive.tell = partial(self._report.notice, "warning")
         try:
             if (trouble := self._parts.engine.check()) is not None:
                 self._report.notice("warning", trouble)
@@ -161,8 +139,9 @@ class Coordinator:
             self._row = self._claim.describe(expected=expected)
         if now - self._renewed >= RENEW_SECONDS:
             self._renewed = now
+            self._count_refused()
             self._share = max(1, self._parts.ledger.running(self._row.engine))
-            self._row = self._claim.commit(workers=self._parts.engine.workers()).row
+            self._row = self._claim.commit(workers=self._parts.engine.workers(), tallies=self._tally.sums).row
 
     def _notice_idle(self, now: float) -> None:
         """Say, once a minute, that there is work and nobody to do it; give up where nobody will ever come."""
@@ -243,7 +222,9 @@ class Coordinator:
             return
         batch, self._receipts = self._receipts, []
         attempts = [self._dispatch.attempt(chunk) for chunk in chunks]
+        began = self._clock.monotonic()
         committed = self._claim.commit([receipt for _, receipt in batch], attempts)
+        self._tally.observe("commit_seconds", self._clock.monotonic() - began)
         self._row = committed.row
         for attempt, chunk in zip(attempts, chunks, strict=True):
             self._send(Sent(attempt, chunk))
@@ -263,16 +244,21 @@ class Coordinator:
             with_job=with_job,
         )
         self._sizer.packed(len(sent.chunk), packed)
+        self._tally.add("bytes:in", packed)
 
     def _settle(self, sent: Sent | None, receipt: Receipt, won: bool) -> None:
         """After the commit: what the receipt did not cover runs again; what lost is thrown away."""
         done = receipt.n_ok + receipt.n_failed + receipt.n_skipped
         self._rate.charge(receipt.executions - done)
+        self._tally.add("retries", max(0, receipt.executions - done))
+        if sent is not None and sent.chunk.why == "speculative":
+            self._tally.add("speculations:won" if won else "speculations:lost")
         if won:
+            self._tally.committed(receipt)
             self._sizer.measured(done, receipt.seconds)
             self._budget.count(receipt)
             self._report.committed(receipt)
-            self._dispatch.stop_copies(receipt)
+            self._tally.add("speculations:lost", self._dispatch.stop_copies(receipt))
         else:
             self._parts.receipts.discard(receipt)
         if sent is not None and (not won or receipt.stop < sent.attempt.stop):
@@ -339,7 +325,8 @@ class Coordinator:
         kind: type[ManifoldError] = ItemTimeout if lost.overdue else PoisonItem
         self._condemned += [(chunk, kind(verdict.reason)) for chunk in verdict.condemned]
         self._backlog.put(verdict.again)
-        self._report.lost(sent.chunk, lost.worker, verdict.reason)
+        self._tally.add("lost")
+        self._report.lost(sent.attempt, lost.worker, verdict.reason)
 
     def _quarantine(self) -> None:
         """Items that no worker survives: written as failed, by this process, in the next round."""
@@ -354,7 +341,7 @@ class Coordinator:
 
     def _finish(self) -> bool:
         """True if the account closes; otherwise what is missing is planned again."""
-        self._row = row = self._claim.finish(self._policy.tolerate)
+        self._row = row = self._claim.finish(self._policy.tolerate, self._tally.sums)
         if row.state == "failed":
             raise TooManyFailures(row.message or "too many items failed")
         if row.state == "succeeded":
@@ -368,7 +355,7 @@ class Coordinator:
         if self._parts.source.one_shot:
             raise ManifoldError("the ledger misses items that were given once and are not held any more; this is a bug")
         self._report.notice("warning", "the account does not close yet: what is missing is looked for in the ledger")
-        self._backlog.replan(self._parts.receipts.planner_again(self._parts.source, row.total))
+        self._backlog.replan(self._parts.planner_again(row.total))
         return False
 
     def _end_as(self, exc: ScatterError) -> None:
@@ -379,12 +366,19 @@ class Coordinator:
             return  # stopped or drained: it stays to be continued
         if self._row.state == "running":
             state: Literal["failed", "cancelled"] = "cancelled" if isinstance(exc, Cancelled) else "failed"
-            self._row = self._claim.end(state, str(exc)[:2000])
+            self._count_refused()
+            self._row = self._claim.end(state, mask(str(exc))[:2000], self._tally.sums)
 
     def _give_back(self) -> None:
         if self._row.state == "running":
             with suppress(Fenced):
-                self._claim.release()
+                self._count_refused()
+                self._claim.release(self._tally.sums)
+
+    def _count_refused(self) -> None:
+        """Unsigned messages since the last look. The engine may have refused some before this try."""
+        before, self._refusals = self._refusals, self._parts.engine.refused + self._dispatch.refused
+        self._tally.add("refused", self._refusals - before)
 
     # -- what a person may change while it runs (controls.py) --------------------------------------------------------
 

@@ -78,6 +78,7 @@ class Dispatch:
         self._keyring = keyring
         self._address = address
         self._new_id = new_id
+        self.refused = 0  # answers that nobody of this deployment had signed
         self._arrived: queue.SimpleQueue[tuple[str, Future[bytes]]] = queue.SimpleQueue()
         self.signal = threading.Event()
         """Set when something has arrived."""
@@ -168,13 +169,19 @@ class Dispatch:
         if sent.future is not None:
             self._engine.kill(sent.future)
 
-    def stop_copies(self, receipt: Receipt) -> None:
-        """Stop, and wait no longer for, what is at work on items that `receipt` has just committed."""
+    def stop_copies(self, receipt: Receipt) -> int:
+        """Stop, and wait no longer for, what is at work on items that `receipt` has just committed.
+
+        Returns how many of them were second copies of a straggler.
+        """
+        copies = 0
         for sent in list(self.in_flight.values()):
             one = sent.attempt
             if one.layer == receipt.layer and receipt.start <= one.start and one.stop <= receipt.stop:
                 self.stop(sent)
                 del self.in_flight[one.id]
+                copies += sent.chunk.why == "speculative"
+        return copies
 
     def stop_all(self) -> None:
         """Nothing that is in flight is wanted any more."""
@@ -193,6 +200,7 @@ class Dispatch:
             )
             answer = msgspec.msgpack.decode(payload, type=Answer)
         except (WireError, msgspec.MsgspecError) as exc:
+            self.refused += 1
             return Outcome(attempt_id, sent, error=exc)
         if answer.receipt is not None:
             self._answered += 1

@@ -53,6 +53,7 @@ class ChunkCommitted(Event):
     failures: list[Failure] = field(default_factory=list)
     kinds: dict[str, str] = field(default_factory=dict)
     lines: list[LogLine] = field(default_factory=list)
+    attempt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,7 @@ class ChunkLost(Event):
     stop: int
     worker: str | None
     reason: str
+    attempt: str = ""
 
 
 @dataclass(frozen=True, slots=True)

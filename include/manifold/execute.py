@@ -6,34 +6,22 @@ The loop costs one `append` per item that succeeds; all else is paid only by ite
 from __future__ import annotations
 
 import asyncio
-import random
 import signal
 import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from manifold import faults, wire
+from manifold import faults, retries, wire
 from manifold.codec import FailedItem, Segment
-from manifold.errors import ItemTimeout, RetryItem, SkipItem, Unpicklable
+from manifold.errors import ItemTimeout
+from manifold.fold import folded
 from manifold.itemdigest import item_digest
 from manifold.job import Job
+from manifold.task import Broken
 
-_LONGEST_BACKOFF = 60.0  # seconds
 _GRACE = 2.0  # seconds that an item may ignore its alarm before its process is ended
 _NOT_OURS = (KeyboardInterrupt, GeneratorExit)
-
-
-class Broken:
-    """Stands for an item that could not be pickled or unpickled. `raw` is its pickle, where there is one."""
-
-    def __init__(self, reason: str, shown: str, raw: bytes | None = None) -> None:
-        self.reason = reason
-        self.shown = shown
-        self.raw = raw
-
-    def __repr__(self) -> str:
-        return self.shown
 
 
 class Execution:
@@ -141,38 +129,16 @@ class Execution:
 
     def segments(self) -> list[Segment]:
         """The values folded by `reduce`, one segment per run of positions that no failure or gap breaks."""
-        reduce, found = self.job.reduce, list[Segment]()
-        assert reduce is not None
-        values = iter(self.values)
-        start: int | None = None
-        partial: Any = None
-        filled, last = False, -1
-
-        def close() -> None:
-            if start is not None and filled:
-                found.append(Segment(start, last + 1, partial))
-
-        for index in range(self.done):
-            mark, pos = self.marks.get(index), self.positions[index]
-            if mark == "f" or (start is not None and pos != last + 1):
-                close()
-                start, filled = None, False
-            if mark != "f":
-                start, last = (pos if start is None else start), pos
-            if mark is None:
-                value = next(values)
-                partial = reduce(partial, value) if filled else value
-                filled = True
-        close()
-        return found
+        assert self.job.reduce is not None
+        return folded(self.job.reduce, self.values, self.marks, self.positions[: self.done])
 
     # -- one item ----------------------------------------------------------------------------------------------------
 
     def _settle(self, item: Any, exc: BaseException, call: Callable[[Any], Any]) -> None:
         """Give the item that raised `exc` its outcome, by trying it again where that is asked for."""
         index, attempts = self.done, 1
-        while self._again(exc, attempts):
-            self._sleep(self._delay(exc, attempts))
+        while retries.again(self.job, exc, attempts):
+            self._sleep(retries.delay(self.job, exc, attempts))
             attempts += 1
             self.retries += 1
             try:
@@ -186,7 +152,7 @@ class Execution:
         self._close(index, exc, attempts)
 
     def _close(self, index: int, exc: BaseException, attempts: int) -> None:
-        if _skips(exc):
+        if retries.skips(exc):
             self.marks[index] = "s"
         else:
             self._fail(index, exc, attempts)
@@ -195,7 +161,7 @@ class Execution:
 
     def _fail(self, index: int, exc: BaseException, attempts: int) -> None:
         item = self._pristine()[index]
-        raw = item.raw if isinstance(item, Broken) else _pickled(item)
+        raw = item.raw if isinstance(item, Broken) else wire.dumps_if_possible(item)
         record, text = faults.failure(
             exc,
             pos=self.positions[index],
@@ -206,23 +172,6 @@ class Execution:
         )
         self.failed.append(FailedItem(record, raw, text))
         self.marks[index] = "f"
-
-    def _again(self, exc: BaseException, attempts: int) -> bool:
-        if attempts > self.job.item_retries or _skips(exc) or isinstance(exc, Unpicklable):
-            return False
-        if isinstance(exc, RetryItem):
-            return True
-        if not isinstance(exc, (Exception, ItemTimeout)) or _named(exc, ("AirflowFailException",)):
-            return False
-        if _named(exc, self.job.no_retry_on):
-            return False
-        return not self.job.retry_on or _named(exc, self.job.retry_on)
-
-    def _delay(self, exc: BaseException, attempts: int) -> float:
-        if isinstance(exc, RetryItem) and exc.after is not None:
-            return max(0.0, exc.after)
-        longest = min(_LONGEST_BACKOFF, self.job.item_backoff * 2.0 ** (attempts - 1))
-        return random.uniform(longest / 2, longest)  # half of it is jitter, so that retries do not come in step
 
     # -- time --------------------------------------------------------------------------------------------------------
 
@@ -240,7 +189,8 @@ class Execution:
         alarmed = threading.current_thread() is threading.main_thread()
 
         def ring(_signal: int, _frame: object) -> None:
-            raise _Alarm
+            if self._began is not None:  # else it rings just as the item ends
+                raise _Alarm
 
         def timed(item: Any) -> Any:
             self._began = time.monotonic()
@@ -254,10 +204,10 @@ class Execution:
             except _Alarm:
                 raise ItemTimeout(f"ran longer than item_timeout={timeout:g} s") from None
             finally:
+                self._began = None
                 if alarmed:
                     signal.setitimer(signal.ITIMER_REAL, 0)
                     signal.signal(signal.SIGALRM, before)
-                self._began = None
 
         return timed
 
@@ -292,25 +242,25 @@ class Execution:
         attempts = 0
         while True:
             attempts += 1
+            limit = asyncio.timeout(self.job.item_timeout)
             try:
                 await self._pace_async()
-                async with asyncio.timeout(self.job.item_timeout):
+                async with limit:
                     results[index] = await _as_awaitable(self._call(item))
                 return
-            except TimeoutError as exc:
-                timed_out = self.job.item_timeout is not None
-                caught: BaseException = (
-                    ItemTimeout(f"ran longer than item_timeout={self.job.item_timeout:g} s") if timed_out else exc
-                )
-            except (*_NOT_OURS, asyncio.CancelledError):
+            except _NOT_OURS:
                 raise
-            except BaseException as exc:  # noqa: BLE001 - as in run()
+            except BaseException as exc:
+                if isinstance(exc, asyncio.CancelledError) and _is_cancelled():
+                    raise
                 caught = exc
-            if not self._again(caught, attempts):
+            if limit.expired() and isinstance(caught, TimeoutError):  # else it is one of the item's own
+                caught = ItemTimeout(f"ran longer than item_timeout={self.job.item_timeout:g} s")
+            if not retries.again(self.job, caught, attempts):
                 self._close(index, caught, attempts)
                 return
             self.retries += 1
-            await asyncio.sleep(self._delay(caught, attempts))
+            await asyncio.sleep(retries.delay(self.job, caught, attempts))
 
     async def _pace_async(self) -> None:
         if self._pace:
@@ -327,6 +277,12 @@ async def _as_awaitable(value: Awaitable[Any]) -> Any:
     return await value
 
 
+def _is_cancelled() -> bool:
+    """Somebody wants this task to end: not the item itself, which may raise CancelledError like any other."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 def _reported(call: Callable[[Any], Any], report: Callable[[], None] | None) -> Callable[[Any], Any]:
     if report is None:
         return call
@@ -336,25 +292,3 @@ def _reported(call: Callable[[Any], Any], report: Callable[[], None] | None) -> 
         return call(item)
 
     return reported
-
-
-def _skips(exc: BaseException) -> bool:
-    return isinstance(exc, SkipItem) or _named(exc, ("AirflowSkipException",))
-
-
-def _named(exc: BaseException, wanted: Sequence[str | type[BaseException]]) -> bool:
-    """`exc` is one of these classes; those given by name match with and without their module."""
-    for one in wanted:
-        if isinstance(one, type):
-            if isinstance(exc, one):
-                return True
-        elif any(one in (kind.__name__, f"{kind.__module__}.{kind.__qualname__}") for kind in type(exc).__mro__):
-            return True
-    return False
-
-
-def _pickled(item: Any) -> bytes | None:
-    try:
-        return wire.dumps(item)
-    except Exception:  # noqa: BLE001 - pickling runs a user's code
-        return None

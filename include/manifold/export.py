@@ -13,6 +13,7 @@ import msgspec
 
 from manifold.errors import ConfigError, MissingExtra
 from manifold.output import written
+from manifold.words import a_type
 
 _ROWS = 8192  # of one piece of a Parquet file
 
@@ -26,7 +27,7 @@ def to_jsonl(values: Iterable[Any], path: str | PathLike[str]) -> int:
             try:
                 file.write(encode(value).encode() + b"\n")
             except (TypeError, ValueError) as exc:
-                raise ConfigError(f"result {number:,}, a {type(value).__name__}, is no JSON: {exc}") from exc
+                raise ConfigError(f"result {number:,}, {a_type(value)}, is no JSON: {exc}") from exc
             number += 1
     return number
 

@@ -40,6 +40,11 @@ class ItemFailure:
     _quarantined: Callable[[], codec.FailedItem] = field(repr=False, compare=False)
 
     @property
+    def pos(self) -> int:
+        """The same as `position`, as the ledger names it."""
+        return self.position
+
+    @property
     def traceback(self) -> str:
         """The error's traceback, trimmed to the function's own frames. Read from the store."""
         return self._quarantined().traceback

@@ -5,14 +5,18 @@ from __future__ import annotations
 import hashlib
 import reprlib
 import traceback
+from pathlib import Path
 from types import TracebackType
 
+from manifold.capture import mask
 from manifold.records import Failure
 
 _MESSAGE = 300
 _TRACEBACK = 8_000
 _REPR = 1_000
-_OURS = ("/manifold/execute.py", "/manifold/job.py", "/manifold/worker.py", "/manifold/faults.py")
+_HERE = Path(__file__).parent
+_OURS = {str(_HERE / f"{name}.py") for name in ("execute", "faults", "fold", "job", "packing", "retries", "worker")}
+"""Files whose frames say nothing to a user."""
 
 _shown = reprlib.Repr()
 _shown.maxstring = _shown.maxother = 200
@@ -30,23 +34,23 @@ def failure(
         pos=pos,
         fingerprint=hashlib.sha256(f"{kind}|{place}".encode()).hexdigest()[:16],
         type=kind,
-        message=_safe_str(exc)[:_MESSAGE],
+        message=mask(_safe_str(exc))[:_MESSAGE],
         attempts=attempts,
-        key=key,
-        item_repr=shown(item),
+        key=None if key is None else mask(key),
+        item_repr=mask(shown(item)),
         item_digest=digest,
     )
     return record, traceback_text(exc)
 
 
 def traceback_text(exc: BaseException) -> str:
-    """The traceback without Manifold's own frames, at most 8,000 characters, its end kept."""
+    """The traceback without Manifold's own frames and without secrets, at most 8,000 characters, its end kept."""
     lines: list[str] = []
     cause = exc.__cause__ or (None if exc.__suppress_context__ else exc.__context__)
     if cause is not None and cause is not exc:
         lines += [*_lines(cause), "\nThe above came first, then:\n\n"]
     lines += _lines(exc)
-    text = "".join(lines)
+    text = mask("".join(lines))
     return text if len(text) <= _TRACEBACK else "…\n" + text[-_TRACEBACK:]
 
 
@@ -66,7 +70,7 @@ def _lines(exc: BaseException) -> list[str]:
 
 def _user_frames(tb: TracebackType | None) -> traceback.StackSummary:
     summary = traceback.extract_tb(tb, limit=-50)
-    kept = [frame for frame in summary if not frame.filename.replace("\\", "/").endswith(_OURS)]
+    kept = [frame for frame in summary if frame.filename not in _OURS]
     return traceback.StackSummary.from_list(kept)
 
 

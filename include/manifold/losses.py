@@ -60,7 +60,9 @@ class Losses:
         if chunk.excused < EXCUSES and self._mass(host, now, workers):
             chunk.excused += 1
             return Verdict([chunk], reason=f"{where} was lost together with others on {host or 'its host'}")
-        chunk.died_on.add(lost.worker or f"unknown {chunk.strikes + 1}")
+        worker = lost.worker or f"unknown {chunk.strikes + 1}"
+        if worker not in chunk.died_on:
+            chunk.died_on.append(worker)
         return self._struck(chunk, lost, where)
 
     def _struck(self, chunk: Chunk, lost: WorkerLost, where: str) -> Verdict:
@@ -96,6 +98,6 @@ class Losses:
             return False
         for death in others:
             if death.worker in death.chunk.died_on and death.chunk.excused < EXCUSES:
-                death.chunk.died_on.discard(death.worker)
+                death.chunk.died_on.remove(death.worker)
                 death.chunk.excused += 1
         return True

@@ -16,11 +16,19 @@ from manifold.errors import ConfigError, MissingExtra
 from manifold.registry import masked
 
 
+def check_target(path: str | os.PathLike[str]) -> None:
+    """Raise ConfigError where `path` is seen to lie in no folder, as `written` would; before hours of work, say."""
+    where = os.fspath(path)
+    if _is_local(where) and not (target := _as_path(where)).parent.is_dir():
+        raise ConfigError(f"there is no folder {target.parent} to write {target.name} into")
+
+
 @contextmanager
 def written(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     """A binary file to write into, packed where `path` ends in .gz. It is at `path` only after the block went well."""
     where = os.fspath(path)
-    with _local(Path(where.removeprefix("file://"))) if _is_local(where) else _remote(where) as raw:
+    check_target(where)
+    with _local(_as_path(where)) if _is_local(where) else _remote(where) as raw:
         if where.endswith(".gz"):
             # No file name and no time inside, so that equal results make equal files.
             with gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as packed:
@@ -33,10 +41,12 @@ def _is_local(path: str) -> bool:
     return "://" not in path or path.startswith("file://")
 
 
+def _as_path(where: str) -> Path:
+    return Path(where.removeprefix("file://"))
+
+
 @contextmanager
 def _local(path: Path) -> Iterator[IO[bytes]]:
-    if not path.parent.is_dir():
-        raise ConfigError(f"there is no folder {path.parent} to write {path.name} into")
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with fresh.open("xb") as file:

@@ -48,11 +48,6 @@ class Rate:
         if self.per_second is not None:
             self._tokens -= executions
 
-    def give_back(self, items: int) -> None:
-        """Granted, but not run."""
-        if self.per_second is not None:
-            self._tokens += items
-
     def wait(self, items: int) -> float:
         """Seconds until `items` can be granted."""
         if self.per_second is None:

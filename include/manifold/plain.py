@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from manifold.abc import Engine, Monitor, Store
 from manifold.engines.open import open_engine
+from manifold.errors import MissingExtra
 from manifold.monitors import progress
 from manifold.policy import Policy
 from manifold.results import Results
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 _MISSING = object()
 
 
-def scatter(fn: Any = None, items: Any = _MISSING, /, **options: Any) -> Any:
+def scatter(fn: Any = None, /, items: Any = _MISSING, **options: Any) -> Any:
     """`Results` of `fn` over `items`; or, without items, Airflow's decorator `@scatter(...)`.
 
     In plain Python::
@@ -36,8 +37,15 @@ def scatter(fn: Any = None, items: Any = _MISSING, /, **options: Any) -> Any:
     """
     if items is not _MISSING:
         return scatter_items(fn, items, **options)
-    from manifold.airflow.decorator import scatter as decorator
-
+    try:
+        from manifold.airflow.decorator import scatter as decorator
+    except ModuleNotFoundError as exc:
+        if (exc.name or "").partition(".")[0] != "airflow":
+            raise  # a fault to be shown
+        raise MissingExtra(
+            f"scatter without items is Airflow's decorator, which needs {exc.name!r}: "
+            'pip install "airflow-manifold[airflow]". In plain Python write scatter(function, items, …)'
+        ) from exc
     return decorator(fn, **options)
 
 
@@ -71,19 +79,19 @@ def scatter_items(
         ConfigError: an argument makes no sense; the message says which.
         ScatterError: it ended without success: too many failures, a changed input, cancelled.
     """
-    from manifold.ledger import Owner, open_ledger
+    from manifold.ledger import Ledger, Owner, open_ledger
 
     policy = Policy.of({**options, "engine": engine if isinstance(engine, str) else None})
     names = tuple(items) if isinstance(items, dict) else None
     source = zipped(**items) if isinstance(items, dict) else as_source(items)
-    mode: Mode = "fresh" if fresh else "continue"
+    mode: Mode = "fresh" if fresh or policy.resume == "never" else "continue"
     with ExitStack() as opened:
         running: Engine = open_engine(engine, **({"queue": policy.worker_queue} if policy.worker_queue else {}))
         if isinstance(engine, str):
             opened.callback(running.shutdown, wait=True, cancel_futures=True)
         # Results read from ledger and store later on, so these two stay open.
         kept = store if isinstance(store, Store) else open_store(store)
-        book = open_ledger(ledger) if ledger is None or isinstance(ledger, str) else ledger
+        book = ledger if isinstance(ledger, Ledger) else open_ledger(ledger)
         told = list(monitors) if monitors is not None else progress.default()
         for monitor in told:
             opened.callback(monitor.close)
@@ -95,7 +103,7 @@ def scatter_items(
             policy=policy,
             name=scatter_id or f"{getattr(fn, '__name__', 'scatter')}-{uuid4().hex[:12]}",
             mode=mode,
-            why="starts afresh" if fresh else "runs what is not there yet",
+            why="starts afresh" if mode == "fresh" else "runs what is not there yet",
             engine_url=engine if isinstance(engine, str) else type(engine).__name__,
             store_url=_worker_store(store),
             roots=[str(root) for root in script_roots()],

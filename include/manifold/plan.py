@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -12,8 +12,30 @@ from manifold.chunks import Chunk
 from manifold.errors import InputGone, ItemsChanged
 from manifold.itemdigest import chunk_digest
 from manifold.records import ChunkRow
+from manifold.words import counted
 
 _SKIP = 10_000  # items read at once where a committed row is passed over
+
+
+class Reader:
+    """Runs of items of a source. Each may lie anywhere; going forward reads nothing twice."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._walk: Iterator[Any] | None = None
+        self._at = 0
+
+    def take(self, start: int, size: int) -> Sequence[Any]:
+        """The items from `start` on, `size` of them or fewer at the end. Raises whatever reading the input raises."""
+        if self._source.sliceable:
+            return self._source.slice(start, start + size)
+        if self._walk is None or self._at > start:
+            self._walk = self._source.read(start)
+        else:  # go on from where it stands: opening it anew for each gap would read its beginning each time
+            deque(islice(self._walk, start - self._at), maxlen=0)
+        items = list(islice(self._walk, size))
+        self._at = start + len(items)
+        return items
 
 
 class Planner:
@@ -25,6 +47,7 @@ class Planner:
         strikes: (start, stop) of attempts whose worker died, from this and earlier coordinators: the positions
             they cover are sent in pieces that can find the poison item.
         check: compare the items of committed rows with their digests while passing them.
+        may_differ: the items of a row that may be others by now, as they were, by position.
         total: how many items an earlier try has counted, where the source cannot tell.
 
     Afterwards `frontier` is the first position not looked at yet, and `ended_at` the number of items, once known.
@@ -37,16 +60,17 @@ class Planner:
         *,
         strikes: Sequence[tuple[int, int]] = (),
         check: bool = False,
+        may_differ: Callable[[ChunkRow], Mapping[int, Any]] | None = None,
         total: int | None = None,
     ) -> None:
         self._source = source
+        self._reader = Reader(source)
         self._rows = rows
         self._row = next(rows, None)
         self._strikes = strikes
         self._total = total if (known := source.total()) is None else known
-        self._reader: Iterator[Any] | None = None
-        self._reader_at = 0
         self._check = check or source.one_shot
+        self._may_differ = may_differ
         self.frontier = 0
         self.ended_at: int | None = None
 
@@ -81,7 +105,7 @@ class Planner:
         if self._total is not None and chunk.stop > self._total:
             raise ItemsChanged(f"the input goes on after {self._total:,} items, which is all it had, or said it had")
         if struck and len(items) == 1:
-            chunk.died_on = {f"an earlier process {number + 1}" for number in range(struck)}
+            chunk.died_on = [f"an earlier process {number + 1}" for number in range(struck)]
         self.frontier = chunk.stop
         return chunk
 
@@ -101,15 +125,7 @@ class Planner:
         return min(size, high - start, max(1, (high - low) // 2) if count > 1 else high - start), 0
 
     def _take(self, size: int) -> Sequence[Any]:
-        if self._source.sliceable:
-            return self._source.slice(self.frontier, self.frontier + size)
-        if self._reader is None or self._reader_at > self.frontier:
-            self._reader = self._source.read(self.frontier)
-        else:  # go on from where it stands: opening it anew for each gap would read its beginning each time
-            deque(islice(self._reader, self.frontier - self._reader_at), maxlen=0)
-        items = list(islice(self._reader, size))
-        self._reader_at = self.frontier + len(items)
-        return items
+        return self._reader.take(self.frontier, size)
 
     def _pass(self, row: ChunkRow) -> None:
         """Go past a committed row, looking at its items where that is asked for or cannot be avoided."""
@@ -118,19 +134,23 @@ class Planner:
                 self._read_over(row)
             self.frontier = row.stop
             return
-        if self._source.sliceable:
-            items = list(self._source.slice(row.start, row.stop))
-        else:
-            items = list(self._take(row.stop - row.start))
+        items = list(self._take(row.stop - row.start))
         if len(items) < row.stop - row.start:
             self._short(row.start + len(items), row)
         found = chunk_digest(items)
-        if found is not None and found != row.items_digest:
+        if found not in (None, row.items_digest) and not self._differs_as_it_may(row, items):
             raise ItemsChanged(
                 f"items {row.start:,} to {row.stop - 1:,} are not those that were committed at the first try. "
                 "Nothing was mixed: start again with fresh (clear the task, or fresh=True), or restore the input"
             )
         self.frontier = row.stop
+
+    def _differs_as_it_may(self, row: ChunkRow, items: list[Any]) -> bool:
+        if self._may_differ is None or not row.n_failed:
+            return False
+        for pos, item in self._may_differ(row).items():
+            items[pos - row.start] = item
+        return chunk_digest(items) == row.items_digest
 
     def _read_over(self, row: ChunkRow) -> None:
         while self.frontier < row.stop:
@@ -142,16 +162,18 @@ class Planner:
     def _short(self, found: int, row: ChunkRow) -> None:
         if self._source.one_shot:
             raise InputGone(
-                f"the iterator gave {found:,} items, but {row.stop:,} were committed from the one before it. "
+                f"the iterator gave {counted(found, 'item')}, but {row.stop:,} were committed from the one before it. "
                 "Give it from the beginning, or spool it first (manifold.spool)"
             )
-        raise ItemsChanged(f"the input has {found:,} items now, but item {row.stop - 1:,} is committed already")
+        had = f"the input has {counted(found, 'item')} now"
+        raise ItemsChanged(f"{had}, but item {row.stop - 1:,} is committed already")
 
     def _end(self) -> None:
         if self._row is not None:
             self._short(self.frontier, self._row)
         if self._total is not None and self._total != self.frontier:
-            raise ItemsChanged(f"the input ended after {self.frontier:,} items; it had {self._total:,}, or said so")
+            ended = f"the input ended after {counted(self.frontier, 'item')}"
+            raise ItemsChanged(f"{ended}; it had {self._total:,}, or said so")
         self.ended_at = self.frontier
 
 

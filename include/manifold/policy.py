@@ -9,10 +9,12 @@ import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, fields
+from fractions import Fraction
 from typing import Any, Literal
 
 from manifold.errors import ConfigError
 from manifold.records import MAX_CHUNK
+from manifold.words import did_you_mean
 
 NAMED_ERRORS = str | type[BaseException]
 _ADAPTIVE_START = 1  # an item may weigh 50 MB, or take a minute
@@ -37,11 +39,10 @@ class Tolerance:
         """How many items may fail, as far as is known now."""
         if self.share is None:
             return self.count or 0
-        if total is not None:
-            return math.floor(self.share * total)
-        if done >= 1000 or ended:
-            return math.floor(self.share * done)
-        return MAX_CHUNK  # too early to tell
+        if total is None and done < 1000 and not ended:
+            return MAX_CHUNK  # too early to tell
+        # By the decimal digits of the share: 0.29 * 100 is less than 29 in binary.
+        return math.floor(Fraction(repr(self.share)) * (done if total is None else total))
 
     @classmethod
     def parse(cls, value: Any) -> Tolerance:
@@ -50,7 +51,7 @@ class Tolerance:
             return value
         text = str(value).strip()
         if match := re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", text):
-            share = float(match[1]) / 100
+            share = float(f"{match[1]}e-2")
             if share <= 1:
                 return cls(share=share)
         elif re.fullmatch(r"\d+", text) and not isinstance(value, bool):
@@ -92,7 +93,8 @@ class Policy:
         async_concurrency: for an `async def` function, how many items of a chunk run at once.
 
     Doing it again:
-        on_items_changed: "fail", or "accept" to let items that are not committed, or failed, differ.
+        on_items_changed: "fail", or "accept" to let items differ that are not committed, or that failed; these then
+            run again as the input has them now. What succeeded or was skipped may never differ.
         on_code_changed: "warn" and go on, "fail", or "fresh" to start again.
         resume: "auto" continues what a crash cut off and starts afresh when a person cleared the task;
             "always" continues whatever is there; "never" always starts afresh.
@@ -156,10 +158,11 @@ class Policy:
 
     @classmethod
     def of(cls, options: dict[str, Any]) -> Policy:
-        """The policy of these options; an unknown name is a ConfigError that lists the near ones."""
+        """The policy of these options; an unknown name is a ConfigError that tells the nearest, and all."""
         unknown = sorted(options.keys() - cls.names())
         if unknown:
-            raise ConfigError(f"unknown option {', '.join(unknown)}; there are: {', '.join(sorted(cls.names()))}")
+            hint = did_you_mean(unknown[0], cls.names())
+            raise ConfigError(f"unknown option {', '.join(unknown)}; {hint}There are: {', '.join(sorted(cls.names()))}")
         return cls(**options)
 
     def with_(self, **changes: Any) -> Policy:

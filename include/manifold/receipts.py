@@ -5,24 +5,23 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
-from manifold import codec, faults, plan, wire
-from manifold.abc import Source, Store
+from manifold import codec, faults, wire
+from manifold.abc import Store
 from manifold.blobs import Blobs
 from manifold.chunks import Chunk
 from manifold.errors import BlobNotFound, ManifoldError, ResultsLost, StoreError, StoreNotShared, WireError
 from manifold.itemdigest import item_digest
-from manifold.records import Attempt, ChunkRow, Receipt
+from manifold.records import Attempt, Receipt
 
 if TYPE_CHECKING:
     from manifold.ledger import Claim, Ledger
 
-_PAGE = 1000
 log = logging.getLogger(__name__)
 
 
@@ -30,6 +29,7 @@ class Receipts:
     """What a coordinator does with the blobs that receipts speak of.
 
     Args:
+        label: an item's name for people.
         sleep: waits between tries against a store that fails.
         new_id: names an execution that no worker did; never the same twice.
     """
@@ -42,7 +42,7 @@ class Receipts:
         *,
         uid: str,
         key_id: str,
-        check: bool,
+        label: Callable[[Any], str | None],
         sleep: Callable[[float], None],
         new_id: Callable[[], str],
     ) -> None:
@@ -51,7 +51,7 @@ class Receipts:
         self._keyring = keyring
         self._uid = uid
         self._key_id = key_id
-        self._check = check
+        self._label = label
         self._new_id = new_id
         self._hosts = {socket.gethostname()}
         self._again = Retrying(
@@ -96,13 +96,13 @@ class Receipts:
     def condemn(self, attempt: Attempt, chunk: Chunk, error: ManifoldError) -> Receipt:
         """The receipt that commits a single item as failed, which no worker can write."""
         item = chunk.items[0]
-        raw: bytes | None = item if chunk.raw else _pickled(item)
+        raw: bytes | None = item if chunk.raw else wire.dumps_if_possible(item)
         record, text = faults.failure(
             error,
             pos=attempt.start,
             attempts=max(1, chunk.strikes),
             item="(see the quarantine)" if chunk.raw else item,
-            key=None,
+            key=None if chunk.raw else self._label(item),
             digest=None if chunk.raw else item_digest(item),
         )
         nonce = self._new_id()[:16]
@@ -131,7 +131,7 @@ class Receipts:
             n_ok=0,
             n_failed=1,
             n_skipped=0,
-            worker=", ".join(sorted(chunk.died_on)) or "unknown",
+            worker=chunk.died_on[-1] if chunk.died_on else "unknown",
             host=socket.gethostname(),
             pid=os.getpid(),
             seconds=0.0,
@@ -142,12 +142,6 @@ class Receipts:
             failures=[record],
             kinds={record.fingerprint: text},
         )
-
-    def planner_again(self, source: Source, total: int | None) -> plan.Planner:
-        """A planner that begins with what the ledger says now. `total` is how many items it knows of."""
-        strikes = [(one.start, one.stop) for one in self._ledger.strikes(self._uid) if one.layer == 0]
-        rows = base_rows(self._ledger, self._uid)
-        return plan.Planner(source, rows, strikes=strikes, check=self._check, total=total)
 
     def see_to_suspects(self, claim: Claim) -> int:
         """Chunks whose bytes a reader missed are withdrawn where they are really gone, which is how many; the others
@@ -176,18 +170,3 @@ class Receipts:
             wire.unseal(self._keyring, blob, "result", uid=self._uid, digest=receipt.blob_digest)
         except WireError as exc:
             raise StoreNotShared(f"what worker {receipt.worker} put reads back differently: {exc}") from exc
-
-
-def base_rows(ledger: Ledger, uid: str) -> Iterator[ChunkRow]:
-    """The committed base rows by start, in pages, as they are when each page is read."""
-    after = -1
-    while page := ledger.chunks(uid, after=after, limit=_PAGE):
-        yield from page
-        after = page[-1].start
-
-
-def _pickled(item: object) -> bytes | None:
-    try:
-        return wire.dumps(item)
-    except Exception:  # noqa: BLE001 - pickling runs a user's code
-        return None

@@ -7,10 +7,13 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from manifold import codec, outcome, wire
-from manifold.abc import Store
+from manifold.abc import Source, Store
 from manifold.chunks import Chunk
 from manifold.errors import BlobNotFound, WireError
+from manifold.plan import Reader
 from manifold.records import ChunkRow, ScatterRow
 
 if TYPE_CHECKING:
@@ -24,7 +27,7 @@ class Redrive:
     Args:
         epoch: the coordinator's; it is the layer of the overlays. Items that failed in it are left alone.
         chosen: which failed positions to run again; None for all.
-        tell: is told what cannot be run again, once per row.
+        source: where the items are as they are today; None takes them as they were when they failed.
     """
 
     def __init__(
@@ -36,7 +39,7 @@ class Redrive:
         epoch: int,
         *,
         chosen: Callable[[int], bool] | None = None,
-        tell: Callable[[str], None] = lambda _text: None,
+        source: Source | None = None,
     ) -> None:
         self._ledger = ledger
         self._store = store
@@ -44,7 +47,9 @@ class Redrive:
         self._row = row
         self._epoch = epoch
         self._chosen = chosen
-        self._tell = tell
+        self._reader = Reader(source) if source is not None else None
+        self.tell: Callable[[str], None] = lambda _text: None
+        """Is told what cannot be run again, once per chunk."""
         self._waiting: list[codec.FailedItem] = []
         self._found = self._rows()
 
@@ -75,16 +80,34 @@ class Redrive:
         for run in merged.runs():
             if run.letter == outcome.FAILED and run.row.epoch < self._epoch:
                 wanted[run.row.attempt] |= {pos for pos in range(run.start, run.stop) if self._is_chosen(pos)}
-        found = [
-            one
-            for attempt, positions in wanted.items()
-            for one in (self._sidecar(rows[attempt]) if positions else ())
-            if one.failure.pos in positions and one.item is not None
-        ]
+        base = merged.base
+        found = self._as_they_are(
+            base,
+            [
+                one
+                for attempt, positions in wanted.items()
+                for one in (self._sidecar(rows[attempt]) if positions else ())
+                if one.failure.pos in positions
+            ],
+        )
         if left := sum(map(len, wanted.values())) - len(found):
-            base = merged.base
-            self._tell(f"{left:,} failed items of {base.start:,} to {base.stop - 1:,} cannot be run again")
+            self.tell(
+                f"items {base.start:,} to {base.stop - 1:,}: of those that failed, {left:,} cannot be run again, "
+                "because the quarantine lacks their input"
+            )
         return sorted(found, key=lambda one: one.failure.pos)
+
+    def _as_they_are(self, base: ChunkRow, failed: list[codec.FailedItem]) -> list[codec.FailedItem]:
+        """Those of them that can be sent, with the items of today where these are asked for."""
+        if self._reader is not None and failed:
+            items = self._reader.take(base.start, base.stop - base.start)
+            today = [wire.dumps_if_possible(items[one.failure.pos - base.start]) for one in failed]
+            failed = [msgspec.structs.replace(one, item=item) for one, item in zip(failed, today, strict=True)]
+        return [one for one in failed if one.item is not None]
+
+    def as_they_were(self, base: ChunkRow) -> dict[int, Any]:
+        """The items of a committed chunk that failed when it ran, by position."""
+        return {one.failure.pos: wire.loads(one.item) for one in self._sidecar(base) if one.item is not None}
 
     def _is_chosen(self, pos: int) -> bool:
         return self._chosen is None or self._chosen(pos)
@@ -96,24 +119,25 @@ class Redrive:
             _, payload = wire.unseal(self._keyring, blob, "failed", uid=row.uid, digest=row.fail_digest)
             return codec.decode_failed(payload)
         except (BlobNotFound, WireError) as exc:
-            self._tell(f"the quarantine of items {row.start:,} to {row.stop - 1:,} is lost: {exc}")
+            self.tell(f"the quarantine of items {row.start:,} to {row.stop - 1:,} is lost: {exc}")
             return []
 
 
 def chooser(ledger: Ledger, uid: str, *wishes: Mapping[str, Any]) -> Callable[[int], bool] | None:
     """Which failed positions the wishes of people mean (the values of "redrive" controls); None for all of them.
 
-    A wish `{"fingerprints": [...]}` means the items that are failed by these kinds of errors, `{}` all.
+    A wish `{"fingerprints": [...]}` means the items that are failed by these kinds of errors, `{"positions": [...]}`
+    these items, `{}` all.
     """
-    marks = [wish.get("fingerprints") for wish in wishes]
-    if not marks or None in marks:
+    if not wishes or not all(wish.keys() & {"fingerprints", "positions"} for wish in wishes):
         return None
-    kinds = sorted({one for some in marks for one in some or ()})
+    kinds = sorted({one for wish in wishes for one in wish.get("fingerprints") or ()})
+    named = {pos for wish in wishes for pos in wish.get("positions") or ()}
 
     # Asked when the first chunk is made: what is withdrawn until then is failed, too.
     @cache
     def positions() -> set[int]:
-        return {pos for kind in kinds for pos in _by(ledger, uid, kind)}
+        return named | {pos for kind in kinds for pos in _by(ledger, uid, kind)}
 
     return lambda pos: pos in positions()
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
-from urllib.parse import urlsplit
 
 from manifold.errors import ConfigError, MissingExtra
 
-_SECRET_QUERY = re.compile(r"((?:password|secret|token|key|sig)[^=&]*=)[^&#]*", re.IGNORECASE)
+_SECRET_QUERY = re.compile(r"((?:pass|pwd|secret|token|key|sig|cred|auth)[^=&]*=)[^&#]*", re.IGNORECASE)
+_AFTER_PLACE = re.compile("[/?#]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +69,32 @@ def scheme_of(url: str) -> str:
 
 
 def masked(url: str) -> str:
-    """`url` with its secrets replaced by ***, for messages, logs and tables."""
-    parts = urlsplit(url)
-    if parts.password:
-        login, _, place = parts.netloc.rpartition("@")
-        url = parts._replace(netloc=f"{login.partition(':')[0]}:***@{place}").geturl()
-    return _SECRET_QUERY.sub(r"\1***", url) if parts.scheme else url
+    """`url` with its secrets replaced by ***, for messages, logs and tables.
+
+    Also where it is not well formed: a password that should have been quoted is what such a message may be about.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return url
+    place = _AFTER_PLACE.split(rest, maxsplit=1)[0]
+    login, at, host = place.rpartition("@")
+    if at and ":" in login:
+        rest = f"{login.partition(':')[0]}:***@{host}{rest[len(place) :]}"
+    elif at and scheme.startswith("http"):  # a token
+        rest = f"***@{host}{rest[len(place) :]}"
+    elif not at and "@" in rest and _is_login(place):
+        rest = f"{place.partition(':')[0]}:***@{rest.rpartition('@')[2]}"
+    return f"{scheme}://" + _SECRET_QUERY.sub(r"\1***", rest)
+
+
+def _is_login(place: str) -> bool:
+    """What stands after the colon is no port, so it is the beginning of a password with a `/`, `?` or `#` in it."""
+    _, colon, port = place.partition(":")
+    return bool(colon) and not port.isdigit() and not place.startswith("[")
+
+
+def without_login(url: str) -> str:
+    """`url` without user, password and query: an engine's name in metrics and log lines."""
+    scheme, separator, rest = url.partition("://")
+    place, slash, path = re.split("[?#]", rest, maxsplit=1)[0].partition("/")
+    return f"{scheme}{separator}{place.rpartition('@')[2]}{slash}{path}"

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from manifold import events
 from manifold.abc import Engine, Monitor
-from manifold.chunks import Chunk
-from manifold.records import Receipt, ScatterRow
+from manifold.records import Attempt, Receipt, ScatterRow
 
 if TYPE_CHECKING:
     from manifold.dispatch import Dispatch
@@ -60,11 +59,13 @@ class Reporter:
                 failures=receipt.failures,
                 kinds=receipt.kinds,
                 lines=receipt.lines,
+                attempt=receipt.attempt,
             )
         )
 
-    def lost(self, chunk: Chunk, worker: str | None, reason: str) -> None:
-        self._emit(events.ChunkLost(self._uid, self._epoch, chunk.start, chunk.stop, worker, reason))
+    def lost(self, attempt: Attempt, worker: str | None, reason: str) -> None:
+        where = attempt.start, attempt.stop
+        self._emit(events.ChunkLost(self._uid, self._epoch, *where, worker, reason, attempt.id))
 
     def notice(self, level: str, text: str) -> None:
         self._emit(events.Notice(self._uid, self._epoch, level, text))

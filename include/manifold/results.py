@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
-from itertools import islice
 from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar, Self, overload
 from weakref import finalize
@@ -16,7 +15,9 @@ from manifold.errors import ConfigError, EmptyReduce
 from manifold.failures import ItemFailure, failures
 from manifold.records import LogLine, ScatterRow
 from manifold.registry import masked
+from manifold.slices import ResultsSlice
 from manifold.walk import Account, Walk, segments
+from manifold.words import counted
 
 if TYPE_CHECKING:
     from manifold.ledger import Ledger
@@ -95,7 +96,10 @@ class Results(Sequence[Any]):
     def __getitem__(self, index: int | slice) -> Any:
         if isinstance(index, slice):
             return ResultsSlice(self, range(self.n_ok)[index])
-        at = range(self.n_ok)[index]  # raises IndexError, and counts negative ones from the end
+        try:
+            at = range(self.n_ok)[index]  # counts negative ones from the end
+        except IndexError:
+            raise IndexError(f"there is no result {index:,}: {counted(self.n_ok, 'item')} succeeded") from None
         return self._walk.value(at)
 
     def pairs(self) -> Iterator[tuple[int, Any]]:
@@ -169,8 +173,9 @@ class Results(Sequence[Any]):
     def to_jsonl(self, path: str | PathLike[str]) -> int:
         """Write one JSON value a line, packed if `path` ends in .gz; the number of lines.
 
-        Dates, Decimals, UUIDs and dataclasses are written as text and objects. The file appears whole or not at all;
-        `path` is whatever fsspec writes to. Raises ConfigError for a value that JSON does not have.
+        Dates, Decimals, UUIDs, bytes (as base64) and dataclasses are written as text and objects, NaN as `NaN`, which
+        Python's json reads. The file appears whole or not at all; `path` is whatever fsspec writes to.
+        Raises ConfigError for a value that JSON does not have.
         """
         from manifold.export import to_jsonl
 
@@ -218,11 +223,9 @@ class Results(Sequence[Any]):
 
     @cached_property
     def _store(self) -> Store:
-        from manifold.stores import open_store
+        from manifold.stores import store_behind
 
-        url = self._scatter.store_url
-        # A password is not kept in the ledger: such a store must be this process's own, which its marker shows.
-        store = open_store(None if "***" in url else url or None)
+        store = store_behind(self._scatter.store_url)
         finalize(self, store.close)
         return store
 
@@ -244,31 +247,3 @@ class Results(Sequence[Any]):
     def _account(self) -> Account:
         closed = self.total == self.n_ok + self.n_failed + self.n_skipped
         return Account(self._ledger, self._scatter, self.as_of, self.n_ok, self.total if closed else None)
-
-
-class ResultsSlice(Sequence[Any]):
-    """A part of some results, as lazy as they are."""
-
-    def __init__(self, results: Results, indexes: range) -> None:
-        self._results = results
-        self._indexes = indexes
-
-    def __repr__(self) -> str:
-        return f"<{len(self):,} of {self._results!r}>"
-
-    def __len__(self) -> int:
-        return len(self._indexes)
-
-    @overload
-    def __getitem__(self, index: int) -> Any: ...
-    @overload
-    def __getitem__(self, index: slice) -> ResultsSlice: ...
-    def __getitem__(self, index: int | slice) -> Any:
-        if isinstance(index, slice):
-            return ResultsSlice(self._results, self._indexes[index])
-        return self._results[self._indexes[index]]
-
-    def __iter__(self) -> Iterator[Any]:
-        if self._indexes.step != 1:
-            return (self._results[at] for at in self._indexes)
-        return islice(self._results._walk.values(self._indexes.start), len(self._indexes))

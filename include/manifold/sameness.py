@@ -20,9 +20,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Sameness:
-    """What differs from the first try, and may: `warnings` for people; `compare` committed items with their digests."""
+    """What differs from the first try, and may.
+
+    Attributes:
+        warnings: for people.
+        changed: the input is seen to be another one.
+        compare: committed items are to be compared with their digests, because the input may be another one.
+    """
 
     warnings: list[str] = field(default_factory=list)
+    changed: bool = False
     compare: bool = False
 
 
@@ -43,7 +50,8 @@ def check(plan: Plan, row: ScatterRow, store: Store) -> Sameness:
         warnings.append(f"{told}: what is committed stays, the rest runs by the new code")
     if row.consts_digest != item_digest(dict(plan.consts)):
         warnings.append("the constants differ from those of the first try: what is committed stays")
-    return Sameness(warnings, _check_items(plan, row))
+    changed = _input_changed(plan, row)
+    return Sameness(warnings, changed, changed or row.source_fp is None)
 
 
 def code_changed(plan: Plan, row: ScatterRow) -> bool:
@@ -61,15 +69,16 @@ def reduce_digest(policy: Policy) -> str | None:
     return None if policy.reduce is None else code_digest(policy.reduce)
 
 
-def _check_items(plan: Plan, row: ScatterRow) -> bool:
+def _input_changed(plan: Plan, row: ScatterRow) -> bool:
     source = plan.source
     fingerprint = source.fingerprint()
     if row.source_kind != source.kind:
         raise ItemsChanged(f"the input was a {row.source_kind} at the first try, and is a {source.kind} now")
-    if fingerprint != row.source_fp and plan.policy.on_items_changed != "accept":
+    changed = fingerprint != row.source_fp
+    if changed and plan.policy.on_items_changed != "accept":
         raise ItemsChanged(
             f"the input has changed since the first try ({source.changes() or 'another fingerprint'}). Nothing was "
-            "mixed: restore it, start afresh, or say on_items_changed='accept' to keep what is committed and take "
-            "the rest as it is now"
+            "mixed: restore it, start afresh, or say on_items_changed='accept' to keep what succeeded and take the "
+            "rest as it is now"
         )
-    return fingerprint is None or fingerprint != row.source_fp
+    return changed

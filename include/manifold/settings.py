@@ -51,11 +51,12 @@ def store_url() -> str:
 
 def resolve(name: str) -> str:
     """The URL that `name` stands for: itself, or what a resolver makes of it; ConfigError where none knows it."""
-    if "://" in name:
-        return name
-    for resolver in resolvers:
-        if url := resolver(name):
-            return url
+    if isinstance(name, str):
+        if "://" in name:
+            return name
+        for resolver in resolvers:
+            if url := resolver(name):
+                return url
     raise ConfigError(
         f"{name!r} is neither a URL such as processes://4 nor the id of a connection that this process can see"
     )
@@ -103,4 +104,14 @@ def _secret_file() -> str:
         with suppress(FileExistsError):
             os.link(fresh, path)
         fresh.unlink()
-    return path.read_text().strip()
+    with path.open() as file:
+        _check_private(path, os.fstat(file.fileno()))
+        return file.read().strip()
+
+
+def _check_private(path: Path, status: os.stat_result) -> None:
+    """Whoever knows the secret has workers run code; whoever can put another one there, too."""
+    if status.st_uid not in (os.geteuid(), 0):
+        raise ConfigError(f"{path} belongs to another user, who knows the secret: delete it, and a new one is made")
+    if status.st_mode & 0o077:
+        raise ConfigError(f"others than you may read {path}, and so have your workers run code: chmod 600 {path}")

@@ -50,6 +50,18 @@ class Unsendable(msgspec.Struct, frozen=True):
     shown: str
 
 
+class Broken:
+    """Stands, on the worker, for an item that could not be pickled or unpickled. `raw` is its pickle, if any."""
+
+    def __init__(self, reason: str, shown: str, raw: bytes | None = None) -> None:
+        self.reason = reason
+        self.shown = shown
+        self.raw = raw
+
+    def __repr__(self) -> str:
+        return self.shown
+
+
 class ChunkTask(msgspec.Struct, frozen=True):
     """One attempt, as it goes to a worker.
 

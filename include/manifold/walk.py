@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator
 from functools import cached_property
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from manifold import outcome
@@ -105,6 +105,9 @@ class Walk:
 
     def values(self, at: int) -> Iterator[Any]:
         """The values from the result number `at` on."""
+        return chain.from_iterable(self._lists(at))  # nothing of ours runs between two values of one chunk
+
+    def _lists(self, at: int) -> Iterator[list[Any]]:
         if at >= self._account.n_ok:
             return
         seen, begin = self._account.page(at)
@@ -112,7 +115,7 @@ class Walk:
             stop = seen + count(merged)
             if at < stop:
                 for _, values in self._parts(merged):
-                    yield from values[at - seen :] if at > seen else values
+                    yield values[at - seen :] if at > seen else values
                     seen += len(values)
             seen = stop
         if seen != self._account.n_ok:
@@ -139,13 +142,13 @@ class Walk:
 
     def _parts(self, merged: MergedRow) -> Iterator[tuple[range, list[Any]]]:
         """The values of one chunk in order, in runs that come from one blob. Each blob is read once."""
-        blobs: dict[str, Iterator[Any]] = {}
+        blobs: dict[str, tuple[list[Any], int]] = {}  # by attempt: the values, and how many of them are told
         for run in merged.runs():
             if run.letter == outcome.OK:
-                values = blobs.get(run.row.attempt)
-                if values is None:
-                    values = blobs[run.row.attempt] = iter(self._blobs.values(run.row))
-                yield range(run.start, run.stop), list(islice(values, run.stop - run.start))
+                values, told = blobs.get(run.row.attempt) or (self._blobs.values(run.row), 0)
+                size = run.stop - run.start
+                blobs[run.row.attempt] = (values, told + size)
+                yield range(run.start, run.stop), values if size == len(values) else values[told : told + size]
 
 
 def segments(account: Account, blobs: Blobs) -> Iterator[Segment]:

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import io
 import pickle
+import re
 import struct
 from collections.abc import Mapping
 from functools import lru_cache
@@ -28,12 +28,14 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from manifold.errors import ConfigError, WireError
 
-Kind = Literal["task", "receipt", "result", "failed", "function", "call", "reply", "log"]
+Kind = Literal["task", "receipt", "result", "failed", "function", "call", "reply", "log", "signal"]
 
-_MAGIC = b"MNF1"
+MAGIC = b"MNF1"
+"""What every sealed message begins with."""
 _LENGTH = struct.Struct(">I")
 _MAC_BYTES = 32
 _MAX_HEADER = 4096
+_ID = re.compile(r"[0-9A-Za-z_-]{1,16}")
 _WORTH_COMPRESSING = 4096  # bytes; below, a frame's overhead eats the gain
 _TRIAL = 64 * 1024  # bytes tried before a large payload is compressed whole
 
@@ -63,6 +65,9 @@ class Keyring:
     def __init__(self, keys: Mapping[str, bytes]) -> None:
         if not keys or any(len(secret) < 16 for secret in keys.values()):
             raise ConfigError("a secret has at least 16 bytes; `manifold doctor --new-secret` prints a good one")
+        # Ids are shown in messages. A secret that was written where its id belongs must not be.
+        if not all(_ID.fullmatch(key_id) for key_id in keys):
+            raise ConfigError("a secret's id is 1 to 16 letters and digits, as in id:hex; one is something else")
         self._keys = dict(keys)
         self.current = next(iter(self._keys))
 
@@ -99,7 +104,7 @@ def seal(keyring: Keyring, header: Header, payload: bytes) -> bytes:
     header = msgspec.structs.replace(header, digest=digest(body), zstd=shorter)
     head = msgspec.msgpack.encode(header)
     mac = hmac.digest(keyring.key(header.key_id, header.uid), head, "sha256")
-    return b"".join((_MAGIC, _LENGTH.pack(len(head)), head, mac, body))
+    return b"".join((MAGIC, _LENGTH.pack(len(head)), head, mac, body))
 
 
 def unseal(keyring: Keyring, data: bytes, kind: Kind, **expected: object) -> tuple[Header, bytes]:
@@ -149,23 +154,31 @@ def dumps(value: Any) -> bytes:
     return cloudpickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)  # type: ignore[no-any-return]
 
 
+def dumps_if_possible(value: Any) -> bytes | None:
+    """`value` pickled; None where that fails, for whatever reason: pickling runs a user's code."""
+    try:
+        return dumps(value)
+    except Exception:  # noqa: BLE001 - as said
+        return None
+
+
 def loads(data: bytes) -> Any:
     """The value again. Call it only on a payload that `unseal` returned."""
-    return pickle.load(io.BytesIO(data)) if isinstance(data, memoryview) else pickle.loads(data)
+    return pickle.loads(data)  # nosec B301 # `unseal` has checked the signature
 
 
 def _parse(data: bytes) -> tuple[Header, bytes, bytes, bytes]:
-    start = len(_MAGIC) + _LENGTH.size
-    if len(data) < start or data[: len(_MAGIC)] != _MAGIC:
+    start = len(MAGIC) + _LENGTH.size
+    if len(data) < start or data[: len(MAGIC)] != MAGIC:
         raise WireError(f"not a message of ours ({len(data)} bytes)")
-    (length,) = _LENGTH.unpack_from(data, len(_MAGIC))
+    (length,) = _LENGTH.unpack_from(data, len(MAGIC))
     end = start + length + _MAC_BYTES
     if length > _MAX_HEADER or len(data) < end:
         raise WireError(f"cut short: {len(data)} bytes")
     head = data[start : start + length]
     try:
         header = msgspec.msgpack.decode(head, type=Header)
-    except (msgspec.MsgspecError, ValueError) as exc:  # a UnicodeDecodeError is a ValueError
+    except (msgspec.MsgspecError, ValueError, RecursionError) as exc:  # a UnicodeDecodeError is a ValueError
         raise WireError(f"its header is not readable: {exc}") from exc
     return header, data[start + length : end], head, data[end:]
 

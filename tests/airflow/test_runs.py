@@ -113,6 +113,20 @@ def test_xcom_holds_a_small_readable_handle_and_no_results() -> None:
     assert isinstance(done.output("double"), Results)
 
 
+def test_a_task_may_hand_on_a_part_of_the_results() -> None:
+    @task
+    def first_two(results: Any) -> Any:
+        return results[:2]
+
+    @task
+    def look(part: Any) -> None:
+        assert list(part) == [0, 2]
+
+    with a_dag("part") as dag:
+        look(first_two(double.over(n=range(5))))
+    assert run(dag).state("look") == "success"
+
+
 def test_a_scatter_over_the_results_of_another() -> None:
     with a_dag("chain") as dag:
         double.over(n=double.over(n=range(10)))

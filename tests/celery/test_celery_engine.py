@@ -17,7 +17,7 @@ from manifold import beat
 from manifold.engines import celery_wire as cw
 from manifold.engines.celery import CeleryEngine
 from manifold.engines.celery_link import Outbox
-from manifold.errors import ConfigError, EngineError, VersionMismatch, WireError
+from manifold.errors import ConfigError, EngineError, VersionMismatch, WorkerLost
 from manifold.settings import new_secret
 from manifold.task import Versions
 from manifold.testing import calls
@@ -52,7 +52,7 @@ def test_a_call_signed_with_another_secret_is_not_unpickled(
     engine: CeleryEngine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("MANIFOLD_SECRET", new_secret())
-    with pytest.raises(WireError, match=r"did not unpickle.*MANIFOLD_SECRET"):
+    with pytest.raises(WorkerLost, match=r"did not unpickle.*MANIFOLD_SECRET"):
         engine.submit(calls.echo, probes.Touch(str(tmp_path / "unpickled"))).result(SLOW)
     assert not (tmp_path / "unpickled").exists()
 
@@ -68,7 +68,7 @@ def test_an_altered_call_is_not_unpickled(
         return base64.b64encode(sealed).decode()
 
     monkeypatch.setattr(cw, "seal_call", altered)
-    with pytest.raises(WireError, match="not the one that was signed"):
+    with pytest.raises(WorkerLost, match="not the one that was signed"):
         engine.submit(calls.echo, probes.Touch(str(tmp_path / "unpickled"))).result(SLOW)
     assert not (tmp_path / "unpickled").exists()
 
@@ -76,7 +76,7 @@ def test_an_altered_call_is_not_unpickled(
 def test_a_call_cannot_stand_in_for_another(engine: CeleryEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     genuine = cw.seal_call
     monkeypatch.setattr(cw, "seal_call", lambda owner, call, *rest: genuine(owner, "another", *rest))
-    with pytest.raises(WireError, match="signed, but for another place"):
+    with pytest.raises(WorkerLost, match="signed, but for another place"):
         engine.submit(calls.echo, 1).result(SLOW)
 
 
@@ -250,3 +250,16 @@ def test_airflows_own_worker_command_runs_calls(broker: Deployment, stack: ExitS
     asked = stack.enter_context(broker.run("coordinator", [sys.executable, coordinator]))
     asked.finish(120)
     assert asked.log.read_text().splitlines()[-1] == "None [0, 1, 4, 9, 16]"
+
+
+# Health
+
+
+def test_a_worker_touches_its_file_for_as_long_as_the_broker_takes_its_signs_of_life(
+    broker: Deployment, tmp_path: Path
+) -> None:
+    alive = tmp_path / "alive"
+    with broker.worker("alive", "alive", more={"MANIFOLD_ALIVE": str(alive)}):
+        until(alive.exists, "the file is there")
+        first = alive.stat().st_mtime_ns
+        until(lambda: alive.stat().st_mtime_ns > first, "the file was touched again")

@@ -16,7 +16,7 @@ def test_a_dry_run_only_counts(cli: Cli, pages: str, book: Ledger) -> None:
     before = book.scatters()
     done = said(cli("redrive", pages, "--dry-run", "--json"), shapes.Redriven)
     assert (done.where, done.dry_run, done.items, done.chunks_lost, done.result) == ("here", True, 20, 0, None)
-    assert "20 failed items would run again, here" in cli("redrive", pages, "--dry-run").stdout
+    assert "would run again, here: 20 failed items" in cli("redrive", pages, "--dry-run").stdout
     assert book.scatters() == before
 
 

@@ -144,9 +144,16 @@ def test_a_login_is_made_where_there_is_no_token(
     monkeypatch.setenv("AIRFLOW_API_PASSWORD", "mine")
     result = cli("redrive", task)
     assert result.exit_code == 0, result.output
-    assert "2 failed items will run again; cleared: delay, report" in result.stdout
+    assert "will run again: 2 failed items; cleared: delay, report" in result.stdout
     assert [path for path, _, _ in airflow.asked] == ["/auth/token", PATH, PATH]
     assert airflow.asked[-1][1] == "Bearer fresh"
+
+
+def test_what_the_dag_decides_cannot_be_given(cli: Cli, book: Ledger, task: str) -> None:
+    result = cli("redrive", task, "--function", "math:sqrt", "--items", "range:4")
+    assert result.exit_code == 2
+    assert "takes function, items and engine from its DAG: leave out --function and --items" in result.stderr
+    assert book.pending_controls(task) == []
 
 
 def test_a_mapped_task_instance_is_cleared_alone(cli: Cli, airflow: Airflow) -> None:

@@ -61,7 +61,7 @@ def test_text_files_are_read_by_line(cli: Cli, tmp_path: Path, name: str) -> Non
     result = cli("run", "builtins:len", "--items", name, "--engine", "threads://1", "--out", "lengths.jsonl")
     assert result.exit_code == 0, result.output
     assert (tmp_path / "lengths.jsonl").read_text() == "3\n3\n5\n"
-    assert "3 results are in lengths.jsonl" in result.stdout
+    assert "written to lengths.jsonl: 3 results" in result.stdout
 
 
 def test_records_are_read_by_their_suffix(cli: Cli, tmp_path: Path) -> None:
@@ -111,6 +111,8 @@ def test_results_as_parquet(cli: Cli, work: str, tmp_path: Path) -> None:
         (["math:sqrt", "--items", "range:3", "--option", "tolerate=abc"], "tolerate='abc' is neither"),
         (["math:sqrt", "--items", "range:3", "--option", "chunksize=5"], "unknown option chunksize"),
         (["math:sqrt", "--items", "range:3", "--option", "engine=threads://1"], "say --engine instead"),
+        (["math:sqrt", "--items", "range:3", "--out", "roots.csv"], "must end in .jsonl, .jsonl.gz or .parquet"),
+        (["math:sqrt", "--items", "range:3", "--out", "nowhere/roots.jsonl"], "there is no folder nowhere"),
     ],
 )
 def test_what_cannot_be_used_is_said_and_ends_in_code_2(cli: Cli, words: list[str], told: str) -> None:

@@ -24,7 +24,7 @@ def test_a_sound_scatter_is_proved(cli: Cli, pages: str) -> None:
     assert (verified.ok, verified.deep, verified.scatters, verified.violations) == (True, True, 1, [])
     text = cli("verify", pages).stdout
     assert "80 succeeded, 20 failed, 0 skipped, 0 without outcome, as the ledger proves" in text
-    assert "every item of 1 scatters is accounted for, as ledger and store prove" in cli("verify", "--deep").stdout
+    assert "every item of 1 scatter is accounted for, as ledger and store prove" in cli("verify", "--deep").stdout
 
 
 def test_counters_that_are_not_the_sums_are_found(cli: Cli, book: Ledger, pages: str) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -13,7 +15,7 @@ from typing import Any
 import pytest
 
 import manifold
-from manifold.errors import ConfigError, ScatterError, TooManyFailures
+from manifold.errors import ConfigError, MissingExtra, ScatterError, TooManyFailures
 from tests.core.shared import ByReference
 
 
@@ -185,6 +187,46 @@ def test_async_functions_run_at_once_within_a_chunk() -> None:
     assert [failure.position for failure in results.failures()] == [3]
 
 
+def test_no_more_async_items_run_at_once_than_async_concurrency_says() -> None:
+    running = set()
+
+    async def how_many(x: int) -> int:
+        running.add(x)
+        await asyncio.sleep(0.01)
+        found = len(running)
+        running.remove(x)
+        return found
+
+    assert max(manifold.scatter(how_many, range(30), engine="threads://1", chunk_size=30, async_concurrency=4)) == 4
+
+
+def test_an_async_item_past_its_timeout_fails_and_a_timeout_of_its_own_is_none_of_ours() -> None:
+    async def wait(x: int) -> int:
+        if x == 1:
+            await asyncio.sleep(60)
+        if x == 2:
+            raise TimeoutError("the server did not answer")
+        return x
+
+    results = manifold.scatter(wait, range(4), engine="threads://1", chunk_size=4, item_timeout=0.5, tolerate=2)
+    assert list(results) == [0, 3]
+    ours, own = results.failures()
+    assert ours.type == "manifold.errors.ItemTimeout"
+    assert "item_timeout=0.5 s" in ours.message
+    assert (own.type, own.message) == ("TimeoutError", "the server did not answer")
+
+
+def test_an_async_item_that_raises_cancelled_error_fails_like_any_other() -> None:
+    async def cancelled(x: int) -> int:
+        if x % 2 == 0:
+            raise asyncio.CancelledError
+        return x
+
+    results = manifold.scatter(cancelled, range(4), engine="threads://1", chunk_size=4, tolerate=2)
+    assert list(results) == [1, 3]
+    assert {failure.type for failure in results.failures()} == {"asyncio.exceptions.CancelledError"}
+
+
 def test_a_result_that_cannot_be_pickled_fails_that_item_alone() -> None:
     results = manifold.scatter(
         lambda x: threading.Lock() if x == 2 else x, range(4), engine="threads://1", chunk_size=4, tolerate=1
@@ -332,7 +374,7 @@ def test_input_is_read_only_as_fast_as_it_is_dispatched() -> None:
             yield x
 
     def look(x: int) -> int:
-        ahead.append(len(read) - x)
+        ahead.append(len(read) - len(ahead))  # read, and not run
         return x
 
     assert len(_in_this_process(look, numbers(), chunk_size=5)) == 2000
@@ -370,19 +412,8 @@ def test_options_that_make_no_sense_are_refused_by_name(options: dict[str, Any])
 
 def _in_this_process(fn: Any, items: Any, **options: Any) -> manifold.Results:
     """Over an executor that hands the function itself to the worker, so that closures are shared with the test."""
-    from manifold import job
-
-    assert job
     with ByReference(fn) as (engine, proxy):
         return manifold.scatter(proxy, items, engine=engine, **options)  # type: ignore[no-any-return]
-
-
-def test_a_file_of_another_user_cannot_be_written_by_an_item_silently(tmp_path: Path) -> None:
-    def write(x: int) -> None:
-        (tmp_path / "missing" / f"{x}").write_text("x")
-
-    results = manifold.scatter(write, range(3), engine="threads://1", tolerate=3)
-    assert {failure.type for failure in results.failures()} == {"FileNotFoundError"}
 
 
 def test_large_constants_reach_each_worker_by_way_of_the_store() -> None:
@@ -393,3 +424,21 @@ def test_large_constants_reach_each_worker_by_way_of_the_store() -> None:
 
     results = manifold.scatter(look_up, range(1000), engine="processes://2", consts={"table": table}, chunk_size=10)
     assert results[999] == table[999]
+
+
+def test_items_may_be_given_by_keyword() -> None:
+    assert list(manifold.scatter(double, items=[1, 2], engine="threads://1")) == [2, 4]
+
+
+def test_without_airflow_its_decorator_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "manifold.airflow.decorator", raising=False)
+    monkeypatch.setitem(sys.modules, "airflow.sdk", None)
+    with pytest.raises(MissingExtra, match=r"In plain Python write scatter\(function, items, …\)"):
+        manifold.scatter(double)
+
+
+@pytest.mark.parametrize("where", [{"engine": 3}, {"store": 3}, {"ledger": 3}, {"store": Path("here")}], ids=str)
+def test_what_is_no_url_is_refused_by_its_value(where: dict[str, Any]) -> None:
+    (value,) = where.values()
+    with pytest.raises(ConfigError, match=re.escape(repr(value).removesuffix(")"))):
+        manifold.scatter(double, [1], **{"engine": "threads://1"} | where)

@@ -196,3 +196,16 @@ class _Again:
 
     def __iter__(self) -> Iterator[int]:
         return iter(range(self.count))
+
+
+@pytest.mark.parametrize("slots", [1, 2, 8])
+@pytest.mark.parametrize("per_second", [0.5, 3, 100, 12_345])
+def test_a_rate_is_used_to_the_full(per_second: float, slots: int) -> None:
+    rate, now, granted = Rate(per_second, 0.0), 0.0, 0
+    while now < 60:
+        size = rate.most(slots) or 0
+        if rate.take(size, now):
+            granted += size
+        else:
+            now += max(0.005, rate.wait(size))
+    assert 0.95 * 60 * per_second <= granted <= 60 * per_second + (rate.most(slots) or 0)

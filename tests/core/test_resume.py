@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +14,11 @@ from typing import Any
 import pytest
 
 import manifold
+from manifold.abc import Monitor
 from manifold.errors import CodeChanged, InputGone, ItemsChanged, ScatterBusy, TooManyFailures
+from manifold.events import Event, Notice
 from manifold.ledger import Owner, open_ledger, verify
+from manifold.sources import lines
 from tests.core.shared import ByReference
 
 
@@ -50,6 +54,15 @@ def test_fresh_runs_everything_again() -> None:
     assert len(fn.ran) == 40
 
 
+def test_resume_never_runs_everything_again_as_fresh_does() -> None:
+    fn = Counting()
+    go(fn, range(20))
+    go(fn, range(20), resume="always")
+    assert len(fn.ran) == 20
+    go(fn, range(20), resume="never")
+    assert len(fn.ran) == 40
+
+
 def test_failed_items_run_again_and_nothing_else_does() -> None:
     fn = Counting()
     fn.bad = {3, 50, 51}
@@ -63,6 +76,22 @@ def test_failed_items_run_again_and_nothing_else_does() -> None:
     assert len(first) == 57, "what a reader holds is pinned"
     assert list(first) == [x * 10 for x in range(60) if x not in (3, 50, 51)]
     assert len(first.latest()) == 59
+
+
+def test_failed_items_that_cannot_be_run_again_are_told() -> None:
+    told: list[str] = []
+
+    class Listener(Monitor):
+        def emit(self, event: Event) -> None:
+            if isinstance(event, Notice):
+                told.append(event.text)
+
+    for _ in range(2):
+        manifold.scatter(
+            str, [1, threading.Lock(), 3], engine="threads://1", scatter_id="job", tolerate=1, monitors=[Listener()]
+        )
+    (text,) = told
+    assert "items 1 to 1: of those that failed, 1 cannot be run again" in text
 
 
 def test_a_scatter_that_ended_on_its_budget_continues() -> None:
@@ -83,6 +112,48 @@ def test_a_list_that_changed_is_refused_and_nothing_is_mixed() -> None:
     go(fn, [*range(20)], tolerate=1)
     with pytest.raises(ItemsChanged):
         go(fn, [*range(19), 99], tolerate=1)
+
+
+def numbers(items: Any, **options: Any) -> manifold.Results:
+    return manifold.scatter(  # type: ignore[no-any-return]
+        int, items, engine="threads://1", chunk_size=4, scatter_id="numbers", tolerate=2, **options
+    )
+
+
+@pytest.mark.parametrize("kind", ["list", "iterable", "files"])
+def test_failed_items_may_be_mended_in_the_input_where_that_is_accepted(kind: str, tmp_path: Path) -> None:
+    def given(*items: str) -> Any:
+        if kind == "files":
+            (tmp_path / "numbers.txt").write_text("".join(f"{item}\n" for item in items))
+            return lines(tmp_path / "numbers.txt")
+        return list(items) if kind == "list" else dict.fromkeys(items).keys()
+
+    assert list(numbers(given("0", "one", "2", "3", "4", "5", "six", "7"))) == [0, 2, 3, 4, 5, 7]
+    mended = ("0", "1", "2", "3", "4", "5", "SIX", "7")
+    with pytest.raises(ItemsChanged):
+        numbers(given(*mended))
+    results = numbers(given(*mended), on_items_changed="accept")
+    assert list(results) == [0, 1, 2, 3, 4, 5, 7]
+    assert [failure.item for failure in results.failures()] == ["SIX"]
+    # What was mended in the meantime is no reason to refuse the next try.
+    assert list(numbers(given(*mended[:6], "6", "7"), on_items_changed="accept")) == list(range(8))
+
+
+def test_committed_items_may_never_change() -> None:
+    numbers(["0", "one", "2", "3", "4"])
+    with pytest.raises(ItemsChanged, match="items 0 to 3 are not those that were committed"):
+        numbers(["0", "1", "two", "3", "4"], on_items_changed="accept")
+    ledger = open_ledger()
+    row = ledger.find("numbers")
+    assert row is not None
+    assert (row.n_ok, row.n_failed) == (4, 1), "nothing was mixed"
+    assert verify(ledger, row.uid) == []
+
+
+def test_items_that_never_ran_may_change_where_that_is_accepted() -> None:
+    with pytest.raises(TooManyFailures):
+        numbers(["0", "1", "2", "3", *["x"] * 8, *"456"])
+    assert list(numbers(list("012345678901234"), on_items_changed="accept")) == [*range(10), *range(5)]
 
 
 def test_an_iterable_that_changed_where_it_was_committed_is_refused() -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import zipfile
 from importlib.util import find_spec
 from pathlib import Path
 
 import duckdb
 import pytest
+
+from manifold.demo.flights import ANSWER
 
 from .conftest import Test
 
@@ -47,12 +50,14 @@ def answer(path: Path) -> tuple[list[str], list[tuple[str, ...]]]:
 
 
 def test_the_answer_over_all_flights_is_duckdbs(dags_test: Test, duckdbs_answer: list[tuple[str, ...]]) -> None:
-    head, rows = answer(dags_test("flight_delays", engine="processes://2") / "flight_delays.csv")
+    written = dags_test("flight_delays", engine="processes://2") / "flight_delays.csv"
+    head, rows = answer(written)
     assert ",".join(head) == (
         "origin,carrier,flights,cancelled,diverted,ground_minutes,air_minutes,bad_weather_minutes"
     )
     assert sum(int(row[2]) for row in rows) == 336_776
     assert rows == duckdbs_answer
+    assert hashlib.sha256(written.read_bytes()).hexdigest() == ANSWER
 
 
 def test_flights_that_are_told_to_fail_are_left_out_of_the_answer(dags_test: Test) -> None:

@@ -52,6 +52,7 @@ def test_each_dag_has_documentation_tags_and_the_same_form(bag: dict[str, Any]) 
     for dag in bag["dags"].values():
         assert dag["doc"].startswith("### ")
         assert "manifold" in dag["tags"]
+    for dag in _scattering(bag):
         assert set(dag["params"]) == {"engine", "items", "fail"}
         assert dag["params"]["engine"]["schema"]["enum"][0] == dag["params"]["engine"]["value"] == "default"
 
@@ -61,11 +62,22 @@ def test_the_examples_run_on_their_cron_and_the_demo_when_asked(bag: dict[str, A
     assert "12 * * *" in bag["dags"]["squares"]["schedule"] + bag["dags"]["fibonacci"]["schedule"]
 
 
-def test_each_dag_is_one_scatter_and_one_report(bag: dict[str, Any]) -> None:
-    for dag in bag["dags"].values():
+def test_the_watch_over_the_cluster_runs_every_five_minutes(bag: dict[str, Any]) -> None:
+    health = bag["dags"]["cluster_health"]
+    assert health["schedule"] == "0:05:00"
+    assert health["params"]["engine"]["value"] == "all"
+    assert set(health["tasks"]) == {"engines", "engine", "stores", "store"}
+
+
+def test_each_other_dag_is_one_scatter_and_one_report(bag: dict[str, Any]) -> None:
+    for dag in _scattering(bag):
         assert sorted(dag["tasks"].values()) == ["@task", "@task.scatter"]
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
 def test_a_dag_is_short_enough_to_be_read_at_a_glance(file: Path) -> None:
     assert len(file.read_text().splitlines()) <= 60
+
+
+def _scattering(bag: dict[str, Any]) -> list[dict[str, Any]]:
+    return [dag for dag_id, dag in bag["dags"].items() if dag_id != "cluster_health"]

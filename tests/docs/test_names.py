@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tomllib
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from importlib.metadata import distribution
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 import typer
+import yaml
 
 import manifold.errors
 from manifold.airflow.provider import get_provider_info
@@ -131,7 +132,32 @@ def _manifold(block: Block, words: list[str]) -> None:
     _program().commands[name].make_context(name, list(arguments))
 
 
-_CHECKS = {"make": _make, "pip": _pip, "manifold": _manifold}
+def _docker(block: Block, words: list[str]) -> None:
+    # The files and services that it names; the rest is Docker's own.
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    for word in words:
+        if word.endswith(".yml"):
+            assert (ROOT / word).exists(), f"{block}: {word}"
+        if found := re.fullmatch(r"([a-z-]+)=\d+", word):
+            assert found[1] in services, f"{block}: {word}"
+    for verb in ("build", "exec", "run"):
+        if words[0] == "compose" and verb in words:
+            named = next(word for word in words[words.index(verb) + 1 :] if not word.startswith("-"))
+            assert named in services, f"{block}: {named}"
+
+
+def _script(block: Block, words: list[str]) -> None:
+    assert words, f"{block}: the certificate's name is missing"
+
+
+_CHECKS: dict[str, Callable[[Block, list[str]], None]] = {
+    "make": _make,
+    "pip": _pip,
+    "manifold": _manifold,
+    "docker": _docker,
+    "deploy/tls/make": _script,
+    "git": lambda block, words: None,
+}
 
 
 @cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 
 import msgspec
 import pytest
@@ -192,7 +193,7 @@ def test_every_write_of_a_fenced_coordinator_is_refused_and_changes_nothing(ledg
     ledger.acquire(claim.uid, owner(2))
     before = dump(ledger)
 
-    writes = [
+    writes: list[Callable[[], object]] = [
         claim.renew,
         lambda: claim.describe(fn_key="k"),
         lambda: claim.commit([receipt(attempt)]),

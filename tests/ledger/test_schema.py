@@ -9,9 +9,10 @@ import pytest
 from sqlalchemy import Connection, inspect, text, update
 
 from manifold.errors import LedgerError, SchemaError
-from manifold.ledger import Ledger, open_ledger, schema
+from manifold.ledger import Ledger, gauges, open_ledger, schema
 from manifold.ledger.connection import connect
-from manifold.ledger.tables import meta, metadata
+from manifold.ledger.tables import meta, metadata, tally
+from manifold.policy import Tolerance
 from tests.ledger.made import claimed, done, new, sound
 
 
@@ -78,13 +79,32 @@ def test_an_upgrade_runs_once_and_keeps_what_is_there(ledger: Ledger, monkeypatc
     sound(ledger)
 
 
+def test_a_ledger_of_the_first_version_is_upgraded_and_works(ledger: Ledger) -> None:
+    claim = claimed(ledger)
+    done(claim, 0, "oof")
+    with ledger.database.engine.begin() as conn:  # as the first version left it
+        tally.drop(conn)
+        conn.execute(update(meta).where(meta.c.name == "version").values(value="1"))
+    with pytest.raises(SchemaError, match="version 1, not 2"):
+        schema.check(ledger.database.engine)
+    assert schema.migrate(ledger.database.engine) == 1
+    claim.set_total(3)
+    claim.commit(tallies={"items:succeeded": 2})
+    assert claim.finish(Tolerance.parse(1), {"items:succeeded": 2, "items:failed": 1}).state == "succeeded"
+    assert gauges.read(ledger).tallies == {
+        ("processes://2", "items:succeeded"): 2,
+        ("processes://2", "items:failed"): 1,
+    }
+    sound(ledger)
+
+
 def test_an_upgrade_that_fails_leaves_the_ledger_as_it_was(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail_half_way(conn: Connection) -> None:
         conn.execute(text("ALTER TABLE scatter ADD COLUMN added INTEGER"))
         conn.execute(text("SELECT no_such_column FROM scatter"))
 
     with monkeypatch.context() as patch:
-        patch.setattr(schema, "UPGRADES", (fail_half_way,))
+        patch.setattr(schema, "UPGRADES", (*schema.UPGRADES, fail_half_way))
         with pytest.raises(LedgerError):
             schema.migrate(ledger.database.engine)
     assert schema.check(ledger.database.engine) == ledger.uuid

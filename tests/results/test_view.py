@@ -16,6 +16,7 @@ import manifold
 from manifold.errors import ConfigError, LedgerError, TooManyFailures
 from manifold.ledger import open_ledger
 from manifold.results import Results
+from manifold.slices import ResultsSlice
 from manifold.sources import as_source
 from tests.results.conftest import Place
 
@@ -66,8 +67,10 @@ def test_slices_are_views_and_slices_of_them_too(place: Place) -> None:
 def test_an_index_out_of_range_is_an_index_error(place: Place) -> None:
     results = place.scatter(fate, range(20))
     for at in (len(results), -len(results) - 1):
-        with pytest.raises(IndexError):
+        with pytest.raises(IndexError, match=f"no result {at}: {len(results)} items succeeded"):
             results[at]
+    with pytest.raises(IndexError, match=r"no result 3 in <3 of <Results"):
+        results[:3][3]
 
 
 def test_it_reads_what_is_asked_for_and_each_blob_once(place: Place) -> None:
@@ -169,6 +172,16 @@ def test_a_handle_is_small_readable_and_comes_back(place: Place) -> None:
     assert "100 items" in repr(Results.deserialize(data, 1))
     with pytest.raises(ConfigError, match="version 2"):
         Results.deserialize(data, 2)
+
+
+def test_a_part_travels_as_light_as_the_whole(place: Place) -> None:
+    part = place.scatter(fate, range(100))[40:3:-2]
+    data = json.loads(json.dumps(part.serialize()))
+    assert len(str(data)) < 300
+    assert list(ResultsSlice.deserialize(data, 1)) == list(part)
+    assert list(pickle.loads(pickle.dumps(part))) == list(part)
+    with pytest.raises(ConfigError, match="version 2"):
+        ResultsSlice.deserialize(data, 2)
 
 
 def test_a_handle_is_read_in_another_process(place: Place) -> None:

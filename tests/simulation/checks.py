@@ -57,7 +57,7 @@ class Checks:
                 *self._fenced(before, scatter, who),
             ):
                 self._world.fail(f"scatter {uid}, after {who} wrote: {wrong}")
-        for wrong in (*self._attempts(before, who), *self._chunks(before), *self._names()):
+        for wrong in (*self._attempts(before, who), *self._chunks(before), *self._names(), *self._counted(before)):
             self._world.fail(f"after {who} wrote: {wrong}")
 
     def sending(self, attempt: str) -> None:
@@ -135,6 +135,12 @@ class Checks:
         living = [one["name"] for one in self.now.scatters.values() if one["state"] != "replaced"]
         if len(set(living)) < len(living):
             yield f"two living scatters have one name: {sorted(living)}"
+
+    def _counted(self, before: Tables) -> Iterator[str]:
+        for (engine, name), value in before.counted.items():
+            now = self.now.counted.get((engine, name), 0.0)
+            if now < value - 1e-6:
+                yield f"the metric {name} of {engine} went down, from {value} to {now}"
 
     # -- how it may come to be so ------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from unittest import mock
 
-from manifold import tries
+from manifold import parts, tries
 from manifold.abc import Monitor
 from manifold.dispatch import Address, Dispatch
 from manifold.errors import ScatterBusy
@@ -159,7 +159,7 @@ def simulate(
     before = random.getstate()
     random.seed(seed)  # the worker's jitter
     try:
-        with mock.patch.object(tries, "Dispatch", _dispatch):
+        with mock.patch.object(parts, "Dispatch", _dispatch):
             Story(world, wild=wild).tell()
     except Exception as exc:
         raise Violation(f"{type(exc).__name__} where none may be: {exc}") from exc

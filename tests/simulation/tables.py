@@ -13,6 +13,7 @@ from manifold.records import ChunkRow
 _CHUNK = ", ".join(f"chunk.{name}" for name in ChunkRow.__struct_fields__)
 _CHUNKS = f"SELECT {_CHUNK} FROM chunk ORDER BY uid, layer, start"
 _FAILED = "SELECT uid, pos, layer, epoch FROM failure ORDER BY pos"
+_COUNTED = "SELECT engine, name, SUM(value) FROM tally GROUP BY engine, name"
 _ATTEMPTS = "SELECT id, uid, layer, start, stop, epoch, state FROM attempt"
 
 
@@ -24,6 +25,7 @@ class Tables:
     chunks: dict[tuple[str, int, int], ChunkRow] = field(default_factory=dict)
     attempts: dict[str, dict[str, Any]] = field(default_factory=dict)
     failed: dict[str, dict[int, int]] = field(default_factory=lambda: defaultdict(dict))  # uid → position → layer
+    counted: dict[tuple[str, str], float] = field(default_factory=dict)  # engine, name of a metric → its sum
     failed_in: dict[str, dict[int, int]] = field(default_factory=lambda: defaultdict(dict))  # …, and → epoch
 
     @classmethod
@@ -37,6 +39,7 @@ class Tables:
             for row in cursor.execute(_CHUNKS).fetchall():
                 tables.chunks[row[0], row[1], row[2]] = ChunkRow(*row)
             tables.attempts = {one["id"]: one for one in _dicts(cursor, _ATTEMPTS)}
+            tables.counted = {(engine, name): value for engine, name, value in cursor.execute(_COUNTED).fetchall()}
             for uid, pos, layer, epoch in cursor.execute(_FAILED).fetchall():
                 tables.failed[uid][pos] = layer
                 tables.failed_in[uid][pos] = epoch

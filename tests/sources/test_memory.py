@@ -174,7 +174,6 @@ def test_nothing_of_an_iterator_is_taken_before_it_is_read() -> None:
         (range, "should be called"),
         (OldProtocol(), "give a list"),
     ],
-    ids=repr,
 )
 def test_what_might_be_meant_otherwise_is_refused_with_what_to_write(items: object, said: str) -> None:
     with pytest.raises(ConfigError, match=said):

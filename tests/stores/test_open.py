@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from manifold.errors import ConfigError, MissingExtra, StoreError
-from manifold.stores import open_store
+from manifold.stores import open_store, store_behind
 from manifold.stores.file import FileStore
 from manifold.stores.fsspec import FsspecStore
 from manifold.stores.memory import MemoryStore
@@ -25,6 +25,17 @@ def test_without_any_setting_it_lies_in_the_home(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("MANIFOLD_HOME", str(tmp_path))
     open_store().put("k", b"v")
     assert (tmp_path / "store" / "k").read_bytes() == b"v"
+
+
+def test_a_scatters_store_whose_password_nobody_kept_is_the_deployments(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MANIFOLD_STORE", f"file://{tmp_path}/ours")
+    for recorded in ("", "sql+postgresql://somebody:***@host/blobs"):
+        store = store_behind(recorded)
+        assert isinstance(store, FileStore)
+        assert store.root == tmp_path / "ours"
+    assert isinstance(store_behind("memory://"), MemoryStore)
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,11 @@ from manifold.perworker import PerWorker
 from manifold.policy import Policy
 from manifold.results import Results
 from manifold.ship import as_is
+from manifold.slices import ResultsSlice
 
 # Each process that reads a DAG file with a scatter in it can then read the handle from XCom, and what is behind it.
 allow_in_xcom(Results)
+allow_in_xcom(ResultsSlice)
 register()
 
 _OPERATOR_OPTIONS = frozenset(inspect.signature(BaseOperator.__init__).parameters) - {"self", "kwargs"}

@@ -16,6 +16,7 @@ from manifold.abc import Source
 from manifold.airflow.compat import ResolveMixin
 from manifold.errors import ConfigError
 from manifold.sources import as_source
+from manifold.words import a_type
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -60,7 +61,7 @@ def check_items(name: str, value: Any) -> None:
         return
     if isinstance(value, Iterator):
         raise ConfigError(
-            f"over({name}=…) got a {type(value).__name__}, which can be read only once; a retry must read the items "
+            f"over({name}=…) got {a_type(value)}, which can be read only once; a retry must read the items "
             f"again. Write a list, a range, manifold.sources.lines(…), another task's output, or a function that makes "
             f"them in the task: over({name}=lambda context: …)"
         )

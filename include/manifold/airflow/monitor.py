@@ -7,9 +7,12 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from manifold import logs
 from manifold.abc import Monitor
 from manifold.events import ChunkCommitted, ChunkLost, Event, Notice, Progress, ScatterEnded, ScatterStarted
 from manifold.records import Failure, LogLine
+from manifold.registry import without_login
+from manifold.visible import on_one_line, visible
 
 _EVERY = 10.0  # seconds between two lines of progress
 _SAMPLES = 5  # failed items shown in full for each kind of error
@@ -39,8 +42,15 @@ class TaskLogMonitor(Monitor):
         self._began = self._first = 0.0
         self._seen: dict[str, int] = {}
         self._lines_left = _LINES
+        self._engine: str | None = None
 
     def emit(self, event: Event) -> None:
+        if isinstance(event, ScatterStarted):
+            self._engine = without_login(event.engine)
+        with logs.about(scatter=event.uid, engine=self._engine, **logs.fields_of(event)):
+            self._line(event)
+
+    def _line(self, event: Event) -> None:
         match event:
             case ScatterStarted():
                 self._started(event)
@@ -51,17 +61,21 @@ class TaskLogMonitor(Monitor):
             case ChunkLost():
                 where = f" on {event.worker}" if event.worker else ""
                 text = "items %s to %s run again: lost%s (%s)"
-                self._log.log(logging.WARNING, text, f"{event.start:,}", f"{event.stop - 1:,}", where, event.reason)
+                self._tell(logging.WARNING, text, f"{event.start:,}", f"{event.stop - 1:,}", where, event.reason)
             case Notice():
-                self._log.log(_level(event.level), event.text)
+                self._tell(_level(event.level), "%s", _Lines(event.text))
             case ScatterEnded():
                 self._ended(event)
 
+    def _tell(self, level: int, text: str, *args: Any) -> None:
+        """Log it. What items say, or what they are called, is shown, and cannot pass for a line of its own."""
+        self._log.log(level, text, *(_shown(one) if isinstance(one, str) else one for one in args))
+
     def _started(self, event: ScatterStarted) -> None:
         total = "an unknown number of" if event.total is None else f"{event.total:,}"
-        self._log.log(logging.INFO, "scatter %s over %s items on %s (%s)", event.uid, total, event.engine, event.name)
+        self._tell(logging.INFO, "scatter %s over %s items on %s (%s)", event.uid, total, event.engine, event.name)
         if warnings := event.why.removeprefix(self._why).strip("; "):
-            self._log.log(logging.WARNING, "%s", warnings)
+            self._tell(logging.WARNING, "%s", warnings)
         self._began = self._monotonic()
         self._next = self._began + _EVERY
         self._first = event.n_ok + event.n_failed + event.n_skipped
@@ -81,7 +95,7 @@ class TaskLogMonitor(Monitor):
             parts.append(f"{_duration((event.total - done) / rate)} left")
         parts.append(f"{event.n_failed:,} failed, {event.n_skipped:,} skipped")
         parts.append(f"{event.in_flight} chunks out, {event.slots} slots" + (", paused" if event.paused else ""))
-        self._log.log(logging.INFO, "; ".join(parts))
+        self._tell(logging.INFO, "; ".join(parts))
 
     def _committed(self, event: ChunkCommitted) -> None:
         for failure in event.failures:
@@ -94,10 +108,10 @@ class TaskLogMonitor(Monitor):
         seen = self._seen[failure.fingerprint] = self._seen.get(failure.fingerprint, 0) + 1
         if seen > _SAMPLES:
             if seen == _SAMPLES + 1:
-                self._log.log(logging.WARNING, "more items fail with this %s; the account counts them", failure.type)
+                self._tell(logging.WARNING, "more items fail with this %s; the account counts them", failure.type)
             return
         label = "" if failure.key is None else f" ({failure.key})"
-        self._log.log(
+        self._tell(
             logging.WARNING,
             "item %s%s failed on %s after %d execution%s: %s: %s; the item: %s",
             f"{failure.pos:,}",
@@ -110,22 +124,20 @@ class TaskLogMonitor(Monitor):
             failure.item_repr,
         )
         if seen == 1 and (traceback := event.kinds.get(failure.fingerprint)):
-            self._log.log(logging.WARNING, "%s", traceback)
+            self._tell(logging.WARNING, "%s", _Lines(traceback))
 
     def _said(self, line: LogLine, worker: str, *, urgent: bool) -> None:
         if self._lines_left <= 0 and not urgent:
             return
         self._lines_left -= 1
-        self._log.log(_level(line.level), "item %s on %s: %s", f"{line.pos:,}", worker, line.text)
+        self._tell(_level(line.level), "item %s on %s: %s", f"{line.pos:,}", worker, line.text)
         if not self._lines_left:
-            self._log.log(
-                logging.INFO, "only failed items' lines from here on; keep_logs=True keeps them all in the store"
-            )
+            self._tell(logging.INFO, "only failed items' lines from here on; keep_logs=True keeps all in the store")
 
     def _ended(self, event: ScatterEnded) -> None:
         done = event.n_ok + event.n_failed + event.n_skipped
         text = "%s in %s: %s succeeded, %s failed, %s skipped, %s without outcome, of %s%s"
-        self._log.log(
+        self._tell(
             logging.INFO if event.state == "succeeded" else logging.ERROR,
             text,
             event.state,
@@ -135,8 +147,16 @@ class TaskLogMonitor(Monitor):
             f"{event.n_skipped:,}",
             "an unknown number" if event.total is None else f"{event.total - done:,}",
             "an unknown number" if event.total is None else f"{event.total:,}",
-            f": {event.message}" if event.message else "",
+            _Lines(f": {event.message}" if event.message else ""),
         )
+
+
+class _Lines(str):
+    """Text that may have several lines."""
+
+
+def _shown(text: str) -> str:
+    return visible(text) if isinstance(text, _Lines) else on_one_line(text)
 
 
 def _level(name: str) -> int:

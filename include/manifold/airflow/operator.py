@@ -14,6 +14,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from manifold.airflow.compat import bundle_root
 from manifold.airflow.cookie import Cookie, Decision, decide
 from manifold.airflow.items import Items
+from manifold.airflow.link import ScatterLink
 from manifold.errors import ConfigError, ScatterError
 from manifold.job import code_digest
 from manifold.policy import Policy
@@ -42,6 +43,7 @@ class ScatterOperator(BaseOperator):
     template_fields_renderers: ClassVar[dict[str, str]] = {"consts": "py"}
     shallow_copy_attrs: Sequence[str] = ("python_callable", "items", "options")
     custom_operator_name = "@task.scatter"
+    operator_extra_links = (ScatterLink(),)
     _stop: threading.Event | None = None
 
     def __init__(

@@ -21,6 +21,7 @@ def get_provider_info() -> dict[str, Any]:
         "connection-types": _connection_types(),
         "db-managers": [f"{_HERE}.db.ManifoldDBManager"],
         "cli": ["manifold.cli.airflow.get_commands"],
+        "extra-links": [f"{_HERE}.link.ScatterLink"],
         "config": {"manifold": {"description": "Manifold: ledger, store, secret and engine.", "options": _options()}},
     }
 

@@ -8,12 +8,14 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from manifold import logs
 from manifold.cli import exits, out
 from manifold.cli.control import cancel, drain, pause, resume, set_
 from manifold.cli.db import check, migrate
 from manifold.cli.demo import demo
 from manifold.cli.doctor import doctor
 from manifold.cli.engines import engines
+from manifold.cli.exporter import exporter
 from manifold.cli.failed import failed
 from manifold.cli.gc import gc
 from manifold.cli.here import use_airflow
@@ -52,6 +54,7 @@ EXAMPLES = {
     "cancel": ["manifold cancel pages"],
     "set": ["manifold set pages max_concurrency=4 rate_limit=50", "manifold set pages rate_limit=none tolerate=2%"],
     "engines": ["manifold engines", "manifold engines celery_default processes://4"],
+    "exporter": ["manifold exporter", "manifold exporter --host 0.0.0.0 --port 9469 --engine celery://manifold"],
     "gc": ["manifold gc --dry-run", "manifold gc --older-than 30d"],
     "db migrate": ["manifold db migrate"],
     "db check": ["manifold db check"],
@@ -88,6 +91,7 @@ def _program(
     """
     ctx.meta[_DEBUG] = debug
     use_airflow()
+    logs.setup()
     if version:
         import manifold
 
@@ -132,6 +136,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "cancel": cancel,
     "set": set_,
     "engines": engines,
+    "exporter": exporter,
     "gc": gc,
     "doctor": doctor,
 }

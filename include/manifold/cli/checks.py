@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import secrets
-import stat
 from collections.abc import Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NoAnswer
@@ -17,9 +16,10 @@ from manifold import settings
 from manifold.abc import Store
 from manifold.cli.here import answering, in_airflow, opened_ledger
 from manifold.cli.probe import seen_by_worker
-from manifold.cli.shapes import Check
+from manifold.cli.shapes import Check, scatter_fields
 from manifold.errors import EngineError, ManifoldError, StoreError
 from manifold.registry import masked
+from manifold.words import counted
 
 _PACKAGES = ("airflow-manifold", "apache-airflow", "apache-airflow-providers-celery", "celery", "cloudpickle")
 _SECONDS = 15.0  # for a worker to answer; it may be at work on something else
@@ -67,10 +67,11 @@ def ledger() -> Check:
         return Check(name="ledger", state="broken", found="its URL cannot be read", mend=str(exc))
     try:
         with answering(url), opened_ledger(url) as book:
-            running = len(book.scatters(state="running"))
+            now = book.time()
+            running = sum(scatter_fields(row, now)["coordinator"] is not None for row in book.scatters(state="running"))
     except ManifoldError as exc:
         return Check(name="ledger", state="broken", found=where, mend=str(exc))
-    return Check(name="ledger", state="ok", found=f"{where} answers; {running} scatters are running")
+    return Check(name="ledger", state="ok", found=f"{where} answers; at work now: {counted(running, 'scatter')}")
 
 
 def secret() -> Check:
@@ -82,8 +83,6 @@ def secret() -> Check:
     if os.environ.get("MANIFOLD_SECRET"):
         return Check(name="secret", state="ok", found=f"key {ring.current} of MANIFOLD_SECRET signs")
     path = settings.home() / "secret"
-    if stat.S_IMODE(path.stat().st_mode) & 0o077:
-        return Check(name="secret", state="broken", found=f"others than you may read {path}", mend=f"chmod 600 {path}")
     return Check(name="secret", state="ok", found=f"key {ring.current} of {path} signs; workers elsewhere need it too")
 
 

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from manifold import steering
 from manifold.cli import out, shapes
 from manifold.cli.exits import Conflict
 from manifold.cli.here import find, opened_ledger, person
 from manifold.cli.params import AsJson, ScatterId, named_values
 from manifold.controls import SETTINGS
-from manifold.errors import ConfigError, Fenced, ScatterBusy
-from manifold.policy import Policy
-from manifold.records import TERMINAL, ScatterRow
-
-if TYPE_CHECKING:
-    from manifold.ledger import Ledger
+from manifold.records import TERMINAL
 
 
 def pause(scatter_id: ScatterId, as_json: AsJson = False) -> None:
@@ -53,9 +49,7 @@ def set_(
 ) -> None:
     """Change options while it runs. They outlive a retry."""
     changes = dict(named_values(settings))
-    if unknown := sorted(changes.keys() - set(SETTINGS)):
-        raise ConfigError(f"{', '.join(unknown)} cannot be changed while a scatter runs; {', '.join(SETTINGS)} can")
-    Policy(**changes)  # a value that makes no sense is refused before anything is written
+    steering.check_settings(changes)  # what makes no sense is refused before anything is written
     _ask(scatter_id, "set", changes, as_json)
 
 
@@ -64,28 +58,9 @@ def _ask(scatter_id: str, verb: str, value: dict[str, Any], as_json: bool) -> No
         row = find(ledger, scatter_id)
         if row.state in TERMINAL:
             raise Conflict(f"scatter {row.name} has ended ({row.state}); there is nothing to {verb}")
-        coordinator = shapes.scatter_fields(row, ledger.time())["coordinator"]
-        done = verb == "cancel" and coordinator is None and _ended_here(ledger, row)
-        if not done:
-            ledger.control(row.uid, verb, value, person())
-    asked = shapes.Asked(scatter=row.uid, name=row.name, verb=verb, value=value, coordinator=coordinator, done=done)
+        asked = steering.ask(ledger, row, verb, value, person())
     if as_json:
-        out.say_json(asked)
-    elif done:
-        out.say(f"{row.name} is cancelled; nobody was at work on it")
-    elif coordinator:
-        out.say(f"{row.name}: {coordinator} will {verb} it within two seconds")
+        told: dict[str, Any] = {"verb": verb, "value": value, "coordinator": asked.coordinator, "done": asked.done}
+        out.say_json(shapes.Asked(scatter=row.uid, name=row.name, **told))
     else:
-        out.say(f"{row.name}: nobody is at work on it now; the next try will {verb} it")
-
-
-def _ended_here(ledger: Ledger, row: ScatterRow) -> bool:
-    """True once the scatter is cancelled by this process; False where a coordinator was faster."""
-    from manifold.ledger import Owner
-
-    try:
-        claim = ledger.acquire(row.uid, Owner.here(f"manifold cancel, {person()}"))
-        claim.end("cancelled", f"cancelled by {person()}; what is committed stays in the ledger")
-    except (ScatterBusy, Fenced):
-        return False
-    return True
+        out.say(asked.sentence())

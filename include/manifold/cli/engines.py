@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from manifold.abc import Engine
 
 _LATEST = 50  # scatters whose engines count as known
+_STARTING = 5.0  # seconds for processes to come up
 
 
 def engines(
@@ -89,6 +91,10 @@ def look_at(name: str) -> shapes.EngineView:
         view.trouble = engine.check()  # waits until the workers have been heard of
         view.slots = engine.slots()
         view.workers = _workers(engine)
+        until = time.monotonic() + _STARTING
+        while view.slots and not view.workers and time.monotonic() < until:
+            time.sleep(0.05)
+            view.workers = _workers(engine)
     finally:
         engine.shutdown(wait=True, cancel_futures=True)
     return view

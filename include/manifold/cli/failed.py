@@ -16,6 +16,7 @@ from manifold.cli import out, shapes
 from manifold.cli.here import find, opened_ledger, opened_store
 from manifold.cli.params import AsJson, OnlyError, ScatterId, chosen_kinds
 from manifold.records import ScatterRow
+from manifold.words import counted
 
 if TYPE_CHECKING:
     from manifold.failures import ItemFailure
@@ -70,9 +71,10 @@ def _tell(found: shapes.FailedItems, row: ScatterRow, export: str | None) -> Non
     if found.items:
         out.say(table)
     if found.failed > len(found.items):
-        out.say(f"{len(found.items):,} of {found.failed:,} failed items; --limit lists more, --export writes all")
+        number = f"{len(found.items):,} of {counted(found.failed, 'failed item')}"
+        out.say(f"{number}; --limit lists more, --export writes all")
     if export:
-        out.say(f"{found.exported:,} failed items are in {export}")
+        out.say(f"written to {export}: {counted(found.exported or 0, 'failed item')}")
     out.note(f"run them again: manifold redrive {row.uid}")
 
 
@@ -101,19 +103,7 @@ def _export(ledger: Ledger, row: ScatterRow, chosen: set[str], path: str) -> int
 
 
 def _exported(one: ItemFailure) -> dict[str, Any]:
-    line = shapes.Exported(
-        position=one.position,
-        key=one.key,
-        type=one.type,
-        message=one.message,
-        fingerprint=one.fingerprint,
-        attempts=one.attempts,
-        worker=one.worker,
-        item=one.item_repr,
-        value=_value(one),
-        traceback=one.traceback,
-    )
-    return msgspec.to_builtins(line)  # type: ignore[no-any-return]
+    return msgspec.to_builtins(shapes.exported(one, _value(one), one.traceback))  # type: ignore[no-any-return]
 
 
 def _value(one: ItemFailure) -> Any:

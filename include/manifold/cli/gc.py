@@ -10,8 +10,9 @@ from manifold.abc import Store
 from manifold.cli import out, shapes
 from manifold.cli.here import opened_ledger
 from manifold.cli.params import AsJson, DryRun, seconds_of
-from manifold.errors import StoreError
+from manifold.errors import ConfigError, StoreError
 from manifold.records import ScatterRow
+from manifold.words import counted
 
 
 def gc(
@@ -50,14 +51,21 @@ def gc(
 def _checked_store(row: ScatterRow) -> Store:
     """The scatter's own store, and surely that one: its results go with its rows, or neither goes."""
     from manifold.registry import scheme_of
-    from manifold.stores import open_store
+    from manifold.stores import store_behind
     from manifold.stores.marker import check_marker
     from manifold.stores.memory import MemoryStore
 
     if row.store_url and scheme_of(row.store_url) == "memory":
         return MemoryStore()  # it ended with its process
-    store = open_store(row.store_url or None)
-    check_marker(store, row.store_uuid)
+    try:
+        store = store_behind(row.store_url)
+    except ConfigError as exc:
+        raise StoreError(str(exc)) from exc  # no reason to leave the others as they are, too
+    try:
+        check_marker(store, row.store_uuid)
+    except BaseException:
+        store.close()
+        raise
     return store
 
 
@@ -68,6 +76,7 @@ def _tell(swept: shapes.Swept) -> None:
             table.add_row(one.name, out.count(one.blobs), "all of it" if one.whole else "left over", one.scatter)
         out.say(table)
     blobs = sum(one.blobs for one in swept.collected)
-    out.say(f"{blobs:,} blobs of {len(swept.collected):,} scatters {'would go' if swept.dry_run else 'are gone'}")
+    of = f"{counted(blobs, 'blob')} of {counted(len(swept.collected), 'scatter')}"
+    out.say(f"would be deleted: {of}" if swept.dry_run else f"deleted: {of}")
     for left in swept.skipped:
         out.note(f"left as it is: {left.name} ({left.scatter}): {left.why}")

@@ -130,23 +130,22 @@ def task_of(ledger: Ledger, row: ScatterRow) -> tuple[str, str, str, int] | None
 
     Told by the key that its coordinator claimed it with, which only an Airflow task has.
     """
-    if ledger.claim_key(row.uid) is None:
-        return None
-    dag, run, task, index = (unquote(part) for part in row.name.split("/"))
-    return dag, run, task, int(index)
+    from manifold.ledger.rows import name_parts
+
+    return None if ledger.claim_key(row.uid) is None else name_parts(row.name)
 
 
 def opened_store(row: ScatterRow) -> Store:
     """The store that the scatter's workers wrote to; raises ConfigError where only its own process could."""
     from manifold.registry import scheme_of
-    from manifold.stores import open_store
+    from manifold.stores import store_behind
 
     if row.store_url and scheme_of(row.store_url) == "memory":
         raise ConfigError(
             f"the results of {row.name} were kept in the memory of the process that ran it, or in a store object of "
             "its own, so no command can read them. Give scatter() a store's URL to have them kept"
         )
-    return open_store(row.store_url or None)
+    return store_behind(row.store_url)
 
 
 def person() -> str:

@@ -53,7 +53,10 @@ def ls(
             done = "?" if one.percent is None else f"{one.percent:g} %"
             begun = f"{out.duration(now - one.created_at)} ago"
             failed = out.count(one.failed) if one.failed else ""
-            table.add_row(one.name, out.state(one.state), done, out.count(one.total), failed, begun, one.scatter[:8])
+            shown = out.state(one.state)
+            if one.state == "running" and one.coordinator is None:
+                shown.append(", by nobody now")
+            table.add_row(one.name, shown, done, out.count(one.total), failed, begun, one.scatter[:8])
         out.say(table)
 
 

@@ -16,6 +16,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from manifold.capture import mask
+from manifold.visible import visible
+
 _answers: TextIO | None = None  # where JSON goes, while stdout is kept for it
 _WIDE = 200  # columns where nobody looks on; a file has no edge
 _COLOURS = {
@@ -34,7 +37,14 @@ def console(*, stderr: bool = False) -> Console:
     """A console on stdout or stderr, as they are now."""
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() else _WIDE
-    return Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
+    return _Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
+
+
+class _Console(Console):
+    """Shows text as it is: what an item's message would do to the terminal is seen instead."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(visible(text), **options)
 
 
 def say(*texts: Any) -> None:
@@ -45,7 +55,7 @@ def say(*texts: Any) -> None:
 
 def note(text: str) -> None:
     """A line beside the answer, on stderr."""
-    console(stderr=True).print(text, soft_wrap=True)
+    console(stderr=True).print(mask(text), soft_wrap=True)
 
 
 @contextmanager

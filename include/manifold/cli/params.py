@@ -16,6 +16,7 @@ from manifold.abc import Source
 from manifold.cli import out
 from manifold.errors import ConfigError
 from manifold.policy import Policy
+from manifold.words import a_type
 
 
 def _keep_stdout(ctx: typer.Context, as_json: bool) -> bool:
@@ -51,7 +52,7 @@ ITEMS_HELP = (
 )
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-_PACKED = (".gz", ".bz2", ".xz", ".zst")
+_PACKED = (".gz", ".bz2", ".xz")
 _ELSEWHERE = {"engine", "store"}
 _FUNCTIONS = ("key", "reduce")
 
@@ -97,13 +98,8 @@ def function_of(text: str) -> Callable[..., Any]:
     except Exception as exc:
         raise ConfigError(f"{text}: importing {module} raises {type(exc).__name__}: {exc}") from exc
     if not callable(found):
-        raise ConfigError(f"{text} is {_kind(found)}, not a function")
+        raise ConfigError(f"{text} is {a_type(found)}, not a function")
     return found  # type: ignore[no-any-return]
-
-
-def _kind(value: object) -> str:
-    name = type(value).__name__
-    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
 def named_values(pairs: Iterable[str]) -> Iterator[tuple[str, Any]]:

@@ -13,8 +13,9 @@ from manifold.cli.exits import Conflict
 from manifold.cli.here import find, opened_ledger, opened_store, task_of
 from manifold.cli.params import AsJson, DryRun, OnlyError, ScatterId, chosen_kinds
 from manifold.cli.run import tell_ran
-from manifold.errors import ResultsLost, ScatterError
+from manifold.errors import ConfigError, ResultsLost, ScatterError
 from manifold.records import ScatterRow
+from manifold.words import counted
 
 if TYPE_CHECKING:
     from manifold.ledger import Ledger
@@ -61,9 +62,13 @@ def redrive(
     it are cleared through Airflow's API, with the rights of AIRFLOW_API_TOKEN, or of AIRFLOW_API_USER and
     AIRFLOW_API_PASSWORD. Its next try runs only what was asked for.
     """
+    if lost and only_error is not None:
+        raise ConfigError("--lost and --only-error are two wishes; say one after the other")
     with opened_ledger() as ledger:
         row = find(ledger, scatter_id)
         task = task_of(ledger, row)
+        if task:
+            _refuse_own(row, {"--function": function, "--items": items, "--engine": engine})
         chosen = _chosen(ledger, row, only_error, lost)
         done = shapes.Redriven(
             scatter=row.uid,
@@ -87,6 +92,15 @@ def redrive(
                 _tell(done, as_json)
                 raise
     _tell(done, as_json)
+
+
+def _refuse_own(row: ScatterRow, options: dict[str, str | None]) -> None:
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        raise ConfigError(
+            f"{row.name} is the scatter of an Airflow task, whose next try takes function, items and engine from its "
+            f"DAG: leave out {' and '.join(given)}"
+        )
 
 
 def _chosen(ledger: Ledger, row: ScatterRow, only_error: str | None, lost: bool) -> dict[str, Any]:
@@ -129,15 +143,16 @@ def _tell(done: shapes.Redriven, as_json: bool) -> None:
     if as_json:
         out.say_json(done)
         return
-    lost = f" and {done.chunks_lost:,} lost chunks" if done.chunks_lost else ""
+    lost = f" and {counted(done.chunks_lost, 'lost chunk')}" if done.chunks_lost else ""
+    what = f"{counted(done.items, 'failed item')}{lost}"
     if not (done.items or done.chunks_lost):
         out.say(f"{done.name}: there is nothing to run again")
     elif done.dry_run:
-        out.say(f"{done.name}: {done.items:,} failed items{lost} would run again, {_place(done)}")
+        out.say(f"{done.name}: would run again, {_place(done)}: {what}")
     elif done.result is not None:
         tell_ran(done.result, as_json=False)
     else:
-        out.say(f"{done.name}: {done.items:,} failed items{lost} will run again; cleared: {', '.join(done.cleared)}")
+        out.say(f"{done.name}: will run again: {what}; cleared: {', '.join(done.cleared)}")
 
 
 def _place(done: shapes.Redriven) -> str:

@@ -8,6 +8,7 @@ from manifold.cli.airflow_api import Api
 from manifold.cli.exits import Unreachable
 from manifold.cli.here import person
 from manifold.records import ScatterRow
+from manifold.steering import ask_redrive
 
 if TYPE_CHECKING:
     from manifold.ledger import Ledger
@@ -24,8 +25,7 @@ def redrive(
     api = Api.from_environment(api_url)
     if api is not None:
         api.clear(task, dry_run=True)  # whoever may not clear the task leaves no wish either
-    if not any(one.verb == "redrive" and one.value == chosen for one in ledger.pending_controls(row.uid)):
-        ledger.control(row.uid, "redrive", chosen, person())
+    ask_redrive(ledger, row, chosen, person())
     if api is None:
         raise Unreachable(_by_hand(task))
     return api.clear(task)

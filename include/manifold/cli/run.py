@@ -15,11 +15,14 @@ from manifold.abc import Monitor
 from manifold.cli import out, shapes
 from manifold.cli.here import opened_ledger
 from manifold.cli.params import ITEMS_HELP, AsJson, function_of, items_of, options_of
-from manifold.errors import EmptyReduce, ScatterError
+from manifold.errors import ConfigError, EmptyReduce, ScatterError
+from manifold.words import counted
 
 if TYPE_CHECKING:
     from manifold.ledger import Ledger
     from manifold.results import Results
+
+_PARQUET = (".parquet", ".pq")
 
 
 def run(
@@ -60,6 +63,8 @@ def run(
     """
     from manifold.ship import by_value
 
+    if output is not None:
+        _check_output(output)
     called = function_of(function)
     source, options = items_of(items), options_of(option or ())
     name = scatter_id or f"{function.rpartition(':')[2]}-{uuid4().hex[:12]}"
@@ -108,7 +113,7 @@ def tell_ran(ran: shapes.Ran, as_json: bool) -> None:
     if ran.value is not None:
         out.say(f"value: {ran.value!r}")
     if ran.out is not None:
-        out.say(f"{ran.written:,} results are in {ran.out}")
+        out.say(f"written to {ran.out}: {counted(ran.written or 0, 'result')}")
 
 
 def _scatter(
@@ -149,8 +154,17 @@ def ran_shape(book: Ledger, uid: str, results: Results | None, seconds: float, o
     )
 
 
+def _check_output(output: str) -> None:
+    """What cannot be written is said before anything runs."""
+    from manifold.output import check_target
+
+    if not output.endswith((*_PARQUET, ".jsonl", ".jsonl.gz")):
+        raise ConfigError(f"--out {output}: its name must end in .jsonl, .jsonl.gz or .parquet")
+    check_target(output)
+
+
 def _write(results: Results, output: str) -> int:
-    if output.endswith((".parquet", ".pq")):
+    if output.endswith(_PARQUET):
         return results.to_parquet(output)
     return results.to_jsonl(output)
 

@@ -11,9 +11,11 @@ import msgspec
 
 from manifold.records import ScatterRow
 from manifold.registry import masked
+from manifold.steering import coordinator
 
 if TYPE_CHECKING:
-    from manifold.ledger import KindRow
+    from manifold.failures import ItemFailure
+    from manifold.ledger import FailureRow, KindRow
 
 
 class Scatter(msgspec.Struct, kw_only=True):
@@ -253,12 +255,11 @@ class NewSecret(msgspec.Struct, kw_only=True):
 def scatter_fields(row: ScatterRow, now: float) -> dict[str, Any]:
     """The fields of `Scatter`; `now` is the ledger's time, by which leases end."""
     left = None if row.total is None else row.total - row.done
-    alive = row.owner is not None and (row.lease_until or 0) > now
     return {
         "scatter": row.uid,
         "name": row.name,
         "state": row.state,
-        "coordinator": row.owner if alive else None,
+        "coordinator": coordinator(row, now),
         "function": row.fn_name,
         "engine": masked(row.engine),
         "tries": row.epoch,
@@ -286,6 +287,22 @@ def error_kinds(kinds: list[KindRow]) -> list[ErrorKind]:
         )
         for kind in kinds
     ]
+
+
+def exported(one: ItemFailure | FailureRow, value: Any, traceback: str) -> Exported:
+    """One line of an export of failed items."""
+    return Exported(
+        position=one.pos,
+        key=one.key,
+        type=one.type,
+        message=one.message,
+        fingerprint=one.fingerprint,
+        attempts=one.attempts,
+        worker=one.worker,
+        item=one.item_repr,
+        value=value,
+        traceback=traceback,
+    )
 
 
 def _percent(row: ScatterRow) -> float | None:

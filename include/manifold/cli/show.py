@@ -11,7 +11,8 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from manifold.cli import figures, out, shapes
+from manifold import figures
+from manifold.cli import out, shapes
 from manifold.cli.exits import FAILED
 from manifold.cli.here import find, opened_ledger, task_of
 from manifold.cli.params import AsJson, ScatterId
@@ -122,7 +123,7 @@ def _lines(ledger: Ledger, uid: str, every: float, as_json: bool) -> str:
         if as_json:
             out.say_json(found, indent=None)
         elif line != before:
-            out.say(f"{line}, {out.rate(found.rate)}, {out.duration(found.seconds_left)} left")
+            out.say(line if found.state in TERMINAL else f"{line}, {_pace(found)}")
         if found.state in TERMINAL:
             return found.state
         before = line
@@ -158,7 +159,7 @@ def _facts(found: shapes.Shown) -> dict[str, Any]:
         "items": _counts(found),
     }
     if not ended or found.rate is not None:
-        facts["rate"] = out.rate(found.rate) + ("" if ended else f", {out.duration(found.seconds_left)} left")
+        facts["rate"] = out.rate(found.rate) if ended else _pace(found)
     if found.item_seconds is not None:
         half, most, nearly = (
             out.duration(seconds)
@@ -179,6 +180,10 @@ def _facts(found: shapes.Shown) -> dict[str, Any]:
     if found.wishes:
         facts["asked for"] = "; ".join(f"{one.verb} {one.value or ''} by {one.by_whom}" for one in found.wishes)
     return facts
+
+
+def _pace(found: shapes.Shown) -> str:
+    return f"{out.rate(found.rate)}, {out.duration(found.seconds_left)} left"
 
 
 def _counts(found: shapes.Scatter) -> str:

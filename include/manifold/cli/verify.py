@@ -15,6 +15,7 @@ from manifold.cli.here import find, opened_ledger, opened_store
 from manifold.cli.params import AsJson
 from manifold.errors import ManifoldError
 from manifold.records import ChunkRow, ScatterRow
+from manifold.words import counted
 
 if TYPE_CHECKING:
     from manifold.ledger import Ledger
@@ -45,7 +46,7 @@ def verify(
         row = find(ledger, scatter_id) if scatter_id else None
         uid = row.uid if row else None
         uids = [uid] if uid else _all(ledger)
-        account = f"every item of {len(uids):,} scatters is accounted for" if row is None else _account(row)
+        account = f"every item of {counted(len(uids), 'scatter')} is accounted for" if row is None else _account(row)
         violations = broken_rules(ledger, uid)
         if deep:
             for one in uids:

@@ -44,6 +44,10 @@ class Api:
         found = self._call("GET", f"/api/v2/dags?dag_id_pattern={quote(dag_id)}")["dags"]
         return dag_id in {dag["dag_id"] for dag in found}
 
+    def unpause(self, dag_id: str) -> None:
+        """Let runs of that DAG begin."""
+        self._call("PATCH", f"/api/v2/dags/{quote(dag_id)}", {"is_paused": False})
+
     def trigger(self, dag_id: str) -> str:
         """The id of a new run of that DAG."""
         run = self._call("POST", f"/api/v2/dags/{quote(dag_id)}/dagRuns", {"logical_date": None})

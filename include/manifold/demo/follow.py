@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from typing import Protocol
 
 from manifold import events
 from manifold.abc import Monitor
-from manifold.demo.api import ApiError
+from manifold.demo.api import Api, ApiError
 from manifold.demo.screen import Screen
-from manifold.demo.stack import Stack
 from manifold.ledger import Ledger, scatter_name
 from manifold.monitors.progress import ProgressMonitor
 from manifold.records import ScatterRow
 
 
-def follow(stack: Stack, ledger: Ledger, dag_id: str, run_id: str, screen: Screen) -> str:
+class Watched(Protocol):
+    """What runs the DAG; `watch` raises StartError where the run cannot go on."""
+
+    api: Api
+
+    def watch(self) -> None: ...
+
+
+def follow(stack: Watched, ledger: Ledger, dag_id: str, run_id: str, screen: Screen) -> str:
     """The state in which the run ended; shows its scatter meanwhile. Raises StartError where a service dies."""
     state = "queued"
     bar = _Bar(dag_id, ProgressMonitor(screen.console) if screen.console.is_terminal else PlainProgress(screen))

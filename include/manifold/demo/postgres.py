@@ -90,10 +90,8 @@ class PostgresServer(Server):
     def _make(self, programs: Path, cluster: Path) -> None:
         fresh, password = cluster.with_name("fresh"), cluster.with_name("password")
         reach.remove(fresh)  # what an interrupted start left
-        write_private(password, self.password)
-        if self._user:
-            owner = cluster.parent.stat()
-            os.chown(password, owner.st_uid, owner.st_gid)
+        folder = cluster.parent.stat()
+        write_private(password, self.password, (folder.st_uid, folder.st_gid) if self._user else None)
         # C sorts by bytes on every machine, and nothing depends on the locales that are installed.
         flags = ["-A", "scram-sha-256", "-E", "UTF8", "--locale=C", "--no-instructions"]
         command: list[str | Path] = [programs / "initdb", "-D", fresh, "-U", "postgres", "--pwfile", password, *flags]

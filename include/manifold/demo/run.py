@@ -12,16 +12,12 @@ from pathlib import Path
 import manifold
 from manifold.demo import reach
 from manifold.demo.environment import Place
-from manifold.demo.follow import follow, scatter_of
+from manifold.demo.flights import DAG, flights
 from manifold.demo.process import StartError, end_left_over
 from manifold.demo.screen import Screen
-from manifold.demo.show import show_account, show_answer
 from manifold.demo.signals import interrupting
 from manifold.demo.stack import Stack
 from manifold.errors import ConfigError, ManifoldError
-from manifold.ledger import open_ledger
-
-DAG = "flight_delays"
 
 
 def main(*, once: bool = False, root: Path | None = None) -> int:
@@ -38,7 +34,8 @@ def main(*, once: bool = False, root: Path | None = None) -> int:
         place = _place(root)
         with interrupting(), _alone(place), Stack(place, screen) as stack:
             _tell_address(stack, screen)
-            answered = _flights(stack, place, screen)
+            _ready(stack, screen)
+            answered = flights(stack, place.out, screen)
             if answered and not once:
                 _stay(stack, screen)
     except ManifoldError as exc:
@@ -58,27 +55,12 @@ def clean(root: Path | None = None) -> None:
         reach.remove_rooms()
 
 
-def _flights(stack: Stack, place: Place, screen: Screen) -> bool:
-    """Trigger the DAG and follow it to its end; whether the answer came and the account closes."""
-    answer = place.out / f"{DAG}.csv"
-    answer.unlink(missing_ok=True)
+def _ready(stack: Stack, screen: Screen) -> None:
+    """Return once the DAG can be triggered and nothing of an earlier start runs any more."""
     stack.wait_for(DAG)
     for run_id in stack.api.unfinished(DAG):
         screen.say(f"run {run_id} of an earlier start is given up")
         stack.api.give_up(DAG, run_id)
-    run_id = stack.api.trigger(DAG)
-    screen.say(f"DAG run:  {stack.url}/dags/{DAG}/runs/{run_id}")
-    ledger = open_ledger(stack.ledger_url)
-    try:
-        state = follow(stack, ledger, DAG, run_id, screen)
-        if state != "success":
-            for task_id, log in stack.api.failed_tasks(DAG, run_id).items():
-                screen.say(f"\nThe task {task_id} failed. The end of its log:\n" + "\n".join(log.splitlines()[-25:]))
-        answered = state == "success" and show_answer(answer, screen)
-        closes = show_account(ledger, scatter_of(ledger, DAG, run_id), screen)
-    finally:
-        ledger.close()
-    return answered and closes
 
 
 def _tell_address(stack: Stack, screen: Screen) -> None:

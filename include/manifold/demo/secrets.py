@@ -57,10 +57,15 @@ def kept_password(path: Path) -> str:
     return path.read_text()
 
 
-def write_private(path: Path, text: str) -> None:
-    """Put `text` into a file that nobody else can ever read, and that is never half written."""
-    fresh = path.with_name(f"{path.name}.{os.getpid()}")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+def write_private(path: Path, text: str, owner: tuple[int, int] | None = None) -> None:
+    """Put `text` into a file that nobody else can ever read, and that is never half written.
+
+    With `owner` (user and group id) it is theirs. Whoever else may write to the folder can put nothing in its way.
+    """
+    fresh = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(text)
+        if owner is not None:
+            os.fchown(descriptor, *owner)
     fresh.replace(path)

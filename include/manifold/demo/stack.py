@@ -11,6 +11,7 @@ from typing import Self
 
 from manifold.demo.api import Api
 from manifold.demo.environment import Place, environment
+from manifold.demo.flights import missing
 from manifold.demo.postgres import PostgresServer
 from manifold.demo.process import Child, StartError, end_left_over, free_port
 from manifold.demo.redis import RedisServer
@@ -123,14 +124,7 @@ class Stack:
 
     def wait_for(self, dag_id: str, seconds: float = 120) -> None:
         """Return once that DAG can be triggered; raises StartError where its file has errors."""
-
-        def missing() -> list[str]:
-            for file, trace in self.api.import_errors().items():
-                if file.startswith(dag_id):
-                    raise StartError(f"the DAG file {file} has an error:\n{trace}")
-            return [] if self.api.knows(dag_id) else [f"DAG {dag_id}"]
-
-        self._wait(missing, seconds)
+        self._wait(lambda: missing(self.api, dag_id), seconds)
         self._screen.done()
 
     def _prepare(self) -> None:

@@ -55,11 +55,11 @@ class CeleryEngine(Engine):
         _reach(app)
         self._app = app
         self._id = uuid.uuid4().hex
-        to, reply_to = queue or app.conf.task_default_queue, f"manifold.reply.{self._id}"
+        to, reply_to = queue or app.conf.task_default_queue, cw.reply_queue(self._id)
         self._flight = InFlight(silence)
         self._roster = Roster(to)
         self._inbox = Inbox(self._id, self._flight, self._roster, self._over)
-        self._ear = Ear(app, reply_to, self._inbox.heard, self._flight.disturb)
+        self._ear = Ear(app, reply_to, self._inbox.heard, self._flight.disturb, self._roster.ignored)
         self._sender = Sender(app, self._id, to, reply_to, self._flight, self._unsendable, self._ear.close)
         self._gate = threading.Lock()
         self._shut = False
@@ -115,6 +115,18 @@ class CeleryEngine(Engine):
             time.sleep(0.05)
         return self._roster.fault(self._app, self._flight.now)
 
+    @property
+    def connected(self) -> bool:  # type: ignore[override]
+        return self._ear.connected
+
+    @property
+    def refused(self) -> int:  # type: ignore[override]
+        return self._ear.refused + self._inbox.refused
+
+    @property
+    def refused_by_workers(self) -> int:  # type: ignore[override]
+        return self._roster.refused
+
     def kill(self, future: Future[Any]) -> None:
         if future.cancel():
             return
@@ -149,7 +161,7 @@ def _reach(app: Celery) -> None:
         connection.channel()
     except broker_failures(app) as exc:
         raise EngineError(
-            f"the Celery broker {connection.as_uri()} does not answer: {exc}. Is it running, and is "
+            f"the Celery broker {connection.as_uri()} does not answer: {str(exc).rstrip('.')}. Is it running, and is "
             "AIRFLOW__CELERY__BROKER_URL right in this process?"
         ) from exc
     finally:

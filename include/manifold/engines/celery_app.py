@@ -10,6 +10,7 @@ signal handlers, and does nothing else.
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -21,10 +22,14 @@ from typing import Any
 from celery import Celery, shared_task, signals
 
 from manifold import beat
+from manifold.engines import celery_refusals
 from manifold.engines import celery_wire as cw
 from manifold.engines.celery_board import Board, in_pool_process
+from manifold.engines.celery_guard import guard
 from manifold.engines.celery_pulse import Announcer, Pulse
 from manifold.errors import ConfigError, EngineError, WireError
+
+log = logging.getLogger(__name__)
 
 _lock = threading.Lock()
 _pulse: Pulse | None = None
@@ -32,15 +37,25 @@ _board: Board | None = None
 
 
 def run_call(task: Any, sealed: str) -> None:
-    """Run one call and send its answer to the coordinator that asked; raises nothing and returns nothing to Celery."""
+    """Run one call and send its answer to the coordinator that signed it; raises and returns nothing to Celery."""
     request = task.request
     pulse = _pulse_of(task.app)
-    if request.delivery_info.get("redelivered"):
-        # Whoever had it first may have died of it, and this process would be next.
-        pulse.tell(request.reply_to, cw.Redelivered(request.id))
+    try:
+        opened = cw.Opened(sealed, request.id)
+    except WireError as exc:
+        why = f"worker {pulse.worker} did not unpickle the call: {exc}"
+        pulse.refuse(request.reply_to, cw.Refused(str(request.id), why, "signature"))
         return
-    with _drained_by_sigterm(), pulse.calling(request.id, request.reply_to):
-        pulse.tell(request.reply_to, _outcome(pulse.worker, request.id, sealed))
+    except ConfigError as exc:
+        why = f"worker {pulse.worker} is not set up: {exc}"
+        pulse.refuse(request.reply_to, cw.Refused(str(request.id), why, "settings"))
+        return
+    if (request.delivery_info or {}).get("redelivered"):
+        # Whoever had it first may have died of it, and this process would be next.
+        pulse.tell(opened.reply_to, cw.Redelivered(request.id))
+        return
+    with _drained_by_sigterm(), pulse.calling(request.id, opened.reply_to):
+        pulse.tell(opened.reply_to, _outcome(pulse.worker, request.id, opened))
 
 
 # Late acknowledgement keeps the message with the broker until the answer is sent; a lost process gives it back at once,
@@ -48,13 +63,7 @@ def run_call(task: Any, sealed: str) -> None:
 shared_task(name=cw.TASK, bind=True, acks_late=True, reject_on_worker_lost=True, ignore_result=True)(run_call)
 
 
-def _outcome(worker: str, call: str, sealed: str) -> cw.Answered | cw.Refused:
-    try:
-        opened = cw.Opened(sealed, call)
-    except WireError as exc:
-        return cw.Refused(call, f"worker {worker} did not unpickle the call: {exc}", "signature")
-    except ConfigError as exc:
-        return cw.Refused(call, f"worker {worker} is not set up: {exc}", "settings")
+def _outcome(worker: str, call: str, opened: cw.Opened) -> cw.Answered | cw.Refused:
     if difference := opened.mismatch():
         return cw.Refused(call, f"{difference} {worker}; install the same on both", "versions")
     try:
@@ -100,9 +109,11 @@ def _pulse_of(app: Celery) -> Pulse:
         return _pulse
 
 
-def _on_init(**_: Any) -> None:
+def _on_init(sender: Any, **_: Any) -> None:
     global _board
     _board = Board()
+    guard(sender)
+    celery_refusals.share()
     if "airflow" in sys.modules:  # Airflow's own workers, whose configuration says where secret and store are
         from manifold.airflow.settings import register
 

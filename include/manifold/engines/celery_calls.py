@@ -6,7 +6,9 @@ broker. So a broker that is gone, a coordinator that was stopped, or a queue of 
 A call is *waiting* until some worker has fetched it, then *held*, then *started*:
 
 * Held or started, it is lost after `silence` seconds without a sign of life of the process that has it.
-* Handed out by the broker a second time, it is lost unless the first process gives a sign of life soon after.
+* Handed out by the broker a second time, it is lost unless the first process gives a sign of life soon after. So it is
+  when a worker refuses it: a worker without the right secret cannot sign its refusal, so anybody may have sent it, and
+  it is nobody's death.
 * Waiting is never a fault by itself: other scatters may be before it. Only when a later call has been fetched from
   the same queue, which gives out in order, and it still has not, is it gone.
 """
@@ -21,6 +23,8 @@ from typing import Any
 from manifold.engines import celery_wire as cw
 from manifold.errors import WorkerLost
 
+Sign = cw.Started | cw.Running | cw.Serving | cw.Redelivered | cw.Refused
+"""What tells of a call without ending it."""
 _DOUBT = 2.5  # seconds for a process to speak up after the broker gave its call away
 _ORDER = 5.0  # seconds for news of a call to arrive, once a later one was fetched
 _PROBE = 10.0  # seconds of waiting before a probe is sent after it, and then another, at twice the distance each time
@@ -44,7 +48,9 @@ class Sent:
     """The process that runs it."""
     position: int | None = None
     doubted: float | None = None
-    """Since when a second delivery speaks against that process."""
+    """Since when a second delivery, or a refusal, speaks against that process."""
+    refused: str | None = None
+    """What a refusal said."""
     passed: float | None = None
     """Since when a later call is known to have been fetched, while this one waits."""
     excused: bool = False
@@ -128,7 +134,7 @@ class InFlight:
                 call.place, call.since = self._places, self.now
                 self._places += 1
 
-    def heard(self, message: cw.Started | cw.Running | cw.Serving | cw.Redelivered) -> None:
+    def heard(self, message: Sign) -> None:
         """A sign of life, or one to the contrary."""
         with self._lock:
             match message:
@@ -143,6 +149,9 @@ class InFlight:
                 case cw.Redelivered(call_id):
                     if (sent := self._calls.get(call_id)) is not None:
                         sent.doubted = self.now
+                case cw.Refused(call_id, why):
+                    if (sent := self._calls.get(call_id)) is not None:
+                        sent.doubted, sent.refused, sent.excused = self.now, why, True
 
     def disturb(self) -> None:
         """The connection to the broker broke: what was under way may be lost without anybody's death."""
@@ -182,7 +191,7 @@ class InFlight:
             self._lives(call, excused)
 
     def _lives(self, call: Sent, excused: bool) -> None:
-        call.heard, call.doubted, call.excused = self.now, None, call.excused or excused
+        call.heard, call.doubted, call.refused, call.excused = self.now, None, None, call.excused or excused
         self._note_fetched(call)
 
     def _note_fetched(self, call: Sent) -> None:
@@ -191,6 +200,8 @@ class InFlight:
 
     def _lost(self, call: Sent) -> str | None:
         if call.doubted is not None and self.now - call.doubted >= _DOUBT:
+            if call.refused is not None:
+                return call.refused
             return f"the broker gave the call out again, and {call.worker or 'the first worker'} is not heard of"
         if call.fetched:
             if self.now - call.heard <= self.silence:

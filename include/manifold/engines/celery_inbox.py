@@ -9,9 +9,10 @@ from concurrent.futures import Future
 from typing import Any
 
 from manifold.engines import celery_wire as cw
-from manifold.engines.celery_calls import InFlight, Loss, Sent
+from manifold.engines.celery_calls import InFlight, Loss, Sent, Sign
+from manifold.engines.celery_guard import rarely
 from manifold.engines.celery_roster import Roster
-from manifold.errors import Unpicklable, WireError
+from manifold.errors import Unpicklable, VersionMismatch, WireError
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ class Inbox:
         self._roster = roster
         self._over = over
         self._turn = threading.Lock()
+        self.refused = 0  # answers that nobody of this deployment had signed
 
     def heard(self, message: cw.Message) -> None:
         """Act on one message; the ear's thread calls it, in the order of the queue."""
@@ -39,8 +41,8 @@ class Inbox:
                     self.lose(loss)
             case cw.Answered():
                 self._answered(message)
-            case cw.Refused(call):
-                self.end(call, lambda future: future.set_exception(cw.refusal(message)))
+            case cw.Refused(call, why, "versions"):
+                self.end(call, lambda future: future.set_exception(VersionMismatch(why)))
             case cw.Overdue(_, worker):
                 self._ended(message, f"{worker} was ended over an item that ran past its timeout", overdue=True)
             case cw.Died(_, worker):
@@ -64,7 +66,7 @@ class Inbox:
         """See to it that a cancelled future ends its call."""
         call.future.add_done_callback(lambda future: self._cancelled(call) if future.cancelled() else None)
 
-    def _note(self, message: cw.Started | cw.Running | cw.Serving | cw.Redelivered) -> None:
+    def _note(self, message: Sign) -> None:
         if isinstance(message, cw.Serving):
             self._roster.heard(message, self._flight.now)
         elif isinstance(message, cw.Started) and (call := self._flight.get(message.call)) is not None:
@@ -82,7 +84,9 @@ class Inbox:
         try:
             ok, value = cw.open_answer(self._engine, answered)
         except WireError as exc:
-            log.warning("ignored an answer to call %s: %s", answered.call, exc)
+            self.refused += 1
+            if rarely(self.refused):
+                log.warning("ignored answer %s that is not signed: %s", f"{self.refused:,}", exc)
             return
         except Unpicklable as exc:
             ok, value = False, exc

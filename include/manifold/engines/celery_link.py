@@ -14,13 +14,15 @@ from kombu import Connection, Consumer, Exchange, Producer, Queue
 from kombu.exceptions import OperationalError
 
 from manifold.engines import celery_wire as cw
+from manifold.engines.celery_guard import guarded, rarely
+from manifold.engines.celery_signed import EVERYBODY, Signer, Verifier
 from manifold.errors import WireError
 
 log = logging.getLogger(__name__)
 
 _KEPT = 600  # seconds that a coordinator's queue outlives its last use: longer than a broker's restart
 _MUTE = 20.0  # seconds after which a connection without any message is given up
-_SERVING = Exchange("manifold.serving", type="fanout", delivery_mode="transient")
+_SERVING = Exchange(EVERYBODY, type="fanout", delivery_mode="transient")
 # Celery's JSON body is text already; kombu would wrap it in base64 once more where the broker is no AMQP server.
 _OPTIONS = {"body_encoding": "utf-8"}
 
@@ -46,7 +48,8 @@ class Outbox:
         self.trouble = ""
         self._app = app
         self._failures = broker_failures(app)
-        self._lock = threading.Lock()
+        self._signer = Signer()
+        self._lock = threading.RLock()
         self._connection: Connection | None = None
         self._producer: Producer | None = None
 
@@ -66,21 +69,22 @@ class Outbox:
     def reply(self, name: str, message: cw.Message) -> bool:
         """Send to one coordinator. Whether the broker took it."""
         # The worker declares the queue too: where brokers keep no queues, that is what makes its messages expire.
-        return self._message(message, exchange="", routing_key=name, declare=[reply_queue(name)])
+        return self._message(message, name, exchange="", routing_key=name, declare=[reply_queue(name)])
 
     def announce(self, message: cw.Serving) -> bool:
         """Send to every coordinator. Whether the broker took it."""
-        return self._message(message, exchange=_SERVING, routing_key="", declare=[_SERVING])
+        return self._message(message, EVERYBODY, exchange=_SERVING, routing_key="", declare=[_SERVING])
 
     def close(self) -> None:
         with self._lock:
             self._drop()
 
-    def _message(self, message: cw.Message, **where: Any) -> bool:
-        body = cw.encode(message)
+    def _message(self, message: cw.Message, to: str, **where: Any) -> bool:
         raw = {"content_type": "application/octet-stream", "content_encoding": "binary"}
-        # Nothing is wrong with the message itself, so any error is the connection's.
-        return self._sent(lambda producer: producer.publish(body, **raw, **where), (Exception,))
+        with self._lock:  # around both, so that messages go in the order of their numbers
+            body = self._signer.signed(message, to)
+            # Nothing is wrong with the message itself, so any error is the connection's.
+            return self._sent(lambda producer: producer.publish(body, **raw, **where), (Exception,))
 
     def _sent(self, publish: Callable[[Producer], object], failures: tuple[type[Exception], ...]) -> bool:
         with self._lock:
@@ -111,14 +115,25 @@ class Ear:
     Args:
         heard: is given each message, in the order of the queue.
         broken: is called when the connection broke, once for each time.
+        ignored: is told why, when a message is not signed as it should be.
     """
 
-    def __init__(self, app: Celery, name: str, heard: Callable[[cw.Message], None], broken: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        app: Celery,
+        name: str,
+        heard: Callable[[cw.Message], None],
+        broken: Callable[[], None],
+        ignored: Callable[[str], None],
+    ) -> None:
         self._app = app
         self._name = name
         self._heard = heard
         self._broken = broken
-        self._puzzled = False
+        self._ignored = ignored
+        self._verifier = Verifier(name)
+        self.refused = 0  # messages that were not signed as they should be
+        self.connected = True  # by whoever opened the engine
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._listen, name="manifold-celery-ear", daemon=True)
         self._thread.start()
@@ -135,17 +150,21 @@ class Ear:
             try:
                 self._consume()
             except Exception as exc:  # noqa: BLE001 - were this thread to end, every future would wait for ever
+                self.connected = False
                 log.warning("lost the connection to the Celery broker (%r); trying again", exc)
                 self._broken()
                 self._closing.wait(1.0)
 
     def _consume(self) -> None:
-        connection = self._app.connection_for_read()
+        connection = guarded(self._app.connection_for_read())
         try:
             channel = connection.channel()
             queues = [reply_queue(self._name), serving_queue(self._name)]
-            with Consumer(channel, queues, no_ack=True, on_message=self._on_message):
+            with Consumer(
+                channel, queues, no_ack=True, on_message=self._on_message, on_decode_error=self._on_unreadable
+            ):
                 last = time.monotonic()
+                self.connected = True
                 while not self._closing.is_set():
                     try:
                         connection.drain_events(timeout=1.0)
@@ -161,11 +180,25 @@ class Ear:
 
     def _on_message(self, message: Any) -> None:
         try:
-            self._heard(cw.decode(message.body))
+            message = self._verifier.opened(message.body or b"")
         except WireError as exc:
-            if not self._puzzled:  # once: workers of another version speak every second
-                log.warning("ignored a message in %s: %s. Is another version installed on a worker?", self._name, exc)
-            self._puzzled = True
+            self._refuse(str(exc))
+        else:
+            self._heard(message)
+
+    def _on_unreadable(self, _message: Any, exc: Exception) -> None:
+        self._refuse(f"it cannot be read: {exc!r:.200}")
+
+    def _refuse(self, why: str) -> None:
+        self._ignored(why)
+        self.refused += 1
+        if rarely(self.refused):  # workers with another secret, or of another version, speak every second
+            log.warning(
+                "ignored message %s to %s: %s. Does a worker have another MANIFOLD_SECRET, or another version?",
+                f"{self.refused:,}",
+                self._name,
+                why,
+            )
 
 
 def broker_failures(app: Celery) -> tuple[type[Exception], ...]:

@@ -9,21 +9,27 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from celery import Celery
 from celery.worker import state
 
 from manifold import beat
+from manifold.engines import celery_refusals
 from manifold.engines import celery_wire as cw
 from manifold.engines.celery_board import Board, Entry, in_pool_process
+from manifold.engines.celery_guard import rarely
 from manifold.engines.celery_link import Outbox
+from manifold.errors import ConfigError
+from manifold.pace import Rate
 
 log = logging.getLogger(__name__)
 
 _LOOK = 0.25  # seconds between two looks at what runs here
 _PATIENCE = 600.0  # seconds that an answer waits for a broker that is gone
 _OVERDUE_STATUS = 70  # EX_SOFTWARE
+_REFUSALS = 10.0  # that are sent in a second, at the most
 
 
 class Pulse:
@@ -38,6 +44,8 @@ class Pulse:
         self._calls: dict[str, tuple[beat.Call, str]] = {}
         self._busy = threading.Event()
         self._longest = 0.0
+        self._refused = 0
+        self._refusals = Rate(_REFUSALS, time.monotonic() - 1.0)
         threading.Thread(target=self._watch, name="manifold-pulse", daemon=True).start()
 
     @contextmanager
@@ -69,6 +77,16 @@ class Pulse:
                 return
             time.sleep(pause)
             pause = min(2.0, 2 * pause)
+
+    def refuse(self, reply_to: object, refused: cw.Refused) -> None:
+        """Tell a coordinator that its call was not run, if it could be one. The call was not signed, so nor is this."""
+        self._refused += 1
+        celery_refusals.count()  # the main process tells everybody how many there were
+        if rarely(self._refused):
+            log.warning("refused call %s: %s", f"{self._refused:,}", refused.why)
+        # Whoever sends many calls that are none must not have a queue made for each.
+        if cw.is_reply_queue(reply_to) and self._refusals.take(1, time.monotonic()):
+            self.tell(str(reply_to), refused, patience=5.0)
 
     def _watch(self) -> None:
         spoke = time.monotonic()
@@ -119,9 +137,13 @@ class Pulse:
 
 
 class Announcer:
-    """Speaks for the main process of a Celery worker: that it serves, how many slots are free, which calls it holds."""
+    """Speaks for the main process of a Celery worker: that it serves, how many slots are free, which calls it holds.
+
+    Each time that the broker took it, the file that `MANIFOLD_ALIVE` names is touched: a health check looks at its age.
+    """
 
     def __init__(self, consumer: Any, board: Board) -> None:
+        self._alive = os.environ.get("MANIFOLD_ALIVE")
         self._consumer = consumer
         self._board = board
         self._outbox = Outbox(consumer.app)
@@ -131,6 +153,9 @@ class Announcer:
         while (pool := self._pool()) is not None:
             try:
                 self._announce(*pool)
+            except ConfigError as exc:
+                log.error("no coordinator will send calls to this worker: %s", exc)
+                return
             except Exception:
                 log.exception("a Celery worker could not tell what it holds")  # and goes on: silence looks like death
             time.sleep(cw.BEAT)
@@ -151,8 +176,10 @@ class Announcer:
             others=len(active) - len(ours),
             held=[r.id for r in reserved if r.task_name == cw.TASK and not r.delivery_info.get("redelivered")],
             leaving=self._board.leaving(),
+            refused=celery_refusals.total(),
         )
-        self._outbox.announce(serving)
+        if self._outbox.announce(serving) and self._alive:
+            Path(self._alive).touch()
 
     def _pool(self) -> tuple[int, list[int]] | None:
         """How many tasks the pool runs at once, and its processes; None once it is being taken down."""

@@ -18,20 +18,32 @@ _IMPORTS = """AIRFLOW__CELERY__EXTRA_CELERY_CONFIG='{"imports": ["manifold.engin
 
 
 class Roster:
-    """Who serves `queue`, as of the latest word of each worker. Times are listening time."""
+    """Who serves `queue`, as of the latest word of each worker. Times are listening time.
+
+    `refused` counts the unsigned calls that they have told of.
+    """
 
     def __init__(self, queue: str) -> None:
         self._queue = queue
         self._lock = threading.Lock()
         self._latest: dict[str, tuple[cw.Serving, float]] = {}
+        self.refused = 0
+        self._ignored = ""
 
     def heard(self, serving: cw.Serving, now: float) -> None:
         if self._queue not in serving.queues:
             return
         with self._lock:
+            before, _ = self._latest.get(serving.node, (None, 0.0))
+            known = before.refused if before is not None and before.pid == serving.pid else 0
+            self.refused += max(0, serving.refused - known)
             self._latest[serving.node] = (serving, now)
             for node in [node for node, (_, at) in self._latest.items() if now - at > _FORGOTTEN]:
                 del self._latest[node]
+
+    def ignored(self, why: str) -> None:
+        """Somebody spoke, without a signature that counts."""
+        self._ignored = why
 
     def live(self, now: float) -> list[cw.Serving]:
         """The workers that take messages of the queue."""
@@ -62,7 +74,7 @@ class Roster:
         """What would keep calls from running, with what to do about it; None where nothing does."""
         live = self.live(now)
         if not live:
-            return _nobody(app, self._queue)
+            return _nobody(app, self._queue, self._ignored)
         if self.slots(now) > 0:
             return None
         names = ", ".join(sorted(serving.node for serving in live))
@@ -73,7 +85,7 @@ class Roster:
         )
 
 
-def _nobody(app: Celery, queue: str) -> str:
+def _nobody(app: Celery, queue: str, ignored: str) -> str:
     """Why no worker was heard of, by asking the workers themselves; takes two seconds."""
     inspect = app.control.inspect(timeout=1.0)
     queues: dict[str, list[dict[str, Any]]] = inspect.active_queues() or {}
@@ -86,6 +98,11 @@ def _nobody(app: Celery, queue: str) -> str:
         return f"no Celery worker serves the queue {queue!r} (there are {others}). Start one: {start}"
     served = f"the queue {queue!r} is served by {', '.join(serving)}"
     known = app.control.inspect(destination=serving, timeout=1.0).registered() or {}
+    if any(cw.TASK in tasks for tasks in known.values()) and ignored:
+        return (
+            f"{served}, with Manifold's task, but what comes from there is not signed as it is here ({ignored}). "
+            "MANIFOLD_SECRET must be the same on coordinators and workers, and so must the version of Manifold"
+        )
     if any(cw.TASK in tasks for tasks in known.values()):
         return f"{served}, with Manifold's task but without a sign of life. Restart these workers"
     return f"{served}, but without Manifold's task. Install Manifold there, and start the workers with {_IMPORTS}"

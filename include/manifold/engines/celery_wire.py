@@ -2,21 +2,23 @@
 
 A call travels as the argument of an ordinary Celery task; everything else is one of the small messages below. Those
 that come back to a coordinator go to a queue of its own. None of them holds a point in time: each side trusts only
-its own clock. They are MessagePack, checked when decoded; the two that hold a pickle hold it sealed.
+its own clock. They are MessagePack, checked when decoded; `celery_signed` signs them. The two that hold a pickle hold
+it sealed.
 """
 
 from __future__ import annotations
 
 import base64
+import re
 import socket
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
 from manifold import settings, wire
 from manifold.engines.payload import dump_error, dump_value, load_error
-from manifold.errors import EngineError, Unpicklable, VersionMismatch, WireError
+from manifold.errors import Unpicklable, WireError
 from manifold.task import Versions
 
 TASK = "manifold.call"
@@ -73,7 +75,7 @@ class Answered(msgspec.Struct, frozen=True, tag=True):
 
 
 class Refused(msgspec.Struct, frozen=True, tag=True):
-    """The call was not unpickled. Not signed, since the worker may lack the key; the text is only shown."""
+    """The call was not unpickled. Signed only over `versions`: otherwise the worker may lack the secret."""
 
     call: str
     why: str
@@ -95,6 +97,7 @@ class Serving(msgspec.Struct, frozen=True, tag=True):
     * `pids`: the processes of its pool; `slots`: how many tasks they run at once; `others`: tasks that run now and are
       no calls of ours.
     * `held`: calls fetched from the broker and not yet done with, begun or not.
+    * `refused`: calls that nobody of this deployment had signed, since the worker began.
     """
 
     node: str
@@ -106,19 +109,29 @@ class Serving(msgspec.Struct, frozen=True, tag=True):
     others: int
     held: list[str]
     leaving: bool = False
+    refused: int = 0
 
 
 Message = Started | Running | Redelivered | Overdue | Died | Answered | Refused | Echo | Serving
-_decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
-encode = msgspec.msgpack.encode
+T = TypeVar("T")
 
 
-def decode(body: bytes | memoryview) -> Message:
-    """The message; raises WireError for anything else."""
+def decoded(decoder: msgspec.msgpack.Decoder[T], data: bytes) -> T:
+    """What `decoder` makes of the data; raises WireError for anything else."""
     try:
-        return _decoder.decode(body)
-    except msgspec.MsgspecError as exc:
+        return decoder.decode(data)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as exc:  # a UnicodeDecodeError is a ValueError
         raise WireError(f"not a message between coordinator and Celery worker: {exc}") from exc
+
+
+def reply_queue(engine: str) -> str:
+    """The name of a coordinator's own queue."""
+    return f"manifold.reply.{engine}"
+
+
+def is_reply_queue(name: object) -> bool:
+    """It could be one: a worker sends nowhere else, whatever an unsigned message says."""
+    return isinstance(name, str) and re.fullmatch(r"manifold\.reply\.[0-9a-f]{32}", name) is not None
 
 
 class _Call(msgspec.Struct, frozen=True):
@@ -148,11 +161,15 @@ def seal_call(engine: str, call: str, fn: Callable[..., Any], args: tuple[Any, .
 
 
 class Opened:
-    """A call whose signature was checked; nothing of it is unpickled yet. Raises WireError unless it is this call."""
+    """A call whose signature was checked; nothing of it is unpickled yet. Raises WireError unless it is this call.
 
-    def __init__(self, text: str, call: str) -> None:
+    `reply_to` is the queue of the coordinator that signed it.
+    """
+
+    def __init__(self, text: object, call: object) -> None:
         self._keyring = settings.keyring()
-        self._header, payload = wire.unseal(self._keyring, base64.b64decode(text), "call", attempt=call)
+        self._header, payload = wire.unseal(self._keyring, _unpacked(text), "call", attempt=call)
+        self.reply_to = reply_queue(self._header.uid)
         try:
             self._call = msgspec.msgpack.decode(payload, type=_Call)
         except msgspec.MsgspecError as exc:
@@ -193,13 +210,15 @@ def open_answer(engine: str, answered: Answered) -> tuple[bool, Any]:
         raise Unpicklable(f"what came back cannot be unpickled: {type(exc).__name__}: {exc}") from exc
 
 
-def refusal(refused: Refused) -> EngineError | WireError:
-    """The error that a refused call fails with."""
-    if refused.reason == "versions":
-        return VersionMismatch(refused.why)
-    return WireError(refused.why) if refused.reason == "signature" else EngineError(refused.why)
-
-
 def this_host() -> str:
     """This host's name."""
     return socket.gethostname()
+
+
+def _unpacked(text: object) -> bytes:
+    try:
+        if isinstance(text, str):
+            return base64.b64decode(text, validate=True)
+    except ValueError:
+        pass
+    raise WireError("the call is not in base64, so it is none of ours")

@@ -9,6 +9,7 @@ from typing import Any
 import cloudpickle
 
 from manifold.errors import Unpicklable
+from manifold.words import a_type
 
 
 class RemoteTraceback(Exception):
@@ -23,7 +24,7 @@ def dump_value(value: Any) -> bytes:
     try:
         return cloudpickle.dumps(value)  # type: ignore[no-any-return]
     except Exception as exc:
-        raise Unpicklable(f"the result, a {type(value).__name__}, cannot be pickled: {exc}") from exc
+        raise Unpicklable(f"the result, {a_type(value)}, cannot be pickled: {exc}") from exc
 
 
 def dump_error(exc: BaseException) -> bytes:
@@ -31,7 +32,8 @@ def dump_error(exc: BaseException) -> bytes:
     text = "".join(format_exception(exc))
     try:
         pickled: bytes = cloudpickle.dumps((exc, text))
-        pickle.loads(pickled)  # many exceptions can be pickled and then not be made again
+        # Many exceptions can be pickled and then not be made again.
+        pickle.loads(pickled)  # nosec B301 # made one line above
     except Exception:  # noqa: BLE001 - pickling runs a user's code
         stand_in = Unpicklable(f"the call raised {type(exc).__name__}, which cannot be pickled: {exc}")
         return cloudpickle.dumps((stand_in, text))  # type: ignore[no-any-return]
@@ -40,7 +42,7 @@ def dump_error(exc: BaseException) -> bytes:
 
 def load_error(pickled: bytes) -> BaseException:
     """The exception again, with the worker's traceback as its cause. Raises what unpickling raises."""
-    exc, text = pickle.loads(pickled)
+    exc, text = pickle.loads(pickled)  # nosec B301 # of a sealed answer, or of a frame whose mark is right
     assert isinstance(exc, BaseException)
     exc.__cause__ = RemoteTraceback(text)
     return exc

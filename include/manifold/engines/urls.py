@@ -41,6 +41,8 @@ def local_url(
     for name, value in given.items():
         if name not in known:
             there_are = f"it has: {', '.join(known)}" if known else f"{scheme}:// has none"
+            if name == "queue":
+                raise ConfigError(f"{scheme}:// has no queues: leave out worker_queue={value!r}")
             raise ConfigError(f"unknown option {name!r} of {masked(url)!r}; {there_are}")
         if value not in known[name]:
             raise ConfigError(f"{name}={value!r} of {masked(url)!r} must be one of {', '.join(known[name])}")

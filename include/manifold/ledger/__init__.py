@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 from manifold import settings
 from manifold.ledger import schema
 from manifold.ledger.claim import LEASE, Claim
-from manifold.ledger.connection import connect
+from manifold.ledger.connection import PATIENCE, Database, connect
 from manifold.ledger.ledger import Ledger
 from manifold.ledger.merged import MergedRow, Run
 from manifold.ledger.rows import (
@@ -49,13 +49,16 @@ __all__ = [
 ]
 
 
-def open_ledger(url: str | None = None, *, migrate: bool | None = None, connections: int = 1) -> Ledger:
+def open_ledger(
+    url: str | None = None, *, migrate: bool | None = None, connections: int = 1, patience: float = PATIENCE
+) -> Ledger:
     """The ledger behind `url`, ready to be used.
 
     Args:
         url: an SQLAlchemy URL of PostgreSQL or SQLite; None takes the deployment's (`MANIFOLD_LEDGER`).
         migrate: make or upgrade the tables; None: only those of SQLite, which has nobody else to do it.
         connections: how many it may hold at once: one for a coordinator, some more for a web server.
+        patience: seconds that a transaction is tried again while the database is away.
 
     Its connections are closed by `close`, or once nobody holds the ledger any more.
     Raises ConfigError for a URL that it cannot use, SchemaError where the tables are missing or of another version,
@@ -65,7 +68,7 @@ def open_ledger(url: str | None = None, *, migrate: bool | None = None, connecti
     try:
         if migrate or (migrate is None and engine.dialect.name == "sqlite"):
             schema.migrate(engine)
-        ledger = Ledger(engine)
+        ledger = Ledger(engine, database=Database(engine, patience=patience))
     except BaseException:
         engine.dispose()
         raise

@@ -15,6 +15,7 @@ from manifold.ledger.commit import commit
 from manifold.ledger.queries import scatter_row
 from manifold.ledger.rows import Committed, NewScatter, Owner, stored
 from manifold.ledger.tables import attempt, chunk, control, failure, scatter
+from manifold.ledger.tallies import fold_tallies, write_tallies
 from manifold.ledger.withdraw import withdraw, withdraw_epoch
 from manifold.policy import Tolerance
 from manifold.records import Attempt, ChunkRow, Failure, Receipt, ScatterRow, ScatterState, WorkerInfo
@@ -41,6 +42,8 @@ class Claim:
       took effect, and nothing more may be sent or deleted.
     * Every method may wait, up to the ledger's patience, while the database is away.
     * `row` is the scatter as this claim last saw it.
+    * `tallies`, where a method takes them, are what this claim has counted so far for the metrics, by name. They are
+      sums since the claim was made, not what came on top, so that a transaction may be run again.
     """
 
     def __init__(self, ledger: Ledger, row: ScatterRow, owner: Owner) -> None:
@@ -73,6 +76,7 @@ class Claim:
         workers: Sequence[WorkerInfo] = (),
         *,
         started: Mapping[str, str] | None = None,
+        tallies: Mapping[str, float] | None = None,
     ) -> Committed:
         """Let receipts count and write down attempts that are about to be sent, all in one transaction.
 
@@ -87,6 +91,7 @@ class Claim:
         """
 
         def work(conn: Connection, row: ScatterRow, now: float) -> Committed:
+            write_tallies(conn, row, tallies)
             return commit(conn, row, now, receipts, attempts, workers, started or {})
 
         done = self._fenced(work)
@@ -152,7 +157,7 @@ class Claim:
 
         self._write(work)
 
-    def finish(self, tolerance: Tolerance) -> ScatterRow:
+    def finish(self, tolerance: Tolerance, tallies: Mapping[str, float] | None = None) -> ScatterRow:
         """End the scatter if it can prove that every item is accounted for.
 
         The row's state tells: `succeeded`; `failed`, with more failures than `tolerance` allows; or still `running`,
@@ -162,6 +167,7 @@ class Claim:
 
         def work(conn: Connection, row: ScatterRow, now: float) -> ScatterRow:
             covered, suspect = _account(conn, row)
+            write_tallies(conn, row, tallies)
             if row.total is None or covered != row.total or suspect:
                 return row
             budget = tolerance.budget(row.done, row.total, ended=True)
@@ -172,14 +178,22 @@ class Claim:
 
         return self._finally(("succeeded", "failed"), work)
 
-    def end(self, state: Literal["failed", "cancelled"], message: str) -> ScatterRow:
+    def end(
+        self, state: Literal["failed", "cancelled"], message: str, tallies: Mapping[str, float] | None = None
+    ) -> ScatterRow:
         """End the scatter as it is. What is committed stays; what is under way counts no more."""
-        return self._finally((state,), lambda conn, row, now: _end(conn, row, now, state, message))
 
-    def release(self) -> None:
+        def work(conn: Connection, row: ScatterRow, now: float) -> ScatterRow:
+            write_tallies(conn, row, tallies)
+            return _end(conn, row, now, state, message)
+
+        return self._finally((state,), work)
+
+    def release(self, tallies: Mapping[str, float] | None = None) -> None:
         """Give the scatter up as it is, still running, so that another coordinator need not wait for the lease."""
 
         def work(conn: Connection, row: ScatterRow, now: float) -> ScatterRow:
+            write_tallies(conn, row, tallies)
             conn.execute(update(scatter).where(scatter.c.uid == self.uid).values(_ENDED))
             return msgspec.structs.replace(row, owner=None, lease_until=None)
 
@@ -280,6 +294,7 @@ def _end(conn: Connection, row: ScatterRow, now: float, state: ScatterState, mes
     conn.execute(update(attempt).where(attempt.c.uid == row.uid, attempt.c.state == "open").values(state="void"))
     ended = {"state": state, "ended_at": now, "message": message and stored(message, _MESSAGE)}
     conn.execute(update(scatter).where(scatter.c.uid == row.uid).values(_ENDED | ended))
+    fold_tallies(conn, row.uid)
     return msgspec.structs.replace(row, owner=None, lease_until=None, **ended)
 
 

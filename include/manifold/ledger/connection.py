@@ -72,7 +72,7 @@ def connect(url: str, *, connections: int = 1) -> Engine:
     try:
         parsed = make_url(url)
     except ArgumentError as exc:
-        raise ConfigError(f"{masked(url)!r} is not a ledger such as postgresql://user@host/manifold") from exc
+        raise ConfigError(f"{masked(str(url))!r} is not a ledger such as postgresql://user@host/manifold") from exc
     if parsed.drivername in ("postgresql", "postgres"):
         parsed = parsed.set(drivername="postgresql+psycopg2")
     kind = parsed.get_backend_name()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from typing import Any
 
 import msgspec
@@ -50,7 +51,7 @@ def sweep(
     """What was collected of each scatter that had something to collect.
 
     Args:
-        open_store: the store that a scatter wrote to.
+        open_store: opens the store that a scatter wrote to; it is closed again.
         older_than: scatters that ended more than so many seconds ago go as a whole; None: none of them.
         dry_run: only say what would go.
         skip: is told of a scatter whose store cannot be used, which is left as it is; None: that ends the sweep,
@@ -63,10 +64,11 @@ def sweep(
     done = []
     for row in _uncollected(ledger):
         try:
-            if row.uid in old:
-                collected = retire(ledger, old[row.uid], open_store(row), dry_run=dry_run)
-            else:
-                collected = collect(ledger, row, open_store(row), dry_run=dry_run)
+            with closing(open_store(row)) as store:
+                if row.uid in old:
+                    collected = retire(ledger, old[row.uid], store, dry_run=dry_run)
+                else:
+                    collected = collect(ledger, row, store, dry_run=dry_run)
         except StoreError as exc:
             if skip is None:
                 raise

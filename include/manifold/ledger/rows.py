@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import platform
 import uuid
+from collections.abc import Sequence
 from typing import Any, Literal, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import msgspec
 import psutil
-from sqlalchemy import Row, Table
+from sqlalchemy import Table
 from sqlalchemy.sql.elements import ColumnElement
 
 from manifold.records import ScatterRow, Why
@@ -134,12 +135,18 @@ def scatter_name(*parts: str | int) -> str:
     return "/".join(quote(str(part), safe="") for part in parts)
 
 
+def name_parts(name: str) -> tuple[str, str, str, int]:
+    """(dag, run, task, map index) of the name of an Airflow task's scatter."""
+    dag, run, task, index = (unquote(part) for part in name.split("/"))
+    return dag, run, task, int(index)
+
+
 def columns(table: Table, struct: type[msgspec.Struct]) -> list[ColumnElement[Any]]:
     """The columns that make up `struct`, in its order."""
     return [table.c[name] for name in struct.__struct_fields__]
 
 
-def built(struct: type[S], row: Row[Any]) -> S:
+def built(struct: type[S], row: Sequence[Any]) -> S:
     """`struct` of a row that begins with its columns."""
     return struct(*row[: len(struct.__struct_fields__)])
 

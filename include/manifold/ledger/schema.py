@@ -12,12 +12,18 @@ from sqlalchemy import Connection, Engine, func, insert, inspect, select, update
 
 from manifold.errors import SchemaError
 from manifold.ledger.connection import Database
-from manifold.ledger.tables import meta, metadata
+from manifold.ledger.tables import meta, metadata, tally
 
 _OPENING_PATIENCE = 30.0  # seconds; who opens a ledger wants to hear soon that its URL is wrong
 _MIGRATING = 0x6D616E69666F6C64  # the lock's number: "manifold" in ASCII
 
-UPGRADES: tuple[Callable[[Connection], None], ...] = ()
+
+def _to_2(conn: Connection) -> None:
+    """Coordinators write down what they count for the metrics."""
+    tally.create(conn)
+
+
+UPGRADES: tuple[Callable[[Connection], None], ...] = (_to_2,)
 """Each takes a database from one version to the next; the first from version 1 to 2. A new database needs none."""
 
 

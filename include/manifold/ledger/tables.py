@@ -9,6 +9,7 @@
 | error_kind | one traceback per fingerprint |
 | control | wishes of people |
 | worker | who works, for display |
+| tally | what coordinators count for the metrics: one row per figure of a try; of ended scatters, one per engine |
 | meta | schema version, id of the ledger |
 
 `manifold.ledger.schema` makes them; nothing else runs DDL.
@@ -211,6 +212,16 @@ worker = Table(
     Column("holding", JSON, nullable=False),
     _position("items", default=0),
     _position("chunks", default=0),
+)
+
+tally = Table(
+    "tally",
+    metadata,
+    _id("uid", primary_key=True),
+    Column("epoch", Integer, primary_key=True, autoincrement=False),
+    Column("engine", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("value", Double, nullable=False),
 )
 
 meta = Table("meta", metadata, Column("name", Text, primary_key=True), _text("value"))

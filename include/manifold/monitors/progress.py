@@ -15,9 +15,12 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
-from manifold import events
+from manifold import events, logs
 from manifold.abc import Monitor
+from manifold.monitors.log import LogMonitor
+from manifold.visible import visible
 
 
 class ProgressMonitor(Monitor):
@@ -25,7 +28,7 @@ class ProgressMonitor(Monitor):
 
     def __init__(self, console: Console | None = None) -> None:
         self._progress = Progress(
-            TextColumn("[bold]{task.description}"),
+            TextColumn("{task.description}", style="bold", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[rate]}"),
@@ -41,13 +44,15 @@ class ProgressMonitor(Monitor):
         if isinstance(event, events.ScatterStarted):
             done = event.n_ok + event.n_failed + event.n_skipped
             self._progress.start()
-            self._task = self._progress.add_task(event.name, total=event.total, completed=done, rate="", note="")
+            self._task = self._progress.add_task(
+                visible(event.name), total=event.total, completed=done, rate="", note=""
+            )
         elif self._task is None:
             return
         elif isinstance(event, events.Progress):
             self._update(event)
         elif isinstance(event, events.Notice) and event.level == "warning":
-            self._progress.console.print(f"[yellow]{event.text}")
+            self._progress.console.print(Text(visible(event.text), style="yellow"))
         elif isinstance(event, events.ScatterEnded):
             done = event.n_ok + event.n_failed + event.n_skipped
             self._progress.update(self._task, total=event.total, completed=done, note=_note(event))
@@ -65,7 +70,9 @@ class ProgressMonitor(Monitor):
 
 
 def default() -> Sequence[Monitor]:
-    """A progress bar where there is a terminal to show it, nothing otherwise."""
+    """Log lines where they were asked for, else a progress bar where there is a terminal to show it, else nothing."""
+    if logs.wanted():
+        return [LogMonitor()]
     return [ProgressMonitor()] if sys.stderr.isatty() else []
 
 

@@ -16,6 +16,7 @@ from manifold.sources.first import FirstSource
 from manifold.sources.iterables import IterableSource, IteratorSource
 from manifold.sources.sequences import RangeSource, SequenceSource
 from manifold.sources.zipped import ZippedSource
+from manifold.words import a_type
 
 __all__ = ["as_source", "first", "lines", "records", "take", "zipped"]
 
@@ -70,7 +71,7 @@ def as_source(items: Any) -> Source:
     if isinstance(items, range):
         return RangeSource(items)
     if (doubt := _doubtful(items)) is not None:
-        raise ConfigError(f"items are {_kind(items)}: {doubt}")
+        raise ConfigError(f"items are {a_type(items)}: {doubt}")
     if hasattr(items, "as_source"):  # Results; asked like this, so that neither module needs the other
         source: Source = items.as_source()
         return source
@@ -98,8 +99,3 @@ def _doubtful(items: Any) -> str | None:
         called = " Is it a function that should be called?" if callable(items) else ""
         return f"give a list, a range, an iterable, lines(path) or records(path).{called}"
     return None
-
-
-def _kind(items: Any) -> str:
-    name = type(items).__name__
-    return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"

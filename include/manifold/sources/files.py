@@ -35,6 +35,15 @@ class PinnedFile(NamedTuple):
     stamp: str
     """The mark of its version: what the file system calls it, and its value."""
 
+    @property
+    def name(self) -> str:
+        """Its path without secrets, for people and for the ledger."""
+        return masked(self.path)
+
+    def kept(self) -> list[str | int]:
+        """What the ledger keeps of it."""
+        return [self.name, self.size, self.stamp]
+
     def may_be(self, other: PinnedFile) -> bool:
         """Nothing says that the two differ. A listing and a look at one file may give marks of two kinds."""
         same_kind = self.stamp.partition("=")[0] == other.stamp.partition("=")[0]
@@ -72,11 +81,11 @@ class FilesSource(Source):
         found = self._listed()
         if pinned is not None and pinned["path"] == path:
             before = [PinnedFile(*one) for one in pinned["files"]]
-            there = {one.path: one for one in found}
+            there = {one.name: one for one in found}
             if gone := [one.path for one in before if one.path not in there]:
                 raise ItemsChanged(f"{_some(gone)} gone since the first try, so {path} cannot be read as it was")
             self._files = [there[one.path] for one in before]
-            changed = [new.path for old, new in zip(before, self._files, strict=True) if old != new]
+            changed = [new.name for old, new in zip(before, self._files, strict=True) if [*old] != new.kept()]
             self._changes = f"{_some(changed)} changed" if changed else None
         else:
             if not found:
@@ -84,10 +93,10 @@ class FilesSource(Source):
             self._files = found
             self._changes = None if pinned is None else f"the path was {pinned['path']} and is {path}"
             self._check_formats()
-        return {"path": path, "files": [list(one) for one in self._files]}
+        return {"path": path, "files": [one.kept() for one in self._files]}
 
     def fingerprint(self) -> str:
-        files = [list(one) for one in self._pinned()]
+        files = [one.kept() for one in self._pinned()]
         return f"files:{item_digest([masked(self.path), self.format, self.encoding, files])}"
 
     def total(self) -> None:
@@ -120,7 +129,7 @@ class FilesSource(Source):
         self._behind = 0
         for file in self._pinned():
             with self._opened(file) as raw:
-                yield from formats.read(raw, file.path, self.format, self.encoding)
+                yield from formats.read(raw, file.name, self.format, self.encoding)
             self._behind += file.size
 
     @contextmanager
@@ -130,10 +139,11 @@ class FilesSource(Source):
             now = _pinned_file(fs.info(file.path))
             raw = fs.open(file.path, "rb")
         except FileNotFoundError as exc:
-            raise ItemsChanged(f"{file.path} was there when the scatter began, and is gone") from exc
+            raise ItemsChanged(f"{file.name} was there when the scatter began, and is gone") from exc
         with raw:
             if not file.may_be(now):
-                raise ItemsChanged(f"{file.path} has changed since the scatter began: it was {file}, and is {now}")
+                was, is_now = file.kept(), now.kept()
+                raise ItemsChanged(f"{file.name} has changed since the scatter began: it was {was}, and is {is_now}")
             self._open = raw
             try:
                 yield raw
@@ -162,7 +172,7 @@ class FilesSource(Source):
     def _check_formats(self) -> None:
         """Find out before the first item is sent that a file cannot be read, as far as its name tells."""
         for file in self._pinned():
-            formats.recognised(file.path, self.format)
+            formats.recognised(file.name, self.format)
 
 
 def _pinned_file(info: dict[str, Any]) -> PinnedFile:

@@ -11,6 +11,7 @@ from manifold.abc import Source
 from manifold.errors import ConfigError
 from manifold.output import written
 from manifold.sources import records
+from manifold.words import a_type
 
 
 def spool(items: Iterable[Any], path: str | os.PathLike[str], *, reuse: bool = False) -> Source:
@@ -41,7 +42,7 @@ def _line(position: int, item: Any) -> bytes:
     try:
         text = json.dumps(item)
     except (TypeError, ValueError) as exc:
-        raise ConfigError(f"item {position:,}, a {type(item).__name__}, is no JSON: {exc}") from exc
+        raise ConfigError(f"item {position:,}, {a_type(item)}, is no JSON: {exc}") from exc
     # Compared as text: a tuple equals no list there, True not 1, and NaN itself.
     if (back := repr(json.loads(text))) != repr(item):
         raise ConfigError(f"item {position:,} would come back from JSON as {back[:200]}")

@@ -9,6 +9,7 @@ from typing import Any
 from manifold.abc import Source
 from manifold.errors import ConfigError
 from manifold.itemdigest import item_digest
+from manifold.words import counted
 
 _AHEAD = 64  # items read of each input at a time
 
@@ -30,9 +31,9 @@ class ZippedSource(Source):
 
     def pin(self, pinned: dict[str, Any] | None) -> dict[str, Any]:
         made = {name: part.pin(None if pinned is None else pinned.get(name)) for name, part in self._parts.items()}
-        known = {name: part.total() for name, part in self._parts.items() if part.total() is not None}
+        known = {name: total for name, part in self._parts.items() if (total := part.total()) is not None}
         if len(set(known.values())) > 1:
-            raise _unequal(" and ".join(f"{name} has {length:,} items" for name, length in known.items()))
+            raise _unequal(" and ".join(f"{name} has {counted(length, 'item')}" for name, length in known.items()))
         return made
 
     def fingerprint(self) -> str | None:
@@ -71,7 +72,8 @@ class ZippedSource(Source):
         ended = [name for name, length in zip(self._parts, lengths, strict=True) if length == shortest]
         longer = [name for name in self._parts if name not in ended]
         verb = "has" if len(longer) == 1 else "have"
-        return f"{' and '.join(ended)} ended after {at + shortest:,} items, where {' and '.join(longer)} {verb} more"
+        where = f"ended after {counted(at + shortest, 'item')}"
+        return f"{' and '.join(ended)} {where}, where {' and '.join(longer)} {verb} more"
 
 
 def _unequal(how: str) -> ConfigError:

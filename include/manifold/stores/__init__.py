@@ -39,6 +39,20 @@ def open_store(url: str | None = None, **options: Any) -> Store:
     return store
 
 
+def store_behind(url: str) -> Store:
+    """The store that a scatter's ledger row names.
+
+    The ledger keeps no password. A store that needs one must be this process's own, which its marker shows.
+    """
+    return open_store(None if "***" in url else url or None)
+
+
+def is_store(url: str) -> bool:
+    """Some adapter reads that URL."""
+    scheme = scheme_of(url)
+    return scheme in STORES.entries or _known_to_fsspec(scheme)
+
+
 def _adapter(url: str) -> type[Any]:
     scheme = scheme_of(url)
     if scheme not in STORES.entries and _known_to_fsspec(scheme):

@@ -97,7 +97,7 @@ class SqlStore(Store):
         return bytes(value)
 
     def delete(self, key: str) -> None:
-        with _translated(f"could not delete {key} from {self._where}"), self._engine.begin() as connection:
+        with _translated(f"could not remove {key} from {self._where}"), self._engine.begin() as connection:
             connection.execute(sa.delete(BLOBS).where(BLOBS.c.key == checked(key)))
 
     def keys(self, prefix: str = "") -> Iterator[str]:

@@ -9,11 +9,13 @@ import socket
 import threading
 import time
 from collections import OrderedDict
+from contextlib import suppress
 
 from manifold import beat
-from manifold.engines.local.frames import Frame, Kind, pack_result, read_frames, unpack_call
+from manifold.engines.local.frames import KEY, Frame, Kind, pack_result, read_frames, unpack_call
 from manifold.engines.local.vitals import Vitals
 from manifold.engines.payload import dump_error
+from manifold.errors import WireError
 
 BEAT = 0.05
 """Seconds between two looks at the running call."""
@@ -27,6 +29,7 @@ class Worker:
     def __init__(self, sock: socket.socket, vitals: Vitals) -> None:
         self._sock = sock
         self._vitals = vitals
+        self._key = b""
         self._sending = threading.Lock()
         self._waiting: OrderedDict[int, Frame] = OrderedDict()
         self._stirred: queue.SimpleQueue[None] = queue.SimpleQueue()  # whose `put` is safe in a signal handler
@@ -66,14 +69,15 @@ class Worker:
     def _send(self, frame: Frame) -> None:
         try:
             with self._sending:
-                for part in frame.parts():
+                for part in frame.parts(self._key):
                     self._sock.sendall(part)
         except OSError:
             os._exit(1)  # the coordinator is gone
 
     def _listen(self) -> None:
-        with self._sock.makefile("rb") as stream:
-            for frame in read_frames(stream):
+        with self._sock.makefile("rb") as stream, suppress(WireError):
+            self._key = stream.read(KEY)
+            for frame in read_frames(stream, self._key):
                 if frame.kind == Kind.CALL:
                     self._waiting[frame.call] = frame
                     self._stirred.put(None)

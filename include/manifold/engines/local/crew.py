@@ -20,7 +20,7 @@ from manifold.engines.local.forkserver import ForkServer, News
 from manifold.engines.local.frames import Frame, Kind, Link
 from manifold.engines.local.vitals import Vitals
 from manifold.engines.local.worker import Call, Worker
-from manifold.errors import EngineError, WorkerLost
+from manifold.errors import EngineError, WireError, WorkerLost
 from manifold.records import WorkerInfo
 
 _log = logging.getLogger(__name__)
@@ -200,7 +200,9 @@ class Crew:
             self._selector.modify(worker.link, selectors.EVENT_READ, partial(self._heard, worker))
         try:
             self._take_answers(worker)
-        except EOFError:
+        except (EOFError, WireError) as exc:
+            if isinstance(exc, WireError):
+                _log.warning("worker %s is ended: %s", worker.name, exc)
             worker.hung_up = True
             self._forget(worker.link)
             self._server.kill(worker.number)  # dead, as a rule; what closed its socket and lives on is no use
@@ -219,7 +221,8 @@ class Crew:
     def _read_reports(self, _events: int) -> None:
         try:
             for news, number, pid, code in self._server.reports():
-                worker = self._workers[number]
+                if (worker := self._workers.get(number)) is None:
+                    continue
                 if news == News.STARTED:
                     worker.pid = pid
                 elif news == News.FAILED:
@@ -247,7 +250,7 @@ class Crew:
 
     def _remove(self, worker: Worker, code: int, reason: str) -> None:
         """A worker has ended: its last answers count, the call that it ran fails, those it had not begun wait again."""
-        with suppress(EOFError):
+        with suppress(EOFError, WireError):
             self._take_answers(worker)
         self._forget(worker.link)
         worker.link.close()

@@ -91,6 +91,8 @@ class ForkServer:
             if len(report) < _REPORT.size:
                 raise EOFError
             news, *rest = _REPORT.unpack(report)
+            if news not in set(News):
+                raise EOFError
             yield News(news), *rest
 
     def close(self) -> None:
@@ -119,6 +121,8 @@ def main(*, control: int, parent: int, fresh: bool) -> None:
 
 def work(*, sock: int, vitals: int) -> None:
     """What a worker's process does."""
+    os.set_inheritable(sock, False)  # what the worker's code starts has no business there
+    os.set_inheritable(vitals, False)
     # The original stays open until the process is gone, for its end tells the coordinator that the worker is.
     Worker(socket.socket(fileno=os.dup(sock)), Vitals(vitals)).serve()
 
@@ -162,6 +166,9 @@ class _Server:
         if verb == Verb.KILL:
             for pid in [pid for pid, number in self._workers.items() if number == worker]:
                 os.kill(pid, signal.SIGKILL)
+        if verb != Verb.START or len(descriptors) != 2:
+            for descriptor in descriptors:
+                os.close(descriptor)
             return None
         sock, vitals = descriptors
         try:

@@ -1,17 +1,25 @@
 """Calls and results on a worker's socket.
 
-A frame is `kind, call, length, length | pickle | blob`. A call's first argument of type bytes, and a result of type
-bytes, travel as the blob: they are neither pickled nor copied into a pickle.
+A frame is `kind, call, length, length, mark | mark | pickle | blob`. A call's first argument of type bytes, and a
+result of type bytes, travel as the blob: they are neither pickled nor copied into a pickle.
+
+The first mark is a MAC (keyed BLAKE2b, RFC 7693) of the pickle, the second one of what stands before it. The key is
+made for the one socket, and is the first that the coordinator sends over it. So what a worker's code writes there by
+mistake, or on purpose, is neither unpickled nor taken for a length. The blob has no mark: nobody here looks into it,
+and a scatter's is sealed.
 """
 
 from __future__ import annotations
 
 import pickle
+import secrets
 import socket
 import struct
 from collections import deque
 from collections.abc import Callable, Iterator
 from enum import IntEnum
+from hashlib import blake2b
+from hmac import compare_digest
 from io import BufferedReader
 from itertools import islice
 from typing import Any, NamedTuple
@@ -19,8 +27,13 @@ from typing import Any, NamedTuple
 import cloudpickle
 
 from manifold.engines.payload import dump_value
+from manifold.errors import WireError
 
-_HEAD = struct.Struct("<BQQQ")
+_FIELDS = struct.Struct("<BQQQ16s")
+_MARK = 16  # bytes
+_HEAD = _FIELDS.size + _MARK
+KEY = 32
+"""Bytes of a socket's key."""
 _PIECES = 16  # buffers handed to the kernel at once
 
 
@@ -42,8 +55,10 @@ class Frame(NamedTuple):
     pickled: bytes = b""
     blob: bytes = b""
 
-    def parts(self) -> list[bytes]:
-        head = _HEAD.pack(self.kind, self.call, len(self.pickled), len(self.blob))
+    def parts(self, key: bytes) -> list[bytes]:
+        mark = _mark(key, self.pickled)
+        fields = _FIELDS.pack(self.kind, self.call, len(self.pickled), len(self.blob), mark)
+        head = fields + _mark(key, fields)
         return [head + self.pickled, self.blob] if self.blob else [head + self.pickled]
 
 
@@ -57,7 +72,7 @@ def pack_call(call: int, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: 
 
 def unpack_call(frame: Frame) -> tuple[Callable[..., Any], list[Any], dict[str, Any]]:
     """Function and arguments of a call. Raises what unpickling raises."""
-    fn, rest, kwargs, at = pickle.loads(frame.pickled)
+    fn, rest, kwargs, at = pickle.loads(frame.pickled)  # nosec B301 # its mark was right
     args = list(rest)
     if at is not None:
         args[at] = frame.blob
@@ -73,29 +88,34 @@ def pack_result(call: int, value: Any) -> Frame:
 
 def unpack_result(frame: Frame) -> Any:
     """The value of a RESULT. Raises what unpickling raises."""
-    return pickle.loads(frame.pickled) if frame.pickled else frame.blob
+    return pickle.loads(frame.pickled) if frame.pickled else frame.blob  # nosec B301 # its mark was right
 
 
-def read_frames(stream: BufferedReader) -> Iterator[Frame]:
-    """Frames out of a stream that blocks, until it ends."""
-    while len(head := stream.read(_HEAD.size)) == _HEAD.size:
-        kind, call, n_pickled, n_blob = _HEAD.unpack(head)
+def read_frames(stream: BufferedReader, key: bytes) -> Iterator[Frame]:
+    """Frames out of a stream that blocks, until it ends; raises WireError for bytes that are none."""
+    while len(head := stream.read(_HEAD)) == _HEAD:
+        kind, call, n_pickled, n_blob, mark = _checked(key, head)
         pickled, blob = stream.read(n_pickled), stream.read(n_blob)
         if len(pickled) + len(blob) < n_pickled + n_blob:
             return
+        _check(key, pickled, mark)
         yield Frame(kind, call, pickled, blob)
 
 
 class Link:
     """The coordinator's end of a worker's socket. Never blocks."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    _ANSWERS = frozenset({Kind.RETURNED, Kind.RESULT, Kind.ERROR})
+
+    def __init__(self, sock: socket.socket, key: bytes = b"") -> None:
         sock.setblocking(False)
         self._sock = sock
-        self._out: deque[memoryview] = deque()
-        self._head: tuple[int, ...] | None = None
-        self._want = bytearray(_HEAD.size)
+        self._key = key or secrets.token_bytes(KEY)
+        self._out: deque[memoryview] = deque([memoryview(self._key)])
+        self._head: tuple[int, int, int, int, bytes] | None = None
+        self._want = bytearray(_HEAD)
         self._got = 0
+        self._broken = False
 
     def fileno(self) -> int:
         return self._sock.fileno()
@@ -105,7 +125,7 @@ class Link:
 
     def send(self, frame: Frame) -> bool:
         """Send what the socket takes now; False if `flush` must send the rest."""
-        self._out.extend(map(memoryview, frame.parts()))
+        self._out.extend(map(memoryview, frame.parts(self._key)))
         return self.flush()
 
     def flush(self) -> bool:
@@ -124,8 +144,12 @@ class Link:
         return True
 
     def received(self) -> Iterator[Frame]:
-        """The frames that are complete; raises EOFError after the last one of a worker that is gone."""
-        while True:
+        """The frames that are complete.
+
+        Raises EOFError after the last one of a worker that is gone, and WireError, once, where something else than an
+        answer came: what follows could not be told apart any more.
+        """
+        while not self._broken:
             while self._got < len(self._want):
                 try:
                     n = self._sock.recv_into(memoryview(self._want)[self._got :])
@@ -136,18 +160,43 @@ class Link:
                 if not n:
                     raise EOFError
                 self._got += n
-            if (frame := self._advance()) is not None:
+            try:
+                frame = self._advance()
+            except WireError:
+                self._broken = True
+                raise
+            if frame is not None:
                 yield frame
+        raise EOFError
 
     def _advance(self) -> Frame | None:
         """The next step once `_want` is full: from the head to the body, or from the body to a frame."""
         self._got = 0
         if self._head is None:
-            self._head = _HEAD.unpack(self._want)
+            self._head = _checked(self._key, bytes(self._want))
+            if self._head[0] not in self._ANSWERS:
+                raise WireError("what came from a worker is no answer")
             self._want = bytearray(self._head[2] + self._head[3])
             return None
-        kind, call, n_pickled, _ = self._head
+        kind, call, n_pickled, _, mark = self._head
         body = memoryview(self._want)
         frame = Frame(kind, call, bytes(body[:n_pickled]), bytes(body[n_pickled:]))
-        self._head, self._want = None, bytearray(_HEAD.size)
+        _check(self._key, frame.pickled, mark)
+        self._head, self._want = None, bytearray(_HEAD)
         return frame
+
+
+def _mark(key: bytes, data: bytes) -> bytes:
+    return blake2b(data, key=key, digest_size=_MARK).digest()
+
+
+def _checked(key: bytes, head: bytes) -> tuple[int, int, int, int, bytes]:
+    """The fields of a head; raises WireError where its mark is wrong."""
+    _check(key, head[: _FIELDS.size], head[_FIELDS.size :])
+    kind, call, n_pickled, n_blob, mark = _FIELDS.unpack(head[: _FIELDS.size])
+    return kind, call, n_pickled, n_blob, mark
+
+
+def _check(key: bytes, data: bytes, mark: bytes) -> None:
+    if not compare_digest(mark, _mark(key, data)):
+        raise WireError("something else than calls and results went over a worker's socket")

@@ -1,0 +1,82 @@
+"""The small messages between a coordinator and the Celery workers: signed, for one receiver, each taken once.
+
+* A sender numbers what it says, and a receiver takes only a higher number than the last one of that sender. So whoever
+  may write to the broker can neither invent a message nor say an old one again.
+* Two kinds go without a signature. An answer holds a seal of its own. And a worker that refuses a call may lack the
+  secret; how little such a refusal does is said in `celery_calls`.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import OrderedDict
+from itertools import count
+
+import msgspec
+
+from manifold import settings, wire
+from manifold.engines import celery_wire as cw
+from manifold.errors import WireError
+
+EVERYBODY = "manifold.serving"
+"""The receiver of a `Serving`; any other message is for the coordinator with that reply queue."""
+_SENDERS = 10_000  # that are remembered; each process is one, for as long as it lives
+
+_bare: msgspec.msgpack.Decoder[cw.Answered | cw.Refused] = msgspec.msgpack.Decoder(cw.Answered | cw.Refused)
+_signed: msgspec.msgpack.Decoder[cw.Message] = msgspec.msgpack.Decoder(cw.Message)
+
+
+class Signer:
+    """Signs what one process sends. Call it in the order of sending."""
+
+    def __init__(self) -> None:
+        self._sender = secrets.token_hex(8)
+        self._numbers = count(1)
+
+    def signed(self, message: cw.Message, to: str) -> bytes:
+        """The message as it travels to the receiver of that name; raises ConfigError without a usable secret."""
+        body = msgspec.msgpack.encode(message)
+        if isinstance(message, cw.Answered) or (isinstance(message, cw.Refused) and message.reason != "versions"):
+            return body
+        keyring = settings.keyring()
+        number = next(self._numbers)
+        header = wire.Header(kind="signal", uid=to, key_id=keyring.current, nonce=self._sender, start=number)
+        return wire.seal(keyring, header, body)
+
+
+class Verifier:
+    """Opens what comes to the receiver of that name."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._last: OrderedDict[tuple[str, str], int] = OrderedDict()
+
+    def opened(self, body: bytes | memoryview) -> cw.Message:
+        """The message; raises WireError for one that is not signed, for somebody else, or was taken before."""
+        data = bytes(body)
+        if not data.startswith(wire.MAGIC):
+            return _unsigned(data)
+        header, payload = wire.unseal(settings.keyring(), data, "signal")
+        message = cw.decoded(_signed, payload)
+        wanted = EVERYBODY if isinstance(message, cw.Serving) else self._name
+        if header.uid != wanted:
+            raise WireError(f"signed, but for another receiver: {header.uid!r}, not {wanted!r}")
+        self._take_once(header)
+        return message
+
+    def _take_once(self, header: wire.Header) -> None:
+        sender = (header.nonce, header.uid)
+        if header.start <= self._last.get(sender, 0):
+            raise WireError("signed, but said before: somebody sends old messages again")
+        self._last[sender] = header.start
+        self._last.move_to_end(sender)
+        if len(self._last) > _SENDERS:
+            self._last.popitem(last=False)
+
+
+def _unsigned(data: bytes) -> cw.Answered | cw.Refused:
+    message = cw.decoded(_bare, data)
+    if isinstance(message, cw.Refused):
+        # Whatever it says, without a signature it is no more than a doubt.
+        return msgspec.structs.replace(message, why=message.why[:500], reason="signature")
+    return message

@@ -1,0 +1,160 @@
+"""The scatters of the ledger as a list for people: filtered, sorted and paged by the database."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, Literal
+from urllib.parse import quote
+
+import msgspec
+from sqlalchemy import Connection, String, and_, case, func, literal, not_, or_, select
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy.sql.functions import FunctionElement
+
+from manifold.ledger.rows import built, columns
+from manifold.ledger.tables import control, scatter
+from manifold.records import ScatterRow
+
+Condition = Literal["running", "paused", "stalled", "succeeded", "failed", "cancelled", "replaced"]
+"""A scatter's state, with what a running one lives under: `paused` by a person, `stalled` without a coordinator."""
+
+
+class Visible(msgspec.Struct, frozen=True):
+    """Whose scatters a reader may see: those of Airflow tasks of these DAGs, and perhaps those of plain Python."""
+
+    dags: Collection[str]
+    plain: bool
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """Which scatters are asked for, and in which order. `task` is (dag, run, task, map index), None for any."""
+
+    states: Collection[Condition] = ()
+    search: str = ""
+    engine: str = ""
+    task: tuple[str | None, str | None, str | None, int | None] = (None, None, None, None)
+    order: str = "created"
+    descending: bool = True
+    limit: int = 25
+    offset: int = 0
+
+
+class Listed(msgspec.Struct, frozen=True):
+    """One scatter of the list. `key` is set for one of an Airflow task."""
+
+    row: ScatterRow
+    condition: Condition
+    key: str | None
+
+
+class first_part(FunctionElement[str]):
+    """A name up to its first slash: the DAG, percent-quoted."""
+
+    type = String()
+    inherit_cache = True
+    name = "first_part"
+
+
+@compiles(first_part, "sqlite")
+def _sqlite_first_part(element: first_part, compiler: SQLCompiler, **options: Any) -> str:
+    name = compiler.process(element.clauses, **options)
+    return f"substr({name}, 1, instr({name} || '/', '/') - 1)"
+
+
+@compiles(first_part, "postgresql")
+def _postgresql_first_part(element: first_part, compiler: SQLCompiler, **options: Any) -> str:
+    return f"split_part({compiler.process(element.clauses, **options)}, '/', 1)"
+
+
+def condition(now: ColumnElement[float]) -> ColumnElement[str]:
+    """The SQL of a scatter's condition at `now`, by the ledger's clock."""
+    of = scatter.c
+    latest = (
+        select(control.c.verb)
+        .where(control.c.uid == of.uid, control.c.verb.in_(("pause", "resume")))
+        .order_by(control.c.no.desc())
+        .limit(1)
+        .correlate(scatter)
+        .scalar_subquery()
+    )
+    return case(
+        (of.state != "running", of.state),
+        (not_(_alive(now)), "stalled"),
+        (latest == "pause", "paused"),
+        else_="running",
+    )
+
+
+def page(conn: Connection, now: ColumnElement[float], visible: Visible, wanted: Wanted) -> tuple[list[Listed], int]:
+    """One page, and how many there are on all pages."""
+    state = condition(now)
+    fitting = and_(_seen(visible), *_filters(wanted, state))
+    total = conn.execute(select(func.count()).select_from(scatter).where(fitting)).scalar_one()
+    by = {
+        "created": scatter.c.created_at,
+        "name": scatter.c.name,
+        "state": state,
+        "engine": scatter.c.engine,
+        "failed": scatter.c.n_failed,
+    }[wanted.order]
+    asked = (
+        select(*columns(scatter, ScatterRow), state.label("condition"), scatter.c.owner_key)
+        .where(fitting)
+        .order_by(by.desc() if wanted.descending else by, scatter.c.created_at.desc(), scatter.c.uid)
+        .limit(wanted.limit)
+        .offset(wanted.offset)
+    )
+    return [Listed(built(ScatterRow, row), *row[-2:]) for row in conn.execute(asked)], total
+
+
+def changes(conn: Connection, now: ColumnElement[float], visible: Visible) -> tuple[Any, ...]:
+    """What is another tuple after anything that the list shows has changed."""
+    of = scatter.c
+    alive = func.count().filter(and_(of.state == "running", _alive(now)))
+    sums = [func.sum(one) for one in (of.seq, of.epoch, of.n_failed, of.total, of.expected)]
+    latest = [func.max(one) for one in (of.created_at, of.ended_at, of.lease_until)]
+    wishes = select(func.count(), func.max(control.c.at)).select_from(control)
+    asked = select(func.count(), alive, *sums, *latest).where(_seen(visible))
+    return (*conn.execute(asked).one(), *conn.execute(wishes).one())
+
+
+def _alive(now: ColumnElement[float]) -> ColumnElement[bool]:
+    return and_(scatter.c.owner.is_not(None), func.coalesce(scatter.c.lease_until, 0) > now)
+
+
+def _seen(visible: Visible) -> ColumnElement[bool]:
+    """What was never claimed is nobody's yet: it cannot be told whether an Airflow task made it."""
+    of = scatter.c
+    ways = [and_(of.owner_key.is_not(None), first_part(of.name).in_([quote(dag, safe="") for dag in visible.dags]))]
+    if visible.plain:
+        ways.append(of.owner_key.is_(None))
+    return and_(of.epoch > 0, of.state != "replaced", or_(*ways))
+
+
+def _filters(wanted: Wanted, state: ColumnElement[str]) -> list[ColumnElement[bool]]:
+    of = scatter.c
+    found: list[ColumnElement[bool]] = []
+    if wanted.states:
+        found.append(state.in_(wanted.states))
+    if wanted.engine:
+        found.append(of.engine.icontains(wanted.engine, autoescape=True))
+    if wanted.search:
+        texts = {wanted.search, quote(wanted.search, safe="/")}  # names are percent-quoted
+        found.append(or_(of.uid == wanted.search, *(of.name.icontains(one, autoescape=True) for one in sorted(texts))))
+    if any(part is not None for part in wanted.task):
+        found.append(of.owner_key.is_not(None))
+        found.append(of.name.like(literal(_pattern(wanted.task)), escape="\\"))
+        if wanted.task[0] is not None:  # LIKE knows no capitals in SQLite
+            found.append(first_part(of.name) == quote(wanted.task[0], safe=""))
+    return found
+
+
+def _pattern(task: tuple[str | int | None, ...]) -> str:
+    """A name has as many slashes as the pattern, so none of them is part of what a % stands for."""
+    quoted = (None if part is None else quote(str(part), safe="") for part in task)
+    escaped = (
+        "%" if part is None else part.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") for part in quoted
+    )
+    return "/".join(escaped)

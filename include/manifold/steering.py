@@ -1,0 +1,77 @@
+"""What people may ask of a scatter: written into the ledger for its coordinator, or done here where none lives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from manifold.controls import SETTINGS
+from manifold.errors import ConfigError, Fenced, ScatterBusy
+from manifold.policy import Policy
+from manifold.records import ScatterRow
+
+if TYPE_CHECKING:
+    from manifold.ledger import Ledger
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """A wish: who will see to it (None: the next coordinator), and whether it has taken effect already."""
+
+    name: str
+    verb: str
+    coordinator: str | None
+    done: bool
+
+    def sentence(self) -> str:
+        """What the person is told."""
+        if self.done:
+            return f"{self.name} is cancelled; nobody was at work on it"
+        if self.coordinator:
+            return f"{self.name}: {self.coordinator} will {self.verb} it within two seconds"
+        return f"{self.name}: nobody is at work on it now; the next try will {self.verb} it"
+
+
+def coordinator(row: ScatterRow, now: float) -> str | None:
+    """Who coordinates the scatter at the moment `now` of the ledger's clock; None: nobody who lives."""
+    return row.owner if row.owner is not None and (row.lease_until or 0) > now else None
+
+
+def check_settings(changes: Mapping[str, Any]) -> None:
+    """Raises ConfigError for settings that cannot be changed while a scatter runs, or to values without sense."""
+    if unknown := sorted(changes.keys() - set(SETTINGS)):
+        raise ConfigError(f"{', '.join(unknown)} cannot be changed while a scatter runs; {', '.join(SETTINGS)} can")
+    Policy(**changes)
+
+
+def ask(ledger: Ledger, row: ScatterRow, verb: str, value: dict[str, Any], by_whom: str) -> Asked:
+    """Write the wish down; a cancel that no coordinator is there for takes effect at once.
+
+    Raises LedgerError where the scatter has ended meanwhile.
+    """
+    alive = coordinator(row, ledger.time())
+    done = verb == "cancel" and alive is None and _ended_here(ledger, row, by_whom)
+    if not done:
+        ledger.control(row.uid, verb, value, by_whom)
+    return Asked(row.name, verb, alive, done)
+
+
+def ask_redrive(ledger: Ledger, row: ScatterRow, chosen: dict[str, Any], by_whom: str) -> None:
+    """Write down what the next try is to run again, unless that wish is waiting already; `chosen` as in `redrive`."""
+    if not any(one.verb == "redrive" and one.value == chosen for one in ledger.pending_controls(row.uid)):
+        ledger.control(row.uid, "redrive", chosen, by_whom)
+
+
+def _ended_here(ledger: Ledger, row: ScatterRow, by_whom: str) -> bool:
+    """True once the scatter is cancelled by this process; False where a coordinator was faster."""
+    from manifold.ledger import Owner
+
+    # It stays the scatter of its Airflow task; the number of an equal claim takes over from nobody who lives.
+    here = Owner.here(f"cancel, {by_whom}", claim_key=ledger.claim_key(row.uid), claim_no=row.claim_no)
+    try:
+        claim = ledger.acquire(row.uid, here)
+        claim.end("cancelled", f"cancelled by {by_whom}; what is committed stays in the ledger")
+    except (ScatterBusy, Fenced):
+        return False
+    return True

@@ -1,0 +1,353 @@
+"""What the page's API answers and takes. Fields are added, never renamed: the React app is built against them.
+
+Points in time are seconds since the epoch by the ledger's clock, durations are seconds, positions count the whole
+input from 0, a range is [start, stop). What is not known is null. No value carries a password.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+State = Literal["running", "paused", "stalled", "succeeded", "failed", "cancelled"]
+"""`paused`: somebody asked for that and nobody took it back; `stalled`: not ended, and no coordinator is alive (a retry
+continues it); the others are the ledger's."""
+
+Sort = Literal["created", "-created", "name", "-name", "state", "-state", "engine", "-engine", "failed", "-failed"]
+_TOLERANCE = "^([0-9]{1,15}|100 ?%|[0-9]{1,2}([.][0-9]{1,6})? ?%)$"
+Verb = Literal["pause", "resume", "drain", "cancel", "set"]
+Uid = Annotated[str, StringConstraints(pattern="^[0-9a-f]{32}$")]
+Fingerprint = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+Position = Annotated[int, Field(ge=0, lt=2**53)]
+
+
+class Task(BaseModel):
+    """The Airflow task instance that a scatter is of. `map_index` is -1 where the task is not mapped."""
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
+
+
+class Counts(BaseModel):
+    """What became of the items. The first three, with `running` and `pending`, add up to `total` where that is known.
+
+    An item that failed and runs again counts as failed until it has another outcome.
+    """
+
+    succeeded: int
+    failed: int
+    skipped: int
+    running: int = Field(description="Sent to the engine and without an outcome; some may wait there for a worker.")
+    pending: int | None = Field(description="Not sent yet; null while the number of items is unknown.")
+    total: int | None
+    total_is_estimate: bool = Field(description="The input is not read to its end: `total` is told by its share.")
+
+
+class Scatter(BaseModel):
+    """One scatter, as a row of the list."""
+
+    uid: str
+    name: str
+    task: Task | None = Field(description="null for a scatter of plain Python.")
+    function: str
+    engine: str
+    state: State
+    counts: Counts
+    rate: float | None = Field(description="Items per second: of the last minute while it runs, then of the whole.")
+    seconds_left: float | None
+    created_at: float
+    ended_at: float | None
+    duration: float
+    message: str | None = Field(description="Why it ended as it did; null while it runs or where it succeeded.")
+    url: str | None = Field(description="The task instance's page in Airflow, from its base URL on.")
+
+
+class Scatters(BaseModel):
+    """One page of the list. `total` counts all that the filters let through and the reader may see."""
+
+    scatters: list[Scatter]
+    total: int
+
+
+class ItemSeconds(BaseModel):
+    """How long an item takes: half of them less than `p50`, and so on. Each counts with the mean of its chunk."""
+
+    p50: float
+    p90: float
+    p99: float
+
+
+class Settings(BaseModel):
+    """What a person may change while it runs, as in force now. null: no limit."""
+
+    max_concurrency: int | None
+    rate_limit: float | None
+    tolerate: str = Field(description='How many items may fail: a count such as "5", or a percentage such as "1%".')
+
+
+class Wish(BaseModel):
+    """What somebody asked for and no coordinator has seen to yet."""
+
+    no: int
+    verb: Literal["pause", "resume", "drain", "cancel", "set", "redrive"]
+    value: dict[str, Any]
+    by_whom: str
+    at: float
+
+
+class Chunks(BaseModel):
+    """Chunks by what became of them. The counts of a try that was given up stay."""
+
+    committed: int
+    in_flight: int
+    lost: int = Field(description="Sent, and never came back with an outcome that counted.")
+    speculative: int = Field(description="Second copies of stragglers that were sent.")
+
+
+class Span(BaseModel):
+    """Neighbouring items [start, stop)."""
+
+    start: int
+    stop: int
+
+
+class May(BaseModel):
+    """What the reader may do."""
+
+    steer: bool = Field(description="Pause, resume, drain, cancel, change settings, and retry failed items.")
+
+
+class Kind(BaseModel):
+    """Items that are failed now by one type of error at one place."""
+
+    fingerprint: str
+    type: str
+    message: str = Field(description="Of the first of them.")
+    count: int
+
+
+class Worker(BaseModel):
+    """A worker, as its coordinator last saw it."""
+
+    name: str
+    host: str
+    pid: int
+    engine: str
+    alive: bool = Field(description="Heard of lately, while a coordinator is there to hear; false once it has ended.")
+    seconds_silent: float
+    busy: int = Field(description="How many chunks it holds.")
+    holding: list[Span] = Field(description="Those of them whose items are known here.")
+    items: int
+    chunks: int
+    rate: float | None = Field(description="Items per second over the last minute.")
+
+
+class ScatterDetail(Scatter):
+    """One scatter with all that its tab shows first."""
+
+    item_seconds: ItemSeconds | None
+    tries: int
+    coordinator: str | None = Field(description="Who coordinates it at the moment; null: nobody.")
+    paused_by: str | None
+    policy: dict[str, Any] = Field(description="The options it was begun with; passwords are masked.")
+    settings: Settings
+    wishes: list[Wish]
+    chunks: Chunks
+    suspects: list[Span] = Field(description="The first of those whose results a reader could not read.")
+    suspects_total: int
+    errors: list[Kind] = Field(description="The most frequent first, 100 at the most.")
+    workers: list[Worker] = Field(description="Those that live or were seen last first, 500 at the most.")
+    may: May
+
+
+class RatePoint(BaseModel):
+    """The items that came to an outcome in one stretch of time, [at, at + seconds)."""
+
+    at: float
+    seconds: float
+    items: int
+    failed: int
+
+
+class Rate(BaseModel):
+    """Items over time, without gaps: a stretch in which nothing happened has zeros."""
+
+    points: list[RatePoint]
+
+
+class Cell(BaseModel):
+    """What became of the items [start, stop). The five counts add up to its size."""
+
+    start: int
+    stop: int
+    succeeded: int
+    failed: int
+    skipped: int
+    running: int
+    pending: int
+
+
+class Map(BaseModel):
+    """The whole input in cells of equal size (the last one may be smaller). Empty where no item is known yet."""
+
+    cells: list[Cell]
+    total: int = Field(description="Items that the cells cover; where the total is unknown, those met so far.")
+
+
+class Bar(BaseModel):
+    """One sending of a chunk, as a bar of the timeline."""
+
+    worker: str | None = Field(description="null: not known (yet), as while it waits in a queue.")
+    start: int
+    stop: int
+    began_at: float
+    ended_at: float | None = Field(description="null while it runs; for a lost one, when its successor was sent.")
+    state: Literal["committed", "running", "lost", "superseded"] = Field(
+        description="`superseded`: another copy's outcome counted."
+    )
+    why: Literal["first", "lost", "half", "speculative", "redrive"]
+    failed: int = Field(description="Items that failed in it; 0 unless it is committed.")
+
+
+class Timeline(BaseModel):
+    """The latest sendings by the time they began, the oldest of them first. `more`: there are older ones."""
+
+    bars: list[Bar]
+    more: bool
+
+
+class Failure(BaseModel):
+    """One item that is failed now. `item_repr` and `message` are cut."""
+
+    pos: int
+    key: str | None
+    fingerprint: str
+    type: str
+    message: str
+    attempts: int
+    worker: str
+    item_repr: str | None
+
+
+class KindDetail(Kind):
+    """A kind of error, with its first traceback and some of its items."""
+
+    traceback: str
+    samples: list[Failure] = Field(description="Its first items by position, three at the most.")
+
+
+class Errors(BaseModel):
+    """The kinds of errors, the most frequent first. `more`: there are rarer ones."""
+
+    kinds: list[KindDetail]
+    more: bool
+
+
+class Failures(BaseModel):
+    """One page of the quarantine by position. `next` is the `after` of the following page; null: there is none."""
+
+    failures: list[Failure]
+    next: int | None
+
+
+class Line(BaseModel):
+    """A line that the item's function printed or logged."""
+
+    level: str
+    text: str
+
+
+class FailureDetail(Failure):
+    """One failed item with its whole traceback and what it said."""
+
+    traceback: str
+    lines: list[Line]
+    note: str | None = Field(
+        description="Why traceback or lines are not the item's own, such as a store that this server cannot reach."
+    )
+
+
+class Order(BaseModel):
+    """A wish for the scatter's coordinator that needs no value."""
+
+    model_config = ConfigDict(extra="forbid")
+    verb: Literal["pause", "resume", "drain", "cancel"]
+    value: Annotated[dict[str, Any], Field(max_length=0)] = Field(default_factory=dict)
+
+
+class Changes(BaseModel):
+    """Settings that are to change; those that are not named stay. null lifts a limit."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"minProperties": 1})
+    max_concurrency: Annotated[int, Field(ge=1, lt=2**31)] | None = None
+    rate_limit: Annotated[float, Field(gt=0, lt=1e12)] | None = None
+    tolerate: Annotated[int, Field(ge=0, lt=2**53)] | Annotated[str, StringConstraints(pattern=_TOLERANCE)] = Field(
+        default=0, description='A count such as 5, or a percentage between 0 and 100 such as "1%".'
+    )
+
+    @model_validator(mode="after")
+    def _some(self) -> Changes:
+        if not self.model_fields_set:
+            raise ValueError('name what is to change, such as {"max_concurrency": 4}')
+        return self
+
+
+class Change(BaseModel):
+    """A wish to change settings."""
+
+    model_config = ConfigDict(extra="forbid")
+    verb: Literal["set"]
+    value: Changes
+
+
+Control = Annotated[Order | Change, Field(discriminator="verb")]
+"""What a person asks of a scatter."""
+
+
+class Asked(BaseModel):
+    """A wish that was written down; `done` where it took effect at once. `text` says it in a sentence."""
+
+    verb: Verb
+    coordinator: str | None
+    done: bool
+    text: str
+
+
+class AllFailed(BaseModel):
+    """All failed items are to run again."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class OfKind(BaseModel):
+    """Those that failed by one kind of error are to run again."""
+
+    model_config = ConfigDict(extra="forbid")
+    fingerprint: Fingerprint
+
+
+class At(BaseModel):
+    """Those at these positions are to run again."""
+
+    model_config = ConfigDict(extra="forbid")
+    positions: list[Position] = Field(min_length=1, max_length=1000)
+
+
+Redrive = AllFailed | OfKind | At
+"""Which failed items are to run again."""
+
+
+class Redriven(BaseModel):
+    """What was cleared in Airflow: the task and what follows it, each as `task_id` or `task_id[map_index]`."""
+
+    items: int
+    cleared: list[str]
+
+
+class Problem(BaseModel):
+    """Why a request was refused, in a sentence for people."""
+
+    detail: str

@@ -1,0 +1,187 @@
+"""The list of scatters, and one of them with its plots."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from sqlalchemy import Connection, select
+
+from manifold.ledger import figures, listing, quarantine
+from manifold.ledger.listing import Listed, Wanted
+from manifold.records import TERMINAL, ScatterRow
+from manifold.steering import coordinator
+from manifold.web import bars, deployment, models, spans, views
+from manifold.web.found import Found, Scatter, unless_unchanged
+from manifold.web.remembered import remembered
+from manifold.web.rights import Who
+
+router = APIRouter(tags=["scatters"])
+
+_NEWEST = 1000  # commits that rate and item times are told by; a row of the list takes less
+_NEWEST_OF_MANY = 200
+_KINDS, _WORKERS, _SUSPECTS = 100, 500, 100
+_SHORTEST = 0.5  # seconds of a point of the rate
+
+Name = Annotated[str | None, Query(max_length=250)]
+
+
+@router.get("/scatters")
+def scatters(
+    request: Request,
+    response: Response,
+    who: Who,
+    state: Annotated[list[models.State] | None, Query(description="One or several.")] = None,
+    search: Annotated[
+        str | None, Query(max_length=200, description="Any part of the name, which has DAG, run and task; or a uid.")
+    ] = None,
+    engine: Annotated[str | None, Query(max_length=200, description="Any part of the engine's URL.")] = None,
+    dag_id: Name = None,
+    run_id: Name = None,
+    task_id: Name = None,
+    map_index: Annotated[int | None, Query(ge=-1, lt=2**31)] = None,
+    sort: models.Sort = "-created",
+    limit: Annotated[int, Query(ge=1, le=100)] = 25,
+    offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
+) -> models.Scatters:
+    """The scatters that the reader may see."""
+    ledger, visible = deployment.ledger(), who.visible()
+    now = ledger.now()
+    mark = ledger.database.read(lambda conn: listing.changes(conn, now, visible))
+    unless_unchanged(request, response, mark, sorted(visible.dags), visible.plain)
+    wanted = Wanted(
+        states=state or (),
+        search=search or "",
+        engine=engine or "",
+        task=(dag_id, run_id, task_id, map_index),
+        order=sort.removeprefix("-"),
+        descending=sort.startswith("-"),
+        limit=limit,
+        offset=offset,
+    )
+
+    def read(conn: Connection) -> models.Scatters:
+        time = conn.execute(select(now)).scalar_one()
+        found, total = listing.page(conn, now, visible, wanted)
+        running = [one.row.uid for one in found if one.row.state not in TERMINAL]
+        flying = figures.in_flight(conn, running) if running else {}
+        rows = [_row(conn, one, flying.get(one.row.uid, []), now, time) for one in found]
+        return models.Scatters(scatters=rows, total=total)
+
+    return ledger.database.read(read)
+
+
+def _row(conn: Connection, one: Listed, flying: views.Flying, now: Any, time: float) -> models.Scatter:
+    alive = one.condition in ("running", "paused")
+    newest = figures.newest(conn, one.row.uid, now, _NEWEST_OF_MANY) if alive else ()
+    return views.scatter(one.row, one.condition, one.key, flying=flying, rate=views.rate(one.row, newest), now=time)
+
+
+@router.get("/scatters/{uid}")
+def scatter(found: Scatter) -> models.ScatterDetail:
+    """One scatter."""
+    ledger, uid, mark = found.ledger, found.uid, found.mark
+    now = ledger.now()
+    speculates = bool(found.row.policy.get("speculate"))
+
+    def read(conn: Connection) -> dict[str, Any]:
+        glance = figures.glance(conn, uid, now) or found.glance
+        row, time = glance.row, conn.execute(select(now)).scalar_one()
+        flying = figures.in_flight(conn, [uid]).get(uid, [])
+        newest = figures.newest(conn, uid, now, _NEWEST)
+        rate = views.rate(row, newest)
+        told = views.scatter(row, glance.condition, glance.key, flying=flying, rate=rate, now=time).model_dump()
+        tally = remembered.get(("tally", uid), mark, lambda: figures.tally(conn, uid, speculates=speculates))
+        kinds = remembered.get(("kinds", uid), mark, lambda: quarantine.kinds(conn, uid, _KINDS))
+        alive = len(spans.innermost((start, stop) for _, start, stop in flying))
+        workers = views.workers(
+            figures.workers(conn, uid, _WORKERS),
+            newest,
+            engine=row.engine,
+            coordinated=glance.condition in ("running", "paused"),
+            now=time,
+        )
+        return told | {
+            "item_seconds": views.item_seconds(newest),
+            "tries": row.epoch,
+            "coordinator": coordinator(row, time),
+            "policy": views.options(row.policy),
+            "settings": views.settings(row.policy, figures.settings_in_force(conn, uid)),
+            "chunks": models.Chunks(
+                committed=tally.committed,
+                in_flight=alive,
+                lost=max(0, tally.unsettled - alive),
+                speculative=tally.speculative,
+            ),
+            "errors": [views.kind(one) for one in kinds],
+            "workers": workers,
+        }
+
+    told = ledger.database.read(read)
+    suspects = ledger.suspects(uid)
+    wishes = ledger.pending_controls(uid)
+    return models.ScatterDetail(
+        **told,
+        paused_by=ledger.paused_by(uid),
+        wishes=[models.Wish.model_validate(one, from_attributes=True) for one in wishes],
+        suspects=[models.Span(start=one.start, stop=one.stop) for one in suspects[:_SUSPECTS]],
+        suspects_total=len(suspects),
+        may=models.May(steer=found.who.may_steer(found.task)),
+    )
+
+
+@router.get("/scatters/{uid}/rate")
+def rate(found: Scatter, points: Annotated[int, Query(ge=2, le=500)] = 120) -> models.Rate:
+    """How many items came to an outcome over time, in at most so many points."""
+
+    def read(conn: Connection) -> models.Rate:
+        row = found.row
+        ended = _last_moment(conn, found)
+        width = max(_SHORTEST, (ended - row.created_at) / points)
+        number = min(points, max(1, math.ceil((ended - row.created_at) / width)))
+        told = [
+            models.RatePoint(at=row.created_at + at * width, seconds=width, items=0, failed=0) for at in range(number)
+        ]
+        for one in figures.buckets(conn, found.uid, row.created_at, width):
+            point = told[min(one.number, number - 1)]
+            point.items += one.items
+            point.failed += one.failed
+        return models.Rate(points=told)
+
+    return remembered.get(("rate", found.uid, points), found.mark, lambda: found.ledger.database.read(read))
+
+
+def _last_moment(conn: Connection, found: Found) -> float:
+    """Until when there is something to plot: now, as long as somebody is at work on it."""
+    row: ScatterRow = found.row
+    if found.glance.condition in ("running", "paused"):
+        return float(conn.execute(select(found.ledger.now())).scalar_one())
+    return row.ended_at or figures.last_commit(conn, row.uid) or row.created_at
+
+
+@router.get("/scatters/{uid}/map")
+def heat_map(found: Scatter, cells: Annotated[int, Query(ge=1, le=2000)] = 400) -> models.Map:
+    """What became of the whole input, in at most so many cells."""
+
+    def read(conn: Connection) -> models.Map:
+        met = figures.furthest(conn, found.uid)
+        total = met if found.row.of is None else max(met, found.row.of)
+        width = max(1, -(-total // cells))
+        sums, pieces = figures.cells(conn, found.uid, width)
+        flying = figures.in_flight(conn, [found.uid]).get(found.uid, [])
+        base = [(start, stop) for layer, start, stop in flying if layer == 0]
+        return models.Map(cells=spans.cells(total, width, sums, pieces, base), total=total)
+
+    return remembered.get(("map", found.uid, cells), found.mark, lambda: found.ledger.database.read(read))
+
+
+@router.get("/scatters/{uid}/timeline")
+def timeline(found: Scatter, limit: Annotated[int, Query(ge=1, le=5000)] = 1000) -> models.Timeline:
+    """The latest sendings of chunks, with who ran them and when."""
+
+    def read() -> models.Timeline:
+        sent = found.ledger.database.read(lambda conn: figures.sendings(conn, found.uid, limit))
+        return models.Timeline(bars=bars.bars(sent, found.glance, limit), more=len(sent) >= limit)
+
+    return remembered.get(("timeline", found.uid, limit), found.mark, read)

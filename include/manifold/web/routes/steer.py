@@ -1,0 +1,78 @@
+"""What a person wants of a scatter: controls, and failed items again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, HTTPException
+
+from manifold import steering
+from manifold.errors import ConfigError, LedgerError
+from manifold.ledger import quarantine as rows
+from manifold.records import TERMINAL
+from manifold.web import models, server
+from manifold.web.found import AnyScatter, Found
+from manifold.web.rights import allow_steering
+from manifold.web.server import SessionDep
+
+router = APIRouter(tags=["steering"])
+
+
+@router.post("/scatters/{uid}/controls", status_code=202)
+def control(found: AnyScatter, wish: models.Control, session: SessionDep) -> models.Asked:
+    """Write down a wish, which the scatter's coordinator sees to within two seconds."""
+    value = wish.value.model_dump(exclude_unset=True) if isinstance(wish, models.Change) else {}
+    allow_steering(found.who, session, wish.verb, found.uid, found.task, **value)
+    if found.row.state in TERMINAL:
+        raise HTTPException(409, _ended(found, wish.verb))
+    try:
+        steering.check_settings(value)
+        asked = steering.ask(found.ledger, found.row, wish.verb, value, found.who.name)
+    except ConfigError as exc:
+        raise HTTPException(400, str(exc)) from exc
+    except LedgerError as exc:
+        if found.ledger.scatter(found.uid).state in TERMINAL:
+            raise HTTPException(409, _ended(found, wish.verb)) from exc
+        raise
+    return models.Asked(verb=wish.verb, coordinator=asked.coordinator, done=asked.done, text=asked.sentence())
+
+
+def _ended(found: Found, verb: str) -> str:
+    return f"scatter {found.row.name} has ended; there is nothing to {verb}"
+
+
+@router.post("/scatters/{uid}/redrive")
+def redrive(found: AnyScatter, chosen: models.Redrive, session: SessionDep) -> models.Redriven:
+    """Run failed items again: the wish goes into the ledger, then the Airflow task is cleared, by the user's rights."""
+    task = found.task
+    allow_steering(found.who, session, "redrive", found.uid, task, **chosen.model_dump())
+    if task is None:
+        raise HTTPException(
+            409, f"{found.row.name} is no Airflow task's scatter, so nobody could run it: manifold redrive {found.uid}"
+        )
+    if found.glance.condition in ("running", "paused"):
+        raise HTTPException(409, f"{found.row.name} is being run by {found.row.owner}; wait for its end, or drain it")
+    items = _count(found, chosen)
+    if not items and not found.ledger.suspects(found.uid):
+        raise HTTPException(409, f"{found.row.name} has no such failed items; there is nothing to run again")
+    server.clear(session, found.who.user, task, dry_run=True)  # a task that is gone, or runs, leaves no wish either
+    steering.ask_redrive(found.ledger, found.row, _wish(chosen), found.who.name)
+    return models.Redriven(items=items, cleared=server.clear(session, found.who.user, task))
+
+
+def _wish(chosen: models.Redrive) -> dict[str, Any]:
+    """As the ledger keeps it and `manifold.redrive.chooser` reads it: {} means all failed items."""
+    match chosen:
+        case models.At():
+            return {"positions": sorted(set(chosen.positions))}
+        case models.OfKind():
+            return {"fingerprints": [chosen.fingerprint]}
+    return {}
+
+
+def _count(found: Found, chosen: models.Redrive) -> int:
+    if isinstance(chosen, models.AllFailed):
+        return found.row.n_failed
+    kind = chosen.fingerprint if isinstance(chosen, models.OfKind) else None
+    positions = chosen.positions if isinstance(chosen, models.At) else None
+    return found.ledger.database.read(lambda conn: rows.number(conn, found.uid, fingerprint=kind, positions=positions))

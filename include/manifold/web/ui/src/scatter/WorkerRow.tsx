@@ -1,0 +1,47 @@
+import { Box, Flex, Table, Text } from "@chakra-ui/react";
+
+import { ago, count, rate, span } from "../base/format";
+import type { Worker } from "../types";
+
+export function WorkerRow({ worker, ended }: { worker: Worker; ended: boolean }) {
+  const gone = !worker.alive;
+  return (
+    <Table.Row color={gone ? "fg.muted" : "fg"} data-alive={worker.alive} fontVariantNumeric="tabular-nums">
+      <Table.Cell whiteSpace="nowrap">
+        <Flex align="center" gap={2}>
+          <Box
+            aria-hidden
+            bg={gone ? "transparent" : "var(--mf-succeeded)"}
+            borderColor={gone ? "fg.subtle" : "transparent"}
+            borderRadius="full"
+            borderWidth="2px"
+            boxSize="10px"
+            flexShrink={0}
+          />
+          {worker.name}
+          {gone && !ended && (
+            <Text as="span" fontSize="xs" fontWeight="medium">
+              gone
+            </Text>
+          )}
+        </Flex>
+      </Table.Cell>
+      <Table.Cell>{worker.host}</Table.Cell>
+      <Table.Cell textAlign="end">{worker.pid}</Table.Cell>
+      <Table.Cell whiteSpace="nowrap">{ago(worker.seconds_silent)}</Table.Cell>
+      <Table.Cell minW="170px">{busyWith(worker)}</Table.Cell>
+      <Table.Cell textAlign="end">{count(worker.items)}</Table.Cell>
+      <Table.Cell textAlign="end">{count(worker.chunks)}</Table.Cell>
+      <Table.Cell textAlign="end" whiteSpace="nowrap">
+        {worker.rate === null || ended ? "–" : rate(worker.rate)}
+      </Table.Cell>
+    </Table.Row>
+  );
+}
+
+function busyWith({ alive, busy, holding }: Worker): string {
+  const [first] = holding;
+  if (!alive || busy === 0) return alive ? "idle" : "–";
+  if (!first) return `${busy} ${busy === 1 ? "chunk" : "chunks"}`;
+  return span(first.start, first.stop) + (busy > 1 ? ` and ${busy - 1} more` : "");
+}

@@ -1,0 +1,47 @@
+import { Table, Text } from "@chakra-ui/react";
+
+import { plural } from "../base/format";
+import { Panel } from "../base/Panel";
+import type { ScatterDetail } from "../types";
+import { hasEnded } from "./state";
+import { WorkerRow } from "./WorkerRow";
+
+/** Who works, or worked; a dead worker is grey. */
+export function Workers({ scatter }: { scatter: ScatterDetail }) {
+  const { workers } = scatter;
+  const ended = hasEnded(scatter);
+  const alive = workers.filter((worker) => worker.alive).length;
+  const dead = workers.length - alive;
+  const note = ended ? plural(workers.length, "worker") : `${alive} alive${dead ? `, ${dead} gone` : ""}`;
+  return (
+    <Panel id="workers" note={note} title="Workers">
+      {workers.length === 0 ? (
+        <Text color="fg.muted" fontSize="sm">
+          {ended ? "No worker was recorded." : "No worker has been heard of yet. If that lasts, no worker serves the engine's queue."}
+        </Text>
+      ) : (
+        <Table.ScrollArea aria-label="Table of workers" maxH="420px" role="region" tabIndex={0}>
+          <Table.Root size="sm" stickyHeader>
+            <Table.Header>
+              <Table.Row>
+                <Table.ColumnHeader>Worker</Table.ColumnHeader>
+                <Table.ColumnHeader>Host</Table.ColumnHeader>
+                <Table.ColumnHeader textAlign="end">Process</Table.ColumnHeader>
+                <Table.ColumnHeader>Last heard of</Table.ColumnHeader>
+                <Table.ColumnHeader>Busy with</Table.ColumnHeader>
+                <Table.ColumnHeader textAlign="end">Items</Table.ColumnHeader>
+                <Table.ColumnHeader textAlign="end">Chunks</Table.ColumnHeader>
+                <Table.ColumnHeader textAlign="end">Rate</Table.ColumnHeader>
+              </Table.Row>
+            </Table.Header>
+            <Table.Body>
+              {workers.map((worker) => (
+                <WorkerRow ended={ended} key={worker.name} worker={worker} />
+              ))}
+            </Table.Body>
+          </Table.Root>
+        </Table.ScrollArea>
+      )}
+    </Panel>
+  );
+}

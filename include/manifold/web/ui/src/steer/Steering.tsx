@@ -1,0 +1,81 @@
+import { createContext, useCallback, useContext, useMemo, useState, type ReactNode } from "react";
+
+import { post } from "../base/api";
+import type { Asked, Control, Redrive, Redriven, ScatterDetail } from "../types";
+import { asked, redriven } from "./sentences";
+
+/** What became of the latest action. */
+export interface Said {
+  text: string;
+  bad: boolean;
+}
+
+interface Steer {
+  scatter: ScatterDetail;
+  /** Why the reader may not steer; null where they may. */
+  refusal: string | null;
+  busy: boolean;
+  said: Said | null;
+  dismiss: () => void;
+  /** Each tells whether it went well; what happened stands in `said`. */
+  control: (wish: Control) => Promise<boolean>;
+  redrive: (chosen: Redrive) => Promise<boolean>;
+}
+
+const Context = createContext<Steer | null>(null);
+
+export function useSteering(): Steer {
+  const found = useContext(Context);
+  if (!found) throw new Error("useSteering belongs below <Steering>");
+  return found;
+}
+
+interface Props {
+  scatter: ScatterDetail;
+  /** Called after each action that went well. */
+  changed: () => void;
+  children: ReactNode;
+}
+
+/** Lets everything below it steer the scatter, one action at a time. */
+export function Steering({ scatter, changed, children }: Props) {
+  const [busy, setBusy] = useState(false);
+  const [said, setSaid] = useState<Said | null>(null);
+
+  const act = useCallback(
+    async (action: () => Promise<string>): Promise<boolean> => {
+      setBusy(true);
+      try {
+        setSaid({ bad: false, text: await action() });
+        changed();
+        return true;
+      } catch (error) {
+        setSaid({ bad: true, text: error instanceof Error ? error.message : String(error) });
+        return false;
+      } finally {
+        setBusy(false);
+      }
+    },
+    [changed],
+  );
+
+  const { uid } = scatter;
+  const value = useMemo<Steer>(
+    () => ({
+      busy,
+      control: (wish) => act(async () => asked(await post<Asked>(`scatters/${uid}/controls`, wish))),
+      dismiss: () => setSaid(null),
+      redrive: (chosen) => act(async () => redriven(await post<Redriven>(`scatters/${uid}/redrive`, chosen))),
+      refusal: refusal(scatter),
+      said,
+      scatter,
+    }),
+    [act, busy, said, scatter, uid],
+  );
+  return <Context value={value}>{children}</Context>;
+}
+
+function refusal({ may, task }: ScatterDetail): string | null {
+  if (may.steer) return null;
+  return task ? `You may look, but not steer: that takes the right to run ${task.dag_id}.` : "You may look, but not steer.";
+}

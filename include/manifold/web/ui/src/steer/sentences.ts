@@ -1,0 +1,51 @@
+// What an action will do, before it is done; and what it did.
+
+import { items } from "../base/format";
+import type { Asked, Redriven, ScatterDetail, Verb } from "../types";
+
+export const cancels = ({ counts, task }: ScatterDetail): string[] => [
+  `Chunks that run now are given up. What is committed stays: ${items(counts.succeeded)} succeeded.`,
+  task
+    ? "The task instance fails. This cannot be undone; what is missing can only be run by another try of the task."
+    : "This cannot be undone; what is missing can only be run by another try.",
+];
+
+export const drains = (): string[] => [
+  "No further chunk is sent. Chunks that run now end and are committed, then this try ends as failed.",
+  "The next try of the task continues with the rest. To wait instead, pause it.",
+];
+
+/** Why failed items cannot be run again now; null where they can. */
+export function hindrance({ task, state, uid }: ScatterDetail): string | null {
+  if (!task) return `To retry failed items, run manifold redrive ${uid} where it ran`;
+  return state === "running" || state === "paused" ? "Failed items can be retried as soon as this try has ended" : null;
+}
+
+/** Which items, of which task, and what else happens. */
+export function redrives(scatter: ScatterDetail, number: number): string[] {
+  const { task, counts } = scatter;
+  const who = task ? `Airflow clears the task ${task.task_id} of the run ${task.run_id}, which then runs again: ` : "";
+  const rest = counts.failed - number;
+  return [
+    `${who}its next try takes only ${number === 1 ? "this item" : `these ${items(number)}`} out of the quarantine.`,
+    `${items(counts.succeeded)} that succeeded will not run again.${rest > 0 ? ` ${items(rest)} stay failed.` : ""}`,
+    "Tasks downstream of it are cleared, too, and run after it. If a failed item had side effects before it failed, they happen again.",
+  ];
+}
+
+export function redriven({ items: number, cleared }: Redriven): string {
+  return `${items(number)} will run again. Cleared in Airflow: ${cleared.join(", ")}. It begins as soon as Airflow has a slot.`;
+}
+
+const DONE: Record<Verb, string> = {
+  cancel: "Cancelling",
+  drain: "Draining",
+  pause: "Pausing",
+  resume: "Resuming",
+  set: "The new settings are noted",
+};
+
+export function asked({ verb, coordinator, done }: Asked): string {
+  if (done) return "Cancelled; nobody was at work on it.";
+  return `${DONE[verb]}: ${coordinator ? "it takes effect within two seconds." : "the next try sees to it; nobody is at work now."}`;
+}

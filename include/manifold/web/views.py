@@ -1,0 +1,149 @@
+"""The ledger's rows as the API's models. Pure: times are those of the ledger's clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from manifold import figures
+from manifold.airflow.link import task_page
+from manifold.controls import SETTINGS
+from manifold.errors import ConfigError
+from manifold.ledger import WorkerRow
+from manifold.ledger.figures import Recent
+from manifold.ledger.listing import Condition
+from manifold.ledger.rows import FailureRow, KindRow, name_parts
+from manifold.policy import Policy, Tolerance
+from manifold.records import TERMINAL, ScatterRow
+from manifold.registry import masked
+from manifold.web import models, spans
+
+SILENT = 20.0
+"""Seconds after which a worker counts as gone: its coordinator looks every five, and misses two of its beats."""
+_MINUTE = 60.0
+
+Flying = Sequence[tuple[int, int, int]]
+
+
+def task(row: ScatterRow, key: str | None) -> models.Task | None:
+    """The Airflow task instance that the scatter is of."""
+    if key is None:
+        return None
+    dag_id, run_id, task_id, map_index = name_parts(row.name)
+    return models.Task(dag_id=dag_id, run_id=run_id, task_id=task_id, map_index=map_index)
+
+
+def scatter(
+    row: ScatterRow, state: Condition, key: str | None, *, flying: Flying, rate: float | None, now: float
+) -> models.Scatter:
+    """One row of the list."""
+    counted = counts(row, flying)
+    of = task(row, key)
+    left = None if row.of is None or row.state in TERMINAL else max(0, row.of - row.done)
+    return models.Scatter(
+        uid=row.uid,
+        name=row.name,
+        task=of,
+        function=row.fn_name,
+        engine=masked(row.engine),
+        state=state,  # type: ignore[arg-type]  # those that were replaced are never read
+        counts=counted,
+        rate=rate,
+        seconds_left=left / rate if rate and left is not None else None,
+        created_at=row.created_at,
+        ended_at=row.ended_at,
+        duration=max(0.0, (row.ended_at or now) - row.created_at),
+        message=row.message,
+        url=None if of is None else task_page(of.dag_id, of.run_id, of.task_id, of.map_index),
+    )
+
+
+def counts(row: ScatterRow, flying: Flying) -> models.Counts:
+    """The account; what is sent again counts by the outcome that it has."""
+    left = None if row.of is None else max(0, row.of - row.done)
+    sent = spans.size(spans.union((start, stop) for layer, start, stop in flying if layer == 0))
+    running = sent if left is None else min(sent, left)
+    return models.Counts(
+        succeeded=row.n_ok,
+        failed=row.n_failed,
+        skipped=row.n_skipped,
+        running=running,
+        pending=None if left is None else left - running,
+        total=row.of,
+        total_is_estimate=row.total is None and row.expected is not None,
+    )
+
+
+def rate(row: ScatterRow, newest: Iterable[Recent]) -> float | None:
+    """Of the last minute while it runs; afterwards of its only try: several have idle time between them."""
+    if row.state not in TERMINAL:
+        return figures.recent_rate([(one.ago, one.items) for one in newest])
+    if row.ended_at is None or row.epoch > 1:
+        return None
+    return figures.mean_rate(row.done, row.created_at, row.ended_at)
+
+
+def item_seconds(newest: Iterable[Recent]) -> models.ItemSeconds | None:
+    """Percentiles over the newest commits."""
+    found = figures.percentiles(((one.seconds / one.items, one.items) for one in newest if one.items), 0.5, 0.9, 0.99)
+    return None if found is None else models.ItemSeconds(p50=found[0], p90=found[1], p99=found[2])
+
+
+def workers(
+    rows: Sequence[WorkerRow], newest: Sequence[Recent], *, engine: str, coordinated: bool, now: float
+) -> list[models.Worker]:
+    """The workers, those that live first. `newest` are commits, the newest first, as far as they are known."""
+    horizon = min(_MINUTE, newest[-1].ago) if newest else 0.0
+    done: dict[str, int] = {}
+    for one in newest:
+        if one.ago <= horizon:
+            done[one.worker] = done.get(one.worker, 0) + one.items
+    found = []
+    for row in rows:
+        silent = max(0.0, now - row.last_seen)
+        found.append(
+            models.Worker(
+                name=row.worker,
+                host=row.host,
+                pid=row.pid,
+                engine=masked(engine),
+                alive=coordinated and silent < SILENT,
+                seconds_silent=silent,
+                busy=len(row.holding) if coordinated else 0,
+                holding=[],
+                items=row.items,
+                chunks=row.chunks,
+                rate=done.get(row.worker, 0) / horizon if coordinated and horizon > 0 else None,
+            )
+        )
+    return sorted(found, key=lambda one: (not one.alive, one.seconds_silent > SILENT and one.seconds_silent, one.name))
+
+
+def settings(policy: Mapping[str, Any], changes: Iterable[Mapping[str, Any]]) -> models.Settings:
+    """What is in force: the options it was begun with, and what its coordinators were told since."""
+    now: dict[str, Any] = {name: policy.get(name) for name in SETTINGS}
+    now["tolerate"] = Tolerance(**(policy.get("tolerate") or {}))
+    for name, value in (pair for one in changes for pair in one.items()):
+        if name in SETTINGS:
+            try:
+                now[name] = getattr(Policy(**{name: value}), name)
+            except ConfigError:
+                continue  # the coordinator did not take it either
+    tolerated = now["tolerate"]
+    share = tolerated.share
+    text = str(tolerated.count or 0) if share is None else f"{100 * share:g}%"
+    return models.Settings(max_concurrency=now["max_concurrency"], rate_limit=now["rate_limit"], tolerate=text)
+
+
+def options(policy: Mapping[str, Any]) -> dict[str, Any]:
+    """The options, without passwords."""
+    return {name: masked(value) if isinstance(value, str) else value for name, value in policy.items()}
+
+
+def kind(row: KindRow) -> models.Kind:
+    return models.Kind(fingerprint=row.fingerprint, type=row.type, message=row.message, count=row.count)
+
+
+def failure(row: FailureRow) -> models.Failure:
+    names = models.Failure.model_fields
+    return models.Failure(**{name: getattr(row, name) for name in names})

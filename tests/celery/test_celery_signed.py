@@ -1,0 +1,202 @@
+"""What a coordinator and Celery workers say to each other is signed, for one receiver, and taken once."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from typing import Any
+
+import msgspec
+import pytest
+
+from manifold import wire
+from manifold.engines import celery_wire as cw
+from manifold.engines.celery_calls import InFlight, Sent
+from manifold.engines.celery_inbox import Inbox
+from manifold.engines.celery_roster import Roster
+from manifold.engines.celery_signed import EVERYBODY, Signer, Verifier
+from manifold.errors import VersionMismatch, WireError, WorkerLost
+from manifold.settings import new_secret
+
+ENGINE = "e" * 32
+HERE = cw.reply_queue(ENGINE)
+SIGNS = [
+    cw.Started("a", "host:7"),
+    cw.Running("host:7", {"a": 3}),
+    cw.Redelivered("a"),
+    cw.Overdue("a", "host:7", 3),
+    cw.Echo(),
+    cw.Refused("a", "Python is 3.9 there", "versions"),
+]
+SERVING = cw.Serving("w1", "host", 1, ["q"], [7], 1, 0, ["a"])
+
+
+@pytest.fixture
+def call() -> Sent:
+    return Sent("a", Future())
+
+
+@pytest.fixture
+def flight(call: Sent) -> InFlight:
+    flight = InFlight(silence=10.0)
+    flight.add(call)
+    flight.sent("a")
+    return flight
+
+
+@pytest.fixture
+def inbox(flight: InFlight) -> Inbox:
+    return Inbox(ENGINE, flight, Roster("q"), lambda call, cancelled: None)
+
+
+@pytest.mark.parametrize("sign", SIGNS, ids=lambda sign: type(sign).__name__)
+def test_a_signed_message_arrives_once(sign: cw.Message) -> None:
+    verifier, body = Verifier(HERE), Signer().signed(sign, HERE)
+    assert verifier.opened(body) == sign
+    with pytest.raises(WireError, match="said before"):
+        verifier.opened(body)
+
+
+def test_what_is_said_to_everybody_arrives_at_each_once() -> None:
+    body = Signer().signed(SERVING, EVERYBODY)
+    for name in (HERE, cw.reply_queue("f" * 32)):
+        verifier = Verifier(name)
+        assert verifier.opened(body) == SERVING
+        with pytest.raises(WireError, match="said before"):
+            verifier.opened(body)
+
+
+@pytest.mark.parametrize("message", [*SIGNS, SERVING], ids=lambda one: type(one).__name__)
+def test_what_an_older_worker_sends_unsigned_is_not_believed(message: cw.Message) -> None:
+    bare = msgspec.msgpack.encode(message)
+    if isinstance(message, cw.Refused):
+        assert Verifier(HERE).opened(bare) == cw.Refused("a", message.why, "signature"), "a doubt, and no more"
+        return
+    with pytest.raises(WireError):
+        Verifier(HERE).opened(bare)
+
+
+@pytest.mark.parametrize("message", [*SIGNS, SERVING], ids=lambda one: type(one).__name__)
+def test_what_is_signed_with_another_secret_is_not_believed(
+    message: cw.Message, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setenv("MANIFOLD_SECRET", new_secret())
+        body = Signer().signed(message, EVERYBODY if message is SERVING else HERE)
+    with pytest.raises(WireError, match="does not have"):
+        Verifier(HERE).opened(body)
+
+
+def test_what_was_said_to_another_coordinator_is_not_taken_for_ours() -> None:
+    body = Signer().signed(cw.Started("a", "host:7"), cw.reply_queue("f" * 32))
+    with pytest.raises(WireError, match="for another receiver"):
+        Verifier(HERE).opened(body)
+
+
+def test_a_beat_of_one_worker_is_none_of_another_kind() -> None:
+    """A `Started` to everybody would reach every coordinator."""
+    body = Signer().signed(cw.Started("a", "host:7"), EVERYBODY)
+    with pytest.raises(WireError, match="for another receiver"):
+        Verifier(HERE).opened(body)
+
+
+def test_an_older_message_of_a_sender_is_not_taken_after_a_newer_one() -> None:
+    signer, verifier = Signer(), Verifier(HERE)
+    older, newer = (signer.signed(cw.Running("host:7", {"a": n}), HERE) for n in (1, 2))
+    assert verifier.opened(newer) == cw.Running("host:7", {"a": 2})
+    with pytest.raises(WireError, match="said before"):
+        verifier.opened(older)
+
+
+def test_senders_are_told_apart() -> None:
+    verifier = Verifier(HERE)
+    for signer in (Signer(), Signer()):
+        assert verifier.opened(signer.signed(cw.Echo(), HERE)) == cw.Echo()
+
+
+def test_a_sealed_result_is_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    keyring = wire.Keyring({"k": b"0123456789abcdef"})
+    monkeypatch.setenv("MANIFOLD_SECRET", f"k:{b'0123456789abcdef'.hex()}")
+    blob = wire.seal(
+        keyring, wire.Header(kind="result", uid=HERE, key_id="k", start=9), msgspec.msgpack.encode(SIGNS[0])
+    )
+    with pytest.raises(WireError, match="another place"):
+        Verifier(HERE).opened(blob)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"\xa1\xff", b"\x91" * 5_000, wire.MAGIC, wire.MAGIC + bytes(100), b"\xc1"], ids=len
+)
+def test_garbage_is_an_error_of_ours(body: bytes) -> None:
+    with pytest.raises(WireError):
+        Verifier(HERE).opened(body)
+
+
+# What an unsigned word can do
+
+
+def test_invented_beats_do_not_make_time_pass(call: Sent, flight: InFlight, inbox: Inbox) -> None:
+    """Time passes by the coordinator's own echoes. Who could send some would have every worker look silent, and their
+    items get a strike for each."""
+    flight.heard(cw.Started("a", "host:7"))
+    verifier, genuine = Verifier(HERE), Signer().signed(cw.Echo(), HERE)
+    for body in [genuine, *[genuine] * 100, *[msgspec.msgpack.encode(cw.Echo())] * 100]:
+        hear(inbox, verifier, body)
+    assert flight.now == cw.BEAT
+    assert not call.future.done()
+
+
+def hear(inbox: Inbox, verifier: Verifier, body: bytes) -> None:
+    try:
+        inbox.heard(verifier.opened(body))
+    except WireError:
+        return
+
+
+def test_a_refused_call_that_gives_no_sign_of_life_is_sent_again_and_is_nobodys_death(
+    call: Sent, flight: InFlight, inbox: Inbox
+) -> None:
+    inbox.heard(cw.Refused("a", "worker host:7 did not unpickle the call: …", "signature"))
+    assert not call.future.done()
+    for _ in range(3):
+        inbox.heard(cw.Echo())
+    error = call.future.exception(0)
+    assert isinstance(error, WorkerLost)
+    assert (error.started, error.died) == (False, False)
+    assert "did not unpickle" in str(error)
+
+
+def test_an_invented_refusal_does_not_end_a_call_that_runs(call: Sent, inbox: Inbox) -> None:
+    inbox.heard(cw.Started("a", "host:7"))
+    for _ in range(20):
+        inbox.heard(cw.Refused("a", "an invention", "signature"))
+        inbox.heard(cw.Running("host:7", {"a": 1}))
+        inbox.heard(cw.Echo())
+    assert not call.future.done()
+
+
+def test_a_signed_refusal_over_versions_ends_a_call_at_once(call: Sent, inbox: Inbox) -> None:
+    body = Signer().signed(cw.Refused("a", "Python is 3.9 there", "versions"), HERE)
+    inbox.heard(Verifier(HERE).opened(body))
+    assert isinstance(call.future.exception(0), VersionMismatch)
+
+
+# What a worker does with calls that are none
+
+
+@pytest.mark.parametrize(
+    "text", ["", "=", "é", "AAAA", None, 7, ["AAAA"], {"a": 1}, "A" * 1_000_000], ids=lambda text: f"{text!r:.9}"
+)
+def test_a_call_that_is_none_is_refused(text: Any) -> None:
+    with pytest.raises(WireError):
+        cw.Opened(text, "a")
+
+
+def test_a_worker_answers_whoever_signed_the_call() -> None:
+    """Not whom the message names, which nobody signed."""
+    assert cw.Opened(cw.seal_call(ENGINE, "a", len, ((),), {}), "a").reply_to == HERE
+
+
+@pytest.mark.parametrize("name", [None, 7, "", "default", "manifold.reply.", HERE + "x", HERE + "\n", "celery.pidbox"])
+def test_a_worker_refuses_to_nobody_but_a_coordinator(name: object) -> None:
+    assert not cw.is_reply_queue(name)
+    assert cw.is_reply_queue(HERE)

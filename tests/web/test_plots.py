@@ -1,0 +1,140 @@
+"""Rate, heat map and timeline."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from manifold.ledger import Claim, Ledger
+from manifold.web import spans
+from tests.ledger import made
+from tests.web.conftest import TestClient, airflow_scatter, get
+
+pytestmark = [pytest.mark.usefixtures("dags"), pytest.mark.filterwarnings("default")]
+
+NAMES = {"o": "succeeded", "f": "failed", "s": "skipped", "_": "pending", "r": "running"}
+
+
+def cells(client: TestClient, claim: Claim, number: int) -> list[dict[str, int]]:
+    found: list[dict[str, int]] = get(client, f"/scatters/{claim.uid}/map", cells=number)["cells"]
+    return found
+
+
+def expected(letters: str, number: int) -> list[dict[str, int]]:
+    """The cells that one letter per item makes."""
+    width = -(-len(letters) // number)
+    pieces = [letters[at : at + width] for at in range(0, len(letters), width)]
+    return [
+        {"start": at * width, "stop": at * width + len(piece)}
+        | {name: piece.count(letter) for letter, name in NAMES.items()}
+        for at, piece in enumerate(pieces)
+    ]
+
+
+def test_the_map_is_what_became_of_each_item(admin: TestClient, book: Ledger) -> None:
+    pick = random.Random(7)
+    claim = airflow_scatter(book, total=200)
+    position = 0
+    while position < 170:
+        size = min(pick.randint(1, 40), 170 - position)
+        if pick.random() < 0.8:
+            made.done(claim, position, "".join(pick.choices("ofs", (5, 3, 1), k=size)))
+        position += size
+    claim.end("failed", "for now")
+    again = book.acquire(claim.uid, made.owner(2, claim_key=claim.row.name, claim_no=2))
+    for merged in list(book.merged(claim.uid)):  # what failed runs again, and not all of it fails
+        base = merged.base
+        touched = "".join(
+            pick.choice("ofs") if letter == "f" and pick.random() < 0.6 else "."
+            for run in merged.runs()
+            for letter in run.letter * (run.stop - run.start)
+        )
+        if touched.strip("."):
+            made.done(again, base.start, touched, layer=again.epoch)
+    attempt = made.sent(again, 180, 190)
+    made.sent(again, 180, 185, why="half")
+    letters = made.letters(book, claim.uid)
+    letters = letters.ljust(200, "_")
+    letters = letters[: attempt.start] + "r" * 10 + letters[attempt.stop :]
+    for number in (1, 3, 7, 40, 200, 400):
+        assert cells(admin, again, number) == expected(letters, number), number
+
+
+def test_an_input_of_unknown_length_is_mapped_as_far_as_it_is_met(admin: TestClient, book: Ledger) -> None:
+    claim = airflow_scatter(book)
+    assert get(admin, f"/scatters/{claim.uid}/map") == {"cells": [], "total": 0}
+    made.done(claim, 0, "oo")
+    made.sent(claim, 2, 6)
+    assert get(admin, f"/scatters/{claim.uid}/map")["total"] == 6
+
+
+def test_the_rate_accounts_for_every_item_without_a_gap(admin: TestClient, book: Ledger) -> None:
+    claim = airflow_scatter(book, total=100)
+    for start in range(0, 50, 5):
+        made.done(claim, start, "oooof")
+    for points in (2, 120):
+        told = get(admin, f"/scatters/{claim.uid}/rate", points=points)["points"]
+        assert len(told) <= points
+        assert (sum(one["items"] for one in told), sum(one["failed"] for one in told)) == (50, 10)
+        ends = [one["at"] + one["seconds"] for one in told]
+        assert ends[:-1] == pytest.approx([one["at"] for one in told[1:]])
+
+
+def bars(client: TestClient, claim: Claim, **asked: Any) -> dict[tuple[int, int], dict[str, Any]]:
+    told = get(client, f"/scatters/{claim.uid}/timeline", **asked)["bars"]
+    return {(one["start"], one["stop"]): one for one in told}
+
+
+def test_the_timeline_shows_what_ran_what_was_lost_and_what_took_its_place(admin: TestClient, book: Ledger) -> None:
+    claim = airflow_scatter(book, total=100)
+    made.done(claim, 0, "oof", worker="w1", seconds=0.0)
+    lost = made.sent(claim, 10, 20)
+    claim.died(lost.id, "w2")
+    made.sent(claim, 10, 15, why="half")
+    made.sent(claim, 15, 20, why="half")
+    found = bars(admin, claim)
+    first = found[0, 3]
+    assert (first["state"], first["why"], first["worker"], first["failed"]) == ("committed", "first", "w1", 1)
+    assert first["ended_at"] >= first["began_at"]
+    gone = found[10, 20]
+    assert (gone["state"], gone["worker"]) == ("lost", "w2")
+    assert gone["ended_at"] == pytest.approx(min(found[10, 15]["began_at"], found[15, 20]["began_at"]))
+    assert (found[10, 15]["state"], found[10, 15]["why"], found[10, 15]["ended_at"]) == ("running", "half", None)
+
+
+def test_a_copy_that_came_second_is_superseded(admin: TestClient, book: Ledger) -> None:
+    claim = airflow_scatter(book, total=100)
+    slow, copy = made.sent(claim, 0, 10), made.sent(claim, 0, 10, why="speculative")
+    claim.commit([made.receipt(copy)])
+    told = get(admin, f"/scatters/{claim.uid}/timeline")["bars"]
+    assert sorted((one["why"], one["state"]) for one in told) == [
+        ("first", "superseded"),
+        ("speculative", "committed"),
+    ]
+    claim.commit([made.receipt(slow, nonce="n2")])
+    assert len(get(admin, f"/scatters/{claim.uid}/timeline")["bars"]) == 2
+
+
+def test_a_chunk_that_is_sent_again_says_that_it_was_lost(admin: TestClient, book: Ledger) -> None:
+    claim = airflow_scatter(book, total=100)
+    made.sent(claim, 0, 10)
+    again = made.sent(claim, 0, 10)
+    claim.commit([made.receipt(again)])
+    told = get(admin, f"/scatters/{claim.uid}/timeline")["bars"]
+    assert sorted((one["why"], one["state"]) for one in told) == [("first", "lost"), ("lost", "committed")]
+
+
+def test_the_timeline_is_the_latest_of_many(admin: TestClient, book: Ledger) -> None:
+    claim = airflow_scatter(book, total=100)
+    for start in range(0, 30, 3):
+        made.done(claim, start, "ooo")
+    told = get(admin, f"/scatters/{claim.uid}/timeline", limit=4)
+    assert [one["start"] for one in told["bars"]] == [18, 21, 24, 27]
+    assert told["more"] is True
+
+
+def test_a_range_that_holds_another_is_left_out() -> None:
+    assert spans.innermost([(0, 10), (0, 5), (5, 10), (20, 30), (0, 5)]) == [(0, 5), (5, 10), (20, 30)]
+    assert spans.union([(5, 7), (0, 3), (3, 4), (6, 9)]) == [(0, 4), (5, 9)]
