@@ -27,7 +27,7 @@ def addresses(stack: Compose, service: str) -> list[str]:
 
 def test_the_answer_is_right_on_three_chunk_workers_with_addresses_of_their_own(stack: Compose) -> None:
     assert len({*addresses(stack, "manifold-worker")}) == CHUNK_WORKERS
-    told = stack.run("run", "--rm", "--no-deps", "-T", "demo", seconds=400).stdout
+    told = stack.run("run", "--rm", "--no-deps", "-T", "demo", seconds=800).stdout
     assert ACCOUNT in told
     ran = re.findall(r"(\w+) ran ([\d,]+)", told)
     assert {host for host, _ in ran} == {container[:12] for container in stack.containers("manifold-worker")}

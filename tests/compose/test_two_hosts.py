@@ -12,7 +12,7 @@ import pytest
 
 from tests.compose.compose import ROOT, Compose, inspect
 
-pytestmark = [pytest.mark.compose, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.compose, pytest.mark.timeout(1500)]
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def worker_host(
 
 
 def test_all_items_run_on_the_other_host(main_host: Compose, worker_host: Compose) -> None:
-    told = main_host.run("run", "--rm", "--no-deps", "-T", "demo", seconds=400).stdout
+    told = main_host.run("run", "--rm", "--no-deps", "-T", "demo", seconds=800).stdout
     assert "336,776 succeeded, 0 failed, 0 skipped, 0 without outcome; of 336,776 items" in told
     hosts = {host for host, _ in re.findall(r"(\w+) ran ([\d,]+)", told)}
     assert hosts == {container[:12] for container in worker_host.containers("manifold-worker")}

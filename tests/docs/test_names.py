@@ -146,8 +146,12 @@ def _docker(block: Block, words: list[str]) -> None:
             assert named in services, f"{block}: {named}"
 
 
-def _script(block: Block, words: list[str]) -> None:
+def _certificates(block: Block, words: list[str]) -> None:
     assert words, f"{block}: the certificate's name is missing"
+
+
+def _git(block: Block, words: list[str]) -> None:
+    assert words == ["pull"], f"{block}: git {words}"
 
 
 _CHECKS: dict[str, Callable[[Block, list[str]], None]] = {
@@ -155,8 +159,8 @@ _CHECKS: dict[str, Callable[[Block, list[str]], None]] = {
     "pip": _pip,
     "manifold": _manifold,
     "docker": _docker,
-    "deploy/tls/make": _script,
-    "git": lambda block, words: None,
+    "deploy/tls/make": _certificates,
+    "git": _git,
 }
 
 

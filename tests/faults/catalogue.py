@@ -138,8 +138,9 @@ def _coordinator(run: Run) -> None:
 
 @_fault("the coordinator's host is lost, another takes over", _ALL, apart=True)
 def _host(run: Run) -> None:
-    with _midst(run, lasts=False), run.cluster.network.unplugged(run.host):
-        run.host.kill()
+    with run.cluster.network.unplugged(run.host):
+        with _midst(run, lasts=False):
+            run.host.kill()
         run.start(run.cluster.spare)
         run.last(1)
 

@@ -121,11 +121,12 @@ class Run:
 
     @contextmanager
     def fault(self, *, lasts: bool = True) -> Iterator[None]:
-        """Around what goes wrong, from which recovery is measured. Unless it lasts, it is over in a moment."""
+        """Around what goes wrong. Recovery is measured from its beginning; from its end, unless it lasts."""
         began = self.cluster.ledger.time()
         clock = time.monotonic()
         yield
-        self._fault = _Fault(began, time.monotonic() - clock if lasts else 0.0)
+        lasted = time.monotonic() - clock
+        self._fault = _Fault(began, lasted) if lasts else _Fault(self.cluster.ledger.time(), 0.0)
 
     def chunk_processes(self) -> list[psutil.Process]:
         """The processes that have run chunks so far, and still live."""

@@ -54,6 +54,7 @@ def _lines(rows: dict[str, Measured]) -> list[str]:
     found = []
     for name in FAULTS:
         if (one := rows.get(name)) is not None:
-            shown = [f"{cell:.1f}" if cell else "" for cell in (one.lasted, one.commit, one.whole, one.run)]
-            found.append(f"| {name} | {' | '.join(shown)} |")
+            lasted = f"{one.lasted:.1f}" if one.lasted else ""
+            recovery = f"{one.commit:.1f} | {one.whole:.1f}" if one.whole else " | "
+            found.append(f"| {name} | {lasted} | {recovery} | {one.run:.1f} |")
     return found

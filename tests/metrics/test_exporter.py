@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import manifold
 from manifold.ledger import open_ledger
-from manifold.monitors.prometheus import Page, switched_on
+from manifold.monitors.prometheus import Page
 from tests.metrics.servers import ROOT, exporter, page, promtool
 
 
@@ -65,16 +65,11 @@ def test_the_exporter_tells_what_the_ledger_knows_and_promtool_is_content(scatte
     assert told["manifold_bytes_total"][("out", scattered)] > 9980
 
 
-def test_a_web_server_can_serve_the_same_page_where_that_is_switched_on(
-    scattered: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_web_server_can_serve_the_same_page(scattered: str) -> None:
     with closing(open_ledger()) as ledger:
         page = Page(lambda: ledger)
         assert "text/plain" in page.content_type
         assert samples(page.render().decode())["manifold_items_total"][scattered, "succeeded"] == 9980
-    assert not switched_on()
-    monkeypatch.setenv("MANIFOLD_METRICS", "on")
-    assert switched_on()
 
 
 def test_no_label_is_an_id_or_has_a_password(home: Path, tmp_path: Path) -> None:

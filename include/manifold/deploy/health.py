@@ -14,7 +14,7 @@ def well(url: str, part: str = "") -> str | None:
     """What is wrong; None if nothing is."""
     try:
         # A service of this deployment is not behind anybody's proxy.
-        with build_opener(ProxyHandler({})).open(url, timeout=8) as answer:
+        with build_opener(ProxyHandler({})).open(url, timeout=15) as answer:
             said = json.load(answer) if part else {}
     except (OSError, ValueError) as exc:
         return f"{url}: {exc}"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -102,11 +101,6 @@ class Page:
     def render(self) -> bytes:
         """The figures as they are now."""
         return generate_latest(self._registry)
-
-
-def switched_on() -> bool:
-    """The page was asked for, by `MANIFOLD_METRICS=on`: nobody gets multiples of every sum unawares."""
-    return os.environ.get("MANIFOLD_METRICS") == "on"
 
 
 def _scatters(found: Gauges) -> Iterator[Metric]:
