@@ -13,7 +13,7 @@ PYTEST = $(BIN)/python -m pytest --numprocesses $(or $(JOBS),3) --dist loadgroup
 LOCK = pip compile --universal --python-version 3.11 --no-annotate --no-header pyproject.toml
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test check bench faults chaos clean lock env up down logs demo-compose test-compose
+.PHONY: help demo test check audit bench web faults chaos clean lock env up down logs demo-compose test-compose
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -24,11 +24,15 @@ demo: .venv/.demo ## run the whole stack and 336,776 flights through it; ONCE=1 
 test: .venv/.dev ## run all tests, JOBS=3 at a time; ARGS="-k name" chooses
 	@$(PYTEST) $(ARGS)
 
-check: .venv/.dev ## what CI runs: ruff, ruff format, mypy --strict, tests
+check: .venv/.dev ## what CI runs: ruff, ruff format, mypy --strict, bandit, tests
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
+	@$(BIN)/bandit --quiet --configfile pyproject.toml --recursive include dags plugins
 	@$(PYTEST)
+
+audit: .venv/.dev ## look the pinned packages up among known vulnerabilities; needs a network
+	@$(BIN)/python -m tests.security.audit
 
 bench: .venv/.dev ## measure the speed against peers
 	@$(BIN)/python -m benchmarks $(ARGS)
@@ -58,6 +62,9 @@ faults: .venv/.dev ## break everything, one thing at a time, and measure the rec
 
 chaos: .venv/.dev ## break everything at random; SEED=1 draws it, MINUTES=10 is how long
 	@$(BIN)/python -m tests.faults.chaos --seed $(or $(SEED),1) --minutes $(or $(MINUTES),10)
+
+web: ## build the page's bundle from its source; needs Node.js 20 or newer
+	@cd include/manifold/web/ui && npm ci --ignore-scripts --no-audit --no-fund && npm run build
 
 clean: ## end what runs, and delete .venv, the demo's state and caches
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m manifold.demo --clean; fi

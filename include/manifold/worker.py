@@ -52,7 +52,8 @@ def run_chunk(message: bytes, process: Process = HERE) -> bytes:
 def _log_line(answer: Answer) -> None:
     if (receipt := answer.receipt) is not None:
         counts = {"succeeded": receipt.n_ok, "failed": receipt.n_failed, "skipped": receipt.n_skipped}
-        log.info("the chunk is done", extra=counts | {"seconds": receipt.seconds})
+        with logs.about(**counts, seconds=receipt.seconds):
+            log.info("the chunk is done")
     elif answer.refused is not None:
         log.warning("the chunk is refused: %s", answer.refused)
 

@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 
-from tests.compose.compose import ROOT, Compose
+from tests.compose.compose import Compose
 
 pytestmark = pytest.mark.compose
 
 PROFILES = ("demo", "monitoring", "logs", "flower")
 ONE_SHOT = {"init", "demo", "kibana-init"}
-OVERLAYS = sorted(str(file.relative_to(ROOT)) for file in (ROOT / "deploy").glob("compose.*.yml"))
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +38,14 @@ def test_only_the_web_port_is_published_and_only_on_this_machine(services: dict[
     assert [*published] == ["api-server"]
     (port,) = published["api-server"]
     assert (port["host_ip"], port["target"]) == ("127.0.0.1", 8080)
+
+
+def test_what_administrators_look_at_is_published_on_this_machine_only(env_file: Path) -> None:
+    files = ("docker-compose.yml", "deploy/compose.ports.yml")
+    services = Compose("manifold-test-ports", env_file, files=files).config(*PROFILES)["services"]
+    published = {name: port["host_ip"] for name, service in services.items() for port in service.get("ports", ())}
+    assert {*published} == {"api-server", "rabbitmq", "prometheus", "grafana", "kibana", "flower"}
+    assert {*published.values()} == {"127.0.0.1"}
 
 
 def test_each_service_is_limited_watched_and_started_again(services: dict[str, dict[str, Any]]) -> None:
@@ -68,6 +75,11 @@ def test_a_chunk_worker_is_told_of_broker_and_store_and_of_nothing_else(
     told = " ".join(worker["environment"].values())
     known = {name for name, value in secrets.items() if len(value) >= 16 and value in told}
     assert known == {"RABBITMQ_CHUNKS_PASSWORD", "STORE_PASSWORD", "MANIFOLD_SECRET"}
+
+
+def test_the_networks_of_broker_databases_and_chunk_workers_lead_nowhere_else(compose: Compose) -> None:
+    networks = compose.config(*PROFILES)["networks"]
+    assert {name for name, network in networks.items() if network.get("internal")} == {"backend", "chunks", "logs"}
 
 
 def test_no_worker_is_told_how_to_reach_airflows_metadata(

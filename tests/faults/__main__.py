@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
@@ -10,6 +11,7 @@ import typer
 from benchmarks.measure import machine
 from rich.console import Console
 
+from manifold.errors import ManifoldError
 from tests.faults.catalogue import FAULTS, Fault, play
 from tests.faults.cluster import Cluster, Kind
 from tests.faults.hosts import Network, possible
@@ -42,26 +44,27 @@ def main(
 
 
 def _tried(console: Console, table: Table, kind: Kind, faults: list[Fault]) -> int:
-    """How many did harm."""
-    wrong = 0
-    with (
-        TemporaryDirectory(prefix="manifold-faults-", dir="/var/tmp") as folder,
-        Network(apart=possible() is None) as network,
-        Cluster(kind, Path(folder), network, _SILENCE) as cluster,
-    ):
-        for number, fault in enumerate(faults):
-            if (why := fault.lacks()) is not None:
-                console.print(f"{kind}: {fault.name}: not tried, because {why}")
-                continue
-            cluster.mend()
+    """How many did harm. After one that did, the others go on in a cluster of their own."""
+    wrong, left = 0, iter(enumerate(faults))
+    for number, fault in left:
+        with (
+            TemporaryDirectory(prefix="manifold-faults-", dir="/var/tmp") as folder,
+            Network(apart=possible() is None) as network,
+            Cluster(kind, Path(folder), network, _SILENCE) as cluster,
+        ):
             try:
-                measured = play(cluster, fault, f"fault-{number}", _SECONDS)
-            except AssertionError as exc:
+                for one, each in chain([(number, fault)], left):
+                    name = f"{kind}: {each.name}"
+                    if (why := each.lacks()) is not None:
+                        console.print(f"{name}: not tried, because {why}")
+                        continue
+                    cluster.mend()
+                    measured = play(cluster, each, f"fault-{one}", _SECONDS)
+                    table.rows.setdefault(kind, {})[each.name] = measured
+                    console.print(f"{name}: {_shown(measured)}")
+            except (AssertionError, ManifoldError) as exc:
                 wrong += 1
-                console.print(f"[red]{kind}: {fault.name}: {exc}")
-                continue
-            table.rows.setdefault(kind, {})[fault.name] = measured
-            console.print(f"{kind}: {fault.name}: {_shown(measured)}")
+                console.print(f"[red]{name}: {exc}")
     return wrong
 
 

@@ -7,20 +7,22 @@ clusters CI tries it: short ones, each somewhere. `make faults` tries all of the
 from __future__ import annotations
 
 import os
+import random
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from glob import glob
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from manifold.demo.process import kill_all
+from tests.faults import clock
 from tests.faults.cluster import Cluster, Kind, frozen, full, small_disk
 from tests.faults.hosts import possible
+from tests.faults.mixture import Mixture
 from tests.faults.run import Measured, Run
 
 POISON = 13_337
@@ -43,7 +45,8 @@ class Fault:
         apart: it needs hosts of their own.
         disk: results go to a shared folder on a small disk.
         failed: the items that fail by it.
-        tool: a file that must be there.
+        clock: it needs wrong clocks.
+        borne: others do the work while it lasts.
     """
 
     name: str
@@ -53,15 +56,14 @@ class Fault:
     apart: bool = False
     disk: bool = False
     failed: set[int] = field(default_factory=set)
-    tool: str | None = None
+    clock: bool = False
+    borne: bool = False
 
     def lacks(self) -> str | None:
         """Why this machine cannot try it, as a clause; None if it can."""
         if self.apart and (why := possible()) is not None:
             return why
-        if self.tool is not None and not Path(self.tool).exists():
-            return f"{self.tool} is not there"
-        return None
+        return clock.lacking() if self.clock else None
 
 
 FAULTS: dict[str, Fault] = {}
@@ -85,29 +87,29 @@ def _nothing(run: Run) -> None:
 
 @_fault("kill -9 of a worker process", _ALL, ci=("redis", "processes"))
 def _process(run: Run) -> None:
-    with _midst(run):
+    with _midst(run, lasts=False):
         kill_all(_workers(run)[:1])
 
 
 @_fault("kill -9 of all worker processes", ("processes",), ci=("processes",))
 def _processes(run: Run) -> None:
-    with _midst(run):
+    with _midst(run, lasts=False):
         kill_all(_workers(run))
 
 
 @_fault("kill -9 of a Celery worker's main process")
 def _main(run: Run) -> None:
-    with _midst(run):
+    with _midst(run, lasts=False):
         os.kill(run.cluster.workers[0].main(), signal.SIGKILL)
 
 
 @_fault("kill -9 of a chunk worker", ci=("rabbitmq",))
 def _worker(run: Run) -> None:
-    with _midst(run):
+    with _midst(run, lasts=False):
         run.cluster.workers[0].kill()
 
 
-@_fault("kill -9 of all chunk workers, back after 3 s", ci=("redis",))
+@_fault("kill -9 of all chunk workers, started again after 3 s", ci=("redis",))
 def _workers_all(run: Run) -> None:
     with _midst(run):
         for worker in run.cluster.workers:
@@ -123,32 +125,32 @@ def _power(run: Run) -> None:
     run.start()
     run.reach(_MIDST)
     with run.cluster.network.unplugged(worker.host):  # so nobody is told that its connections are closed
-        with run.fault():
+        with run.fault(lasts=False):
             worker.kill()
         run.finish()
 
 
 @_fault("kill -9 of the coordinator", _ALL, ci=("rabbitmq", "processes"))
 def _coordinator(run: Run) -> None:
-    with _midst(run):
+    with _midst(run, lasts=False):
         run.kill()
 
 
 @_fault("the coordinator's host is lost, another takes over", _ALL, apart=True)
 def _host(run: Run) -> None:
-    with _midst(run), run.cluster.network.unplugged(run.host):
+    with _midst(run, lasts=False), run.cluster.network.unplugged(run.host):
         run.host.kill()
         run.start(run.cluster.spare)
         run.last(1)
 
 
-@_fault("kill -9 of the broker, back after 3 s", ci=_CELERY)
+@_fault("kill -9 of the broker, started again after 3 s", ci=_CELERY)
 def _broker(run: Run) -> None:
     with _midst(run), run.cluster.without_broker():
         run.last(3)
 
 
-@_fault("PostgreSQL crashes, back after 3 s", _ALL, ci=("rabbitmq",))
+@_fault("PostgreSQL crashes, started again after 3 s", _ALL, ci=("rabbitmq",))
 def _postgres(run: Run) -> None:
     with _midst(run), run.cluster.without_postgres():
         run.last(3)
@@ -191,6 +193,7 @@ for _one, _other, _kinds, _ci in (
             _kinds,
             ci=_ci if _seconds == 5 else (),
             apart=True,
+            borne=_one == "worker1" and _seconds == 90,
         )(partial(_cut, _one, _other, _seconds))
 
 
@@ -210,26 +213,21 @@ def _full_worker(run: Run) -> None:
         run.finish()
 
 
-def libfaketime() -> str:
-    """Where Debian puts it, or would."""
-    return next(iter(glob("/usr/lib/*/faketime/libfaketime.so.1")), "/usr/lib/faketime/libfaketime.so.1")
-
-
-@_fault("the clock of a worker is 10 minutes ahead", ci=("redis",), tool=libfaketime())
-def _workerclock(run: Run) -> None:
+@_fault("the clock of a worker is 10 minutes ahead", ci=("redis",), clock=True)
+def _worker_clock(run: Run) -> None:
     worker = run.cluster.workers[0]
     worker.kill()
-    worker.start(clock("+10m"))
+    worker.start(clock.wrong(600))
     run.cluster.mend()
     run.start()
     run.finish()
     worker.kill()
 
 
-@_fault("the clock of the coordinator is 10 minutes behind", _ALL, ci=("processes",), tool=libfaketime())
-def _coordinatorclock(run: Run) -> None:
-    run.environment = clock("-10m")
-    with _midst(run):
+@_fault("the clock of the coordinator is 10 minutes behind", _ALL, ci=("processes",), clock=True)
+def _coordinator_clock(run: Run) -> None:
+    run.environment = clock.wrong(-600)
+    with _midst(run, lasts=False):
         run.kill()  # the next one reads what this one has written
 
 
@@ -238,9 +236,11 @@ def _poison(run: Run) -> None:
     run.start()
 
 
-def clock(shift: str) -> dict[str, str]:
-    """The environment of a process whose clock, but for the monotonic one, is wrong by so much."""
-    return {"LD_PRELOAD": libfaketime(), "FAKETIME": shift, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+@_fault("several of these at random", ci=("redis",))
+def _several(run: Run) -> None:
+    seed = random.randrange(10_000)
+    print(f"seed {seed}")
+    Mixture(run, random.Random(seed), print)()
 
 
 def disk_of(cluster: Cluster) -> Path:
@@ -249,10 +249,10 @@ def disk_of(cluster: Cluster) -> Path:
 
 
 @contextmanager
-def _midst(run: Run) -> Iterator[None]:
+def _midst(run: Run, *, lasts: bool = True) -> Iterator[None]:
     run.start()
     run.reach(_MIDST)
-    with run.fault():
+    with run.fault(lasts=lasts):
         yield
 
 
@@ -274,4 +274,6 @@ def play(cluster: Cluster, fault: Fault, name: str, seconds: float) -> Measured:
         stack.callback(run.close)
         fault.play(run)
         run.finish()
-        return run.examine(fault.failed)
+        measured = run.examine(fault.failed)
+        assert not fault.borne or measured.whole < measured.lasted, f"nobody took over while it lasted: {measured}"
+        return measured

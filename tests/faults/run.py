@@ -38,8 +38,8 @@ class Measured(msgspec.Struct, frozen=True):
     """What one fault cost, in seconds.
 
     Attributes:
-        lasted: from its beginning to its end; 0 for a kill.
-        commit: from its beginning to the next commit.
+        lasted: from its beginning to its end; 0 for a kill, and where it lasts as long as the run.
+        commit: from its beginning to the next commit; 0 where it lasts as long as the run.
         whole: from its beginning until all that was in flight then is committed.
         run: the whole scatter, in the ledger's time.
         tries: coordinators that it took.
@@ -55,7 +55,7 @@ class Measured(msgspec.Struct, frozen=True):
 @dataclass(frozen=True)
 class _Fault:
     began: float
-    ended: float
+    lasted: float
 
 
 class Run:
@@ -120,12 +120,12 @@ class Run:
             time.sleep(_LOOK)
 
     @contextmanager
-    def fault(self) -> Iterator[None]:
-        """Around what goes wrong, from which recovery is measured."""
+    def fault(self, *, lasts: bool = True) -> Iterator[None]:
+        """Around what goes wrong, from which recovery is measured. Unless it lasts, it is over in a moment."""
         began = self.cluster.ledger.time()
         clock = time.monotonic()
         yield
-        self._fault = _Fault(began, began + time.monotonic() - clock)
+        self._fault = _Fault(began, time.monotonic() - clock if lasts else 0.0)
 
     def chunk_processes(self) -> list[psutil.Process]:
         """The processes that have run chunks so far, and still live."""
@@ -203,4 +203,4 @@ def _measured(ledger: Ledger, row: ScatterRow, fault: _Fault | None, tries: int)
     due = [at for start, stop, at in commits if any(low < stop and start < high for low, high in ranges)]
     first = min(at for *_, at in commits)
     whole = max(due, default=first)
-    return Measured(fault.ended - fault.began, first - fault.began, whole - fault.began, run, tries)
+    return Measured(fault.lasted, first - fault.began, whole - fault.began, run, tries)

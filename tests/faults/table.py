@@ -54,8 +54,6 @@ def _lines(rows: dict[str, Measured]) -> list[str]:
     found = []
     for name in FAULTS:
         if (one := rows.get(name)) is not None:
-            felt = one.commit > 0
-            cells = [one.lasted, one.commit, one.whole] if felt else [None, None, None]
-            shown = ["" if cell is None else f"{cell:.1f}" for cell in cells]
-            found.append(f"| {name} | {' | '.join(shown)} | {one.run:.1f} |")
+            shown = [f"{cell:.1f}" if cell else "" for cell in (one.lasted, one.commit, one.whole, one.run)]
+            found.append(f"| {name} | {' | '.join(shown)} |")
     return found

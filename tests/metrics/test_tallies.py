@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import event, func, select
 
 import manifold
 from manifold.errors import Fenced
 from manifold.ledger import Ledger, gauges, gc, open_ledger
 from manifold.ledger.gauges import Living
+from manifold.ledger.tables import tally
 from manifold.monitors.prometheus import pending_chunks, queue_of
 from manifold.registry import without_login
 from manifold.tally import BUCKETS, Tally
@@ -70,10 +74,10 @@ def test_an_engine_is_named_without_login_and_options(url: str, shown: str) -> N
 
 
 def test_a_duration_falls_into_the_first_bucket_that_holds_it() -> None:
-    tally = Tally()
+    counted = Tally()
     for seconds in (0.0, 0.01, 0.3, 0.5, 10_000.0):
-        tally.observe("chunk_seconds", seconds)
-    assert tally.sums == {
+        counted.observe("chunk_seconds", seconds)
+    assert counted.sums == {
         "chunk_seconds:0.01": 2,
         "chunk_seconds:0.5": 2,
         "chunk_seconds:inf": 1,
@@ -196,3 +200,47 @@ def test_workers_are_counted_once_each_by_host(sqlite_ledger: Ledger) -> None:
         claimed(ledger, name).commit(workers=crew)
     found = {one.host: (one.up, one.busy, round(one.silence)) for one in gauges.read(ledger).crews}
     assert found == {"a": (2, 1, 0), "b": (0, 0, 40)}
+
+
+def test_the_table_stays_small_however_many_scatters_have_ended(ledger: Ledger) -> None:
+    for number in range(7):
+        claim = claimed(ledger, f"one of many {number}")
+        claim.commit(tallies={"lost": 1.0})
+        claim.end("failed", "enough", {"lost": 2.0, "retries": 1.0})
+    with ledger.database.engine.connect() as conn:
+        assert conn.execute(select(func.count()).select_from(tally)).scalar_one() == 2
+    assert tallies(ledger) == {("processes://2", "lost"): 14, ("processes://2", "retries"): 7}
+
+
+def test_a_scrape_is_the_same_few_queries_whatever_the_size_and_scans_no_chunks(ledger: Ledger) -> None:
+    engine, asked = ledger.database.engine, list[str]()
+    listener = partial(_note, asked)
+    event.listen(engine, "before_cursor_execute", listener)
+    try:
+        claimed(ledger, "first")
+        asked.clear()
+        gauges.read(ledger)
+        few = len(asked)
+        for number in range(5):
+            claim = claimed(ledger, f"one of many {number}")
+            for start in range(0, 20, 2):
+                done(claim, start, "of")
+        asked.clear()
+        assert len(gauges.read(ledger).living) == 6
+    finally:
+        event.remove(engine, "before_cursor_execute", listener)
+    assert len(asked) == few <= 10
+    of_chunks = [statement for statement in asked if "FROM chunk" in statement]
+    assert of_chunks
+    for statement in of_chunks:
+        assert "ORDER BY chunk.seq DESC" in statement, "it asks for more than the newest"
+    if engine.dialect.name == "sqlite":
+        filled = re.sub(r"\?", "1", of_chunks[0])
+        with engine.connect() as conn:
+            steps = [str(row[3]) for row in conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {filled}")]
+        assert [step for step in steps if "chunk_seq" in step]
+        assert not [step for step in steps if step.startswith("SCAN chunk")]
+
+
+def _note(asked: list[str], _conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
+    asked.append(statement)

@@ -18,17 +18,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="the first seed")
     parser.add_argument("--count", type=int, default=1, help="how many seeds")
     parser.add_argument("--keep-going", action="store_true", help="do not stop at the first violation")
+    parser.add_argument("--wild", action="store_true", help="with far more rivals and gc")
     parser.add_argument("-v", "--verbose", action="store_true", help="print the trace")
     given = parser.parse_args(arguments)
     os.environ.setdefault("MANIFOLD_SECRET", f"k1:{'5e' * 32}")
     out, wrong, began = sys.stdout, 0, time.monotonic()
     for seed in range(given.seed, given.seed + given.count):
         try:
-            world = simulate(seed, (lambda line: print(line, file=out)) if given.verbose else None)
+            tell = (lambda line: print(line, file=out)) if given.verbose else None
+            world = simulate(seed, tell, wild=given.wild)
         except Violation as exc:
             wrong += 1
             print(f"seed {seed}: {exc}", file=out)
-            print(f"replay it by: python -m tests.simulation --seed {seed} -v", file=out)
+            print(f"replay it by: python -m tests.simulation --seed {seed}{' --wild' * given.wild} -v", file=out)
             if not given.keep_going:
                 return 1
         else:

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 class Mischief:
-    """Draws what happens beside the tries, and when."""
+    """Draws what happens beside the tries, and when. Where it is wild there is more of it: rivals and gc above all."""
 
-    def __init__(self, story: Story) -> None:
+    def __init__(self, story: Story, *, wild: bool = False) -> None:
         self._story = story
         self._world = story.world
         self._rng = story.world.rng
@@ -55,6 +55,11 @@ class Mischief:
             self._suspect,
             self._suspect,
         )
+        self._how_many: tuple[int, ...] = (0, 1, 1, 2, 4)
+        if wild:
+            self._ways += (self._another,) * 6 + (self._collect,) * 6 + (self._kill_with_echoes,) * 3
+            self._how_many = (2, 4, 6, 9)
+            self._others = 6
 
     @property
     def quiet(self) -> bool:
@@ -65,7 +70,7 @@ class Mischief:
         """Decide what is to happen in the next minute."""
         if self._rng.random() < 0.2:
             self._collect()  # it may find what is taken up again the next moment
-        for _ in range(self._rng.choice((0, 1, 1, 2, 4))):
+        for _ in range(self._rng.choice(self._how_many)):
             self._at(self._rng.choice((0.3, 1, 2, 5, 20)) * self._rng.random(), self._rng.choice(self._ways))
 
     def takes_over(self, _stands_still: Actor) -> None:

@@ -74,7 +74,7 @@ class Try:
 class Story:
     """A world, and what people do in it."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, *, wild: bool = False) -> None:
         self.world = world
         self.setting = setting = Setting.drawn(world.rng)
         world.log(str(setting))
@@ -86,7 +86,7 @@ class Story:
         )
         self.tries: list[Try] = []
         self.ends = Ends(self)
-        self.mischief = Mischief(self)
+        self.mischief = Mischief(self, wild=wild)
         world.on_stall = self.mischief.takes_over
 
     def tell(self) -> None:
@@ -145,19 +145,22 @@ class Story:
         self.world.fail("no try comes to a good end, though nothing is in its way")
 
 
-def simulate(seed: int, tell: Callable[[str], None] | None = None, *, focus: Collection[str] = ()) -> World:
+def simulate(
+    seed: int, tell: Callable[[str], None] | None = None, *, focus: Collection[str] = (), wild: bool = False
+) -> World:
     """The world of that seed, after its end; raises Violation at the first thing that is wrong.
 
     Args:
         tell: is given each line of the trace as it is written.
         focus: kinds of faults that are to happen often.
+        wild: coordinators are followed by others, and gc comes, far more often.
     """
     world = World(seed, tell=tell, focus=focus)
     before = random.getstate()
     random.seed(seed)  # the worker's jitter
     try:
         with mock.patch.object(parts, "Dispatch", _dispatch):
-            Story(world).tell()
+            Story(world, wild=wild).tell()
     except Exception as exc:
         raise Violation(f"{type(exc).__name__} where none may be: {exc}") from exc
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 
 import pytest
@@ -16,9 +17,11 @@ _BATCH = 50
 
 
 @pytest.mark.timeout(1800)
-def test_every_seed_is_sound() -> None:
+@pytest.mark.parametrize("wild", [False, True])
+def test_every_seed_is_sound(wild: bool) -> None:
+    seeds = range(0, SEEDS // 8 if wild else SEEDS, _BATCH)
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
-        found = [line for lines in pool.map(_violations, range(0, SEEDS, _BATCH)) for line in lines]
+        found = [line for lines in pool.map(partial(_violations, wild=wild), seeds) for line in lines]
     assert found == []
 
 
@@ -27,13 +30,13 @@ def test_a_seed_replays_exactly() -> None:
         assert simulate(seed).digest() == simulate(seed).digest()
 
 
-def _violations(first: int) -> list[str]:
+def _violations(first: int, *, wild: bool) -> list[str]:
     """What goes wrong in a batch of seeds, with the command that replays it."""
     os.environ.setdefault("MANIFOLD_SECRET", f"k1:{'5e' * 32}")
     found = []
     for seed in range(first, min(first + _BATCH, SEEDS)):
         try:
-            simulate(seed)
+            simulate(seed, wild=wild)
         except Violation as exc:
-            found.append(f"python -m tests.simulation --seed {seed} -v: {exc}")
+            found.append(f"python -m tests.simulation --seed {seed}{' --wild' * wild} -v: {exc}")
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow.api_fastapi.auth.managers.models.resource_details import AccessView
+from airflow.api_fastapi.auth.managers.models.resource_details import AccessView, DagAccessEntity
 from airflow.api_fastapi.auth.managers.simple.simple_auth_manager import SimpleAuthManager
 
 SECRET = "payroll"
@@ -13,12 +13,14 @@ STRANGER = "stranger"
 
 
 class GuardedAuthManager(SimpleAuthManager):
-    """As the simple one, but `stranger` sees neither that DAG nor what goes on in the cluster."""
+    """As the simple one, but `stranger` sees neither that DAG, nor any task's log, nor what goes on in the cluster."""
 
-    def is_authorized_dag(self, *, user: Any, details: Any = None, **asked: Any) -> bool:
+    def is_authorized_dag(self, *, user: Any, details: Any = None, access_entity: Any = None, **asked: Any) -> bool:
+        if user.username == STRANGER and access_entity is DagAccessEntity.TASK_LOGS:
+            return False
         if user.username == STRANGER and details is not None and details.id == SECRET:
             return False
-        return bool(super().is_authorized_dag(user=user, details=details, **asked))
+        return bool(super().is_authorized_dag(user=user, details=details, access_entity=access_entity, **asked))
 
     def is_authorized_view(self, *, access_view: AccessView, user: Any) -> bool:
         if user.username == STRANGER and access_view is AccessView.CLUSTER_ACTIVITY:

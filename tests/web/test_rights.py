@@ -54,6 +54,19 @@ def test_who_may_not_read_a_dag_sees_none_of_its_scatters(login: Login, book: Le
     assert get(login("viewer"), "/scatters")["total"] == 3
 
 
+def test_tracebacks_and_lines_are_for_those_who_may_read_logs(login: Login, book: Ledger) -> None:
+    claim = airflow_scatter(book)
+    made.done(claim, 0, "of")
+    path = f"/scatters/{claim.uid}"
+    assert get(login("viewer"), f"{path}/errors")["kinds"][0]["traceback"] == "Traceback of boom"
+    (kind,) = get(login(STRANGER), f"{path}/errors")["kinds"]
+    assert (kind["traceback"], kind["count"]) == ("", 1)
+    item = get(login(STRANGER), f"{path}/failures/1")
+    assert (item["traceback"], item["lines"], item["message"]) == ("", [], "boom at 1")
+    assert "may not read the logs" in item["note"]
+    get(login(STRANGER), f"{path}/failures.jsonl", 403)
+
+
 @pytest.mark.parametrize("verb", CONTROLS)
 def test_a_viewer_sees_everything_and_steers_nothing(login: Login, book: Ledger, verb: str) -> None:
     claim = airflow_scatter(book)

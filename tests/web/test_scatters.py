@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from manifold.ledger import Ledger, Owner
 from manifold.policy import Tolerance
 from manifold.records import WorkerInfo
+from manifold.web import deployment
 from tests.ledger import made
 from tests.web.conftest import TestClient, airflow_scatter, get
 
@@ -167,12 +169,30 @@ def test_bad_values_are_refused_with_a_reason(admin: TestClient, path: str, code
     assert get(admin, path, code)["detail"]
 
 
-def test_a_ledger_that_does_not_answer_is_a_503_with_a_text(admin: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    from manifold.web import deployment
-
+def test_a_ledger_that_does_not_answer_is_a_503_with_a_text_and_then_left_alone(
+    admin: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     deployment.close()
     monkeypatch.setattr(deployment, "PATIENCE", 0.1)
     monkeypatch.setenv("MANIFOLD_LEDGER", "postgresql://me:hunter2@127.0.0.1:9/none")
     told = get(admin, "/scatters", 503)["detail"]
     assert "127.0.0.1:9" in told
     assert "hunter2" not in told
+    monkeypatch.setattr(deployment, "_open", lambda: pytest.fail("it was asked again at once"))
+    assert get(admin, "/scatters", 503)["detail"] == told
+
+
+def test_a_ledger_that_comes_back_is_used_again(
+    admin: TestClient, book: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = airflow_scatter(book)
+    get(admin, "/scatters")
+    monkeypatch.setattr(deployment, "REST", 0.0)
+    with monkeypatch.context() as broken:
+        broken.setattr(deployment.ledger().database, "_once", _lost)
+        assert "could not be used" in get(admin, f"/scatters/{claim.uid}", 503)["detail"]
+    assert get(admin, f"/scatters/{claim.uid}")["uid"] == claim.uid
+
+
+def _lost(*_: object) -> None:
+    raise OperationalError("SELECT 1", {}, Exception("server closed the connection"), connection_invalidated=True)

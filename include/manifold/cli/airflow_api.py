@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Any, Self
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote
-from urllib.request import Request, urlopen
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from manifold.cli.exits import Unreachable
 from manifold.cli.here import in_airflow
@@ -16,6 +16,16 @@ from manifold.errors import ConfigError
 from manifold.registry import masked
 
 _SECONDS = 30.0
+
+
+class _Unmoved(HTTPRedirectHandler):
+    """Follows no redirect: the token is for the host that was named, and urllib would hand it on to any other."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+_open = build_opener(_Unmoved).open
 
 
 class Api:
@@ -68,7 +78,7 @@ class Api:
         if self._token:
             request.add_header("Authorization", f"Bearer {self._token}")
         try:
-            with urlopen(request, timeout=_SECONDS) as answer:
+            with _open(request, timeout=_SECONDS) as answer:
                 return dict(json.load(answer))
         except HTTPError as exc:
             with exc:  # it is the answer, too, and holds its socket

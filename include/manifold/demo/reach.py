@@ -19,7 +19,7 @@ from pathlib import Path
 
 from manifold.demo.process import StartError
 
-_PLACES = ("/var/tmp", "/tmp")
+_PLACES = ("/var/tmp", "/tmp")  # nosec B108 # `_rooms` takes only what is root's own there
 
 
 def programs(site: Path, parts: Sequence[str], name: str, version: str, user: str) -> Path:

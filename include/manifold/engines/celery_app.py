@@ -22,6 +22,7 @@ from typing import Any
 from celery import Celery, shared_task, signals
 
 from manifold import beat
+from manifold.engines import celery_refusals
 from manifold.engines import celery_wire as cw
 from manifold.engines.celery_board import Board, in_pool_process
 from manifold.engines.celery_guard import guard
@@ -111,7 +112,8 @@ def _pulse_of(app: Celery) -> Pulse:
 def _on_init(sender: Any, **_: Any) -> None:
     global _board
     _board = Board()
-    guard(sender.app)
+    guard(sender)
+    celery_refusals.share()
     if "airflow" in sys.modules:  # Airflow's own workers, whose configuration says where secret and store are
         from manifold.airflow.settings import register
 

@@ -10,9 +10,7 @@ from typing import NamedTuple
 
 import billiard
 
-_ENTRY = struct.Struct("qdq40s64s")
-_REFUSED = struct.Struct("q")
-_SIZE = _ENTRY.size + _REFUSED.size  # of a row
+_ROW = struct.Struct("qdq40s64s")
 _POSITION = struct.Struct("q")
 _AT = struct.calcsize("qd")
 _ROWS = 4096
@@ -33,12 +31,11 @@ class Entry(NamedTuple):
 class Board:
     """Memory shared across fork: made by the main process before its pool.
 
-    The first row says whether the worker is leaving; each other one is the `Entry` of one place in the pool,
-    and how many calls were refused there.
+    The first row says whether the worker is leaving; each other one is the `Entry` of one place in the pool.
     """
 
     def __init__(self) -> None:
-        self._page = mmap.mmap(-1, _ROWS * _SIZE)
+        self._page = mmap.mmap(-1, _ROWS * _ROW.size)
 
     def leave(self) -> None:
         """Have every process of the pool end its calls early. For a signal handler, too."""
@@ -53,8 +50,8 @@ class Board:
         """This process begins a call. What the one before it in this place was at when it died, if it did."""
         if (place := _place()) is None:
             return None
-        before = Entry(*_ENTRY.unpack_from(self._page, place))
-        _ENTRY.pack_into(self._page, place, os.getpid(), 0.0, 0, call.encode(), reply_to.encode())
+        before = Entry(*_ROW.unpack_from(self._page, place))
+        _ROW.pack_into(self._page, place, os.getpid(), 0.0, 0, call.encode(), reply_to.encode())
         return _bare(before) if before.pid != os.getpid() and before.call.strip(b"\0") else None
 
     def at(self, position: int) -> None:
@@ -70,14 +67,7 @@ class Board:
     def end(self) -> None:
         """The call is over."""
         if (place := _place()) is not None:
-            _ENTRY.pack_into(self._page, place, os.getpid(), 0.0, 0, b"", b"")
-
-    def refuse(self) -> None:
-        """Count a call that was not signed. Called where calls run: in the pool, or in the main process itself."""
-        place = _place() if in_pool_process() else 0
-        if place is not None:
-            at = place + _ENTRY.size  # of this process alone
-            _REFUSED.pack_into(self._page, at, _REFUSED.unpack_from(self._page, at)[0] + 1)
+            _ROW.pack_into(self._page, place, os.getpid(), 0.0, 0, b"", b"")
 
     # -- in the main process -----------------------------------------------------------------------------------------
 
@@ -91,18 +81,14 @@ class Board:
 
     def forget(self, place: int, entry: Entry) -> None:
         """It is told; unless another process is at work in its place, nobody else need tell it."""
-        if Entry(*_ENTRY.unpack_from(self._page, place)).pid == entry.pid:
-            _ENTRY.pack_into(self._page, place, 0, 0.0, 0, b"", b"")
-
-    def refused(self) -> int:
-        """Calls refused so far."""
-        places = range(_ENTRY.size, _ROWS * _SIZE, _SIZE)
-        return sum(_REFUSED.unpack_from(self._page, place)[0] for place in places)
+        if Entry(*_ROW.unpack_from(self._page, place)).pid == entry.pid:
+            _ROW.pack_into(self._page, place, 0, 0.0, 0, b"", b"")
 
     def _entries(self) -> list[tuple[int, Entry]]:
         """Those of calls, by place."""
-        found = [(place, Entry(*_ENTRY.unpack_from(self._page, place))) for place in range(_SIZE, _ROWS * _SIZE, _SIZE)]
-        return [(place, entry) for place, entry in found if entry.pid and entry.call.strip(b"\0")]
+        rows = enumerate(_ROW.iter_unpack(self._page))
+        found = [(number * _ROW.size, Entry(*row)) for number, row in rows if number and row[0]]
+        return [(place, entry) for place, entry in found if entry.call.strip(b"\0")]
 
 
 def in_pool_process() -> bool:
@@ -113,7 +99,7 @@ def in_pool_process() -> bool:
 def _place() -> int | None:
     """Where this process of the pool writes; None where there are too many."""
     number: int = billiard.current_process().index + 1
-    return number * _SIZE if number < _ROWS else None
+    return number * _ROW.size if number < _ROWS else None
 
 
 def _bare(entry: Entry) -> Entry:

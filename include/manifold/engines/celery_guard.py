@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 
-from celery import Celery
+import msgspec
 from celery.worker.consumer import Consumer
 from kombu import Connection
 from kombu.exceptions import OperationalError
@@ -21,19 +22,50 @@ log = logging.getLogger(__name__)
 _THEIRS = "celery.worker.consumer:Consumer"
 
 
-def guard(app: Celery) -> None:
-    """Have the worker of `app`, which is about to start, use the consumer below, unless it was given another one."""
-    if app.conf.worker_consumer == _THEIRS:
-        app.conf.worker_consumer = f"{__name__}:GuardedConsumer"
+def guard(worker: Any) -> None:
+    """Have a Celery worker that is about to start use the consumer below, unless it was given one of somebody's own."""
+    if worker.consumer_cls in (_THEIRS, Consumer):
+        worker.consumer_cls = GuardedConsumer
 
 
 def guarded(connection: Connection) -> Connection:
     """The connection, not opened yet; its channels throw away what they cannot read."""
-    channel = connection.transport.Channel
-    if issubclass(channel, virtual.Channel) and hasattr(channel, "_brpop_read"):
-        failures = (*connection.connection_errors, *connection.channel_errors, OperationalError)
-        connection.transport.Channel = _tolerant(channel, failures)
+    # AMQP has a transport of another kind, and a broker that gives every message its frame.
+    channel = getattr(connection.transport, "Channel", None)
+    if channel is not None and hasattr(channel, "_brpop_read"):
+        errors = (*connection.connection_errors, *connection.channel_errors)
+        connection.transport.Channel = _tolerant(channel, _not_of_a_message(errors))
     return connection
+
+
+def rarely(number: int) -> bool:
+    """For the 1st, 10th, 100th, … time: somebody who may send messages must not fill the log with them."""
+    return str(number).strip("0") == "1"
+
+
+class _Fields(msgspec.Struct):
+    """What Celery relies on in a message's headers (protocol 1: its body), later on and outside of any try.
+
+    https://docs.celeryq.dev/en/stable/internals/protocol.html
+    """
+
+    task: str
+    id: str
+    retries: int | None = None
+    eta: str | None = None
+    expires: str | float | None = None
+    timelimit: tuple[float | None, float | None] | None = None
+    group: str | None = None
+    root_id: str | None = None
+    parent_id: str | None = None
+    origin: str | None = None
+    shadow: str | None = None
+    argsrepr: str | None = None
+    kwargsrepr: str | None = None
+    ignore_result: bool | None = None
+    replaced_task_nesting: int | None = None
+    stamped_headers: list[str] | None = None
+    stamps: dict[str, Any] | None = None
 
 
 class GuardedConsumer(Consumer):  # type: ignore[misc]
@@ -43,15 +75,18 @@ class GuardedConsumer(Consumer):  # type: ignore[misc]
         return self.ensure_connected(guarded(self.app.connection_for_read(heartbeat=heartbeat)))
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], Any]:
-        handle = super().create_task_handler(*args, **kwargs)
+        thrown_away = count(1)
+        handle, failures = super().create_task_handler(*args, **kwargs), _not_of_a_message(self.connection_errors)
 
         def on_task_received(message: Any) -> Any:
             try:
+                headers = message.headers
+                msgspec.convert(headers if "task" in headers else message.decode(), _Fields)
                 return handle(message)
-            except self.connection_errors:
+            except failures:
                 raise
             except Exception as exc:  # noqa: BLE001 - what a message makes Celery raise has no common root
-                log.error("threw away a message that is no task: %s", _shown(exc))
+                _tell("a message that is no task", next(thrown_away), exc)
                 return message.reject_log_error(log, self.connection_errors)
 
         return on_task_received
@@ -67,17 +102,25 @@ def _tolerant(channel: type[Any], failures: tuple[type[Exception], ...]) -> type
         def _receive_one(self, connection: Any) -> Any:
             return _unless_unreadable(lambda: super(Tolerant, self)._receive_one(connection))
 
+    thrown_away = count(1)
+
     def _unless_unreadable(read: Callable[[], Any]) -> Any:
         try:
             return read()
-        except (*failures, virtual.Empty):
+        except failures:
             raise
         except Exception as exc:  # noqa: BLE001 - parsers raise all kinds
-            log.error("threw away what is no message: %s", _shown(exc))
+            _tell("what is no message", next(thrown_away), exc)
             return True
 
     return Tolerant
 
 
-def _shown(exc: Exception) -> str:
-    return f"{type(exc).__name__}: {str(exc)[:200]!r}"
+def _not_of_a_message(errors: tuple[type[Exception], ...]) -> tuple[type[Exception], ...]:
+    """What the broker is to blame for. Kombu counts among its errors that a message lacks a field or has an odd one."""
+    return (*(one for one in errors if one.__name__ not in ("KeyError", "DataError")), virtual.Empty, OperationalError)
+
+
+def _tell(what: str, number: int, exc: Exception) -> None:
+    if rarely(number):
+        log.error("threw away %s, the %s. so far: %s: %r", what, f"{number:,}", type(exc).__name__, str(exc)[:200])

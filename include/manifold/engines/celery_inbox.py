@@ -10,7 +10,7 @@ from typing import Any
 
 from manifold.engines import celery_wire as cw
 from manifold.engines.celery_calls import InFlight, Loss, Sent, Sign
-from manifold.engines.celery_link import rarely
+from manifold.engines.celery_guard import rarely
 from manifold.engines.celery_roster import Roster
 from manifold.errors import Unpicklable, VersionMismatch, WireError
 

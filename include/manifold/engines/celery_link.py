@@ -14,7 +14,7 @@ from kombu import Connection, Consumer, Exchange, Producer, Queue
 from kombu.exceptions import OperationalError
 
 from manifold.engines import celery_wire as cw
-from manifold.engines.celery_guard import guarded
+from manifold.engines.celery_guard import guarded, rarely
 from manifold.engines.celery_signed import EVERYBODY, Signer, Verifier
 from manifold.errors import WireError
 
@@ -199,11 +199,6 @@ class Ear:
                 self._name,
                 why,
             )
-
-
-def rarely(number: int) -> bool:
-    """For the 1st, 10th, 100th, … time: somebody who may send messages must not fill the log with them."""
-    return str(number).strip("0") == "1"
 
 
 def broker_failures(app: Celery) -> tuple[type[Exception], ...]:

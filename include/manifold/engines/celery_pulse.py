@@ -16,9 +16,11 @@ from celery import Celery
 from celery.worker import state
 
 from manifold import beat
+from manifold.engines import celery_refusals
 from manifold.engines import celery_wire as cw
 from manifold.engines.celery_board import Board, Entry, in_pool_process
-from manifold.engines.celery_link import Outbox, rarely
+from manifold.engines.celery_guard import rarely
+from manifold.engines.celery_link import Outbox
 from manifold.errors import ConfigError
 from manifold.pace import Rate
 
@@ -79,8 +81,7 @@ class Pulse:
     def refuse(self, reply_to: object, refused: cw.Refused) -> None:
         """Tell a coordinator that its call was not run, if it could be one. The call was not signed, so nor is this."""
         self._refused += 1
-        if self._board is not None:
-            self._board.refuse()  # the main process tells everybody how many there were
+        celery_refusals.count()  # the main process tells everybody how many there were
         if rarely(self._refused):
             log.warning("refused call %s: %s", f"{self._refused:,}", refused.why)
         # Whoever sends many calls that are none must not have a queue made for each.
@@ -175,7 +176,7 @@ class Announcer:
             others=len(active) - len(ours),
             held=[r.id for r in reserved if r.task_name == cw.TASK and not r.delivery_info.get("redelivered")],
             leaving=self._board.leaving(),
-            refused=self._board.refused(),
+            refused=celery_refusals.total(),
         )
         if self._outbox.announce(serving) and self._alive:
             Path(self._alive).touch()

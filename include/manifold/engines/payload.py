@@ -32,7 +32,8 @@ def dump_error(exc: BaseException) -> bytes:
     text = "".join(format_exception(exc))
     try:
         pickled: bytes = cloudpickle.dumps((exc, text))
-        pickle.loads(pickled)  # many exceptions can be pickled and then not be made again
+        # Many exceptions can be pickled and then not be made again.
+        pickle.loads(pickled)  # nosec B301 # made one line above
     except Exception:  # noqa: BLE001 - pickling runs a user's code
         stand_in = Unpicklable(f"the call raised {type(exc).__name__}, which cannot be pickled: {exc}")
         return cloudpickle.dumps((stand_in, text))  # type: ignore[no-any-return]
@@ -41,7 +42,7 @@ def dump_error(exc: BaseException) -> bytes:
 
 def load_error(pickled: bytes) -> BaseException:
     """The exception again, with the worker's traceback as its cause. Raises what unpickling raises."""
-    exc, text = pickle.loads(pickled)
+    exc, text = pickle.loads(pickled)  # nosec B301 # of a sealed answer, or of a frame whose mark is right
     assert isinstance(exc, BaseException)
     exc.__cause__ = RemoteTraceback(text)
     return exc

@@ -15,7 +15,7 @@ from manifold.ledger.commit import commit
 from manifold.ledger.queries import scatter_row
 from manifold.ledger.rows import Committed, NewScatter, Owner, stored
 from manifold.ledger.tables import attempt, chunk, control, failure, scatter
-from manifold.ledger.tallies import write_tallies
+from manifold.ledger.tallies import fold_tallies, write_tallies
 from manifold.ledger.withdraw import withdraw, withdraw_epoch
 from manifold.policy import Tolerance
 from manifold.records import Attempt, ChunkRow, Failure, Receipt, ScatterRow, ScatterState, WorkerInfo
@@ -294,6 +294,7 @@ def _end(conn: Connection, row: ScatterRow, now: float, state: ScatterState, mes
     conn.execute(update(attempt).where(attempt.c.uid == row.uid, attempt.c.state == "open").values(state="void"))
     ended = {"state": state, "ended_at": now, "message": message and stored(message, _MESSAGE)}
     conn.execute(update(scatter).where(scatter.c.uid == row.uid).values(_ENDED | ended))
+    fold_tallies(conn, row.uid)
     return msgspec.structs.replace(row, owner=None, lease_until=None, **ended)
 
 

@@ -21,7 +21,6 @@ from manifold.ledger.ledger import Ledger
 from manifold.ledger.queries import scatter_row
 from manifold.ledger.rows import built, columns
 from manifold.ledger.tables import attempt, chunk, control, error_kind, failure, scatter, worker
-from manifold.ledger.tallies import fold_tallies
 from manifold.records import TERMINAL, ScatterRow
 
 OpenStore = Callable[[ScatterRow], Store]
@@ -177,7 +176,6 @@ def _empty(conn: Connection, row: ScatterRow) -> bool:
         return False
     for table in (chunk, attempt, failure, error_kind, control, worker):
         conn.execute(delete(table).where(table.c.uid == row.uid))
-    fold_tallies(conn, row.uid)
     return True
 
 

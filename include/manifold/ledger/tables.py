@@ -9,7 +9,7 @@
 | error_kind | one traceback per fingerprint |
 | control | wishes of people |
 | worker | who works, for display |
-| tally | what coordinators count for the metrics: one row per figure of a try; of collected scatters, one per engine |
+| tally | what coordinators count for the metrics: one row per figure of a try; of ended scatters, one per engine |
 | meta | schema version, id of the ledger |
 
 `manifold.ledger.schema` makes them; nothing else runs DDL.

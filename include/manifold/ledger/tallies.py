@@ -1,8 +1,8 @@
 """What coordinators have counted for the metrics, and how it outlives the scatters that it was counted in.
 
 A row belongs to one try (uid, epoch) on one engine. Its owner alone writes it, below the scatter's lock, as a sum since
-the try began, so that a transaction whose COMMIT was in doubt may be run again. When gc takes a scatter, its rows are
-added to those of its engines' collected scatters: a counter never goes down.
+the try began, so that a transaction whose COMMIT was in doubt may be run again. When a scatter ends, its rows are added
+to those of all ended scatters on its engines: the table stays small, and gc takes nothing from it.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from manifold.ledger.tables import insert_into, tally
 from manifold.records import ScatterRow
 from manifold.registry import without_login
 
-COLLECTED = ""
-"""Stands for the uid of all scatters that are collected."""
+ENDED = ""
+"""Stands for the uid of all scatters that have ended."""
 
 _KEY = ["uid", "epoch", "engine", "name"]
 
@@ -33,11 +33,11 @@ def write_tallies(conn: Connection, row: ScatterRow, sums: Mapping[str, float] |
 
 
 def fold_tallies(conn: Connection, uid: str) -> None:
-    """Add what one scatter has counted to the sums of those that are collected already."""
+    """Add what one scatter has counted to the sums of those that have ended already."""
     added = insert_into(conn, tally)
     mine = sums_by_engine().where(tally.c.uid == uid).subquery().c
-    # In one order, so that two that collect at once do not wait for each other; the condition is SQLite's wish.
-    sums = select(literal(COLLECTED), literal(0), *mine).where(true()).order_by(mine.engine, mine.name)
+    # In one order, so that two that end at once do not wait for each other; the condition is SQLite's wish.
+    sums = select(literal(ENDED), literal(0), *mine).where(true()).order_by(mine.engine, mine.name)
     adding = added.from_select([*_KEY, "value"], sums).on_conflict_do_update(
         index_elements=_KEY, set_={"value": tally.c.value + added.excluded.value}
     )

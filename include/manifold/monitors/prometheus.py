@@ -20,13 +20,16 @@ from prometheus_client.registry import Collector
 
 from manifold.errors import ManifoldError
 from manifold.ledger import Ledger, gauges
-from manifold.ledger.gauges import Crew, Gauges, Living
+from manifold.ledger.gauges import Crew, Gauges, Living, Stand
 from manifold.monitors.watch import EngineWatch, Seen
 from manifold.policy import Policy
 from manifold.registry import without_login
 from manifold.tally import BUCKETS, REST
 
 log = logging.getLogger(__name__)
+
+Tallies = dict[tuple[str, str], float]
+"""What was counted, by engine and name (`manifold.tally`)."""
 
 # name in the tally → metric, help, label of the part after the colon
 _COUNTERS: tuple[tuple[str, str, str, str | None], ...] = (
@@ -70,13 +73,14 @@ class LedgerCollector(Collector):
             found = None
         yield GaugeMetricFamily("manifold_ledger_up", "1 if the ledger answered this scrape.", float(found is not None))
         yield from _engines(seen)
-        yield _refused(found.tallies if found else {}, seen)
+        yield from _workers(found.crews if found is not None else [], seen)
         if found is not None:
+            engines = sorted({*seen, *(engine for engine, _ in found.tallies), *map(_engine_of, found.stands)})
+            yield _refused(engines, found.tallies, seen)
             yield from _scatters(found)
             yield from _chunks(found.living)
-            yield from _workers(found.crews, seen)
-            yield from _counters(found.tallies)
-            yield from _histograms(found.tallies)
+            yield from _counters(engines, found.tallies)
+            yield from _histograms(engines, found.tallies)
 
     def _read(self) -> Gauges:
         with self._turn:
@@ -110,7 +114,7 @@ def _scatters(found: Gauges) -> Iterator[Metric]:
     quarantined: dict[str, int] = {}
     for one in found.stands:
         states[one.state] += one.scatters
-        engine = without_login(one.engine)
+        engine = _engine_of(one)
         quarantined[engine] = quarantined.get(engine, 0) + one.quarantined
     yield _gauge("manifold_scatters", "Scatters by state; waiting: running, and without a coordinator.", states)
     text = "Items that are failed now, in the quarantines of all scatters."
@@ -175,13 +179,17 @@ def _engines(seen: dict[str, Seen]) -> Iterator[Metric]:
     yield _gauge("manifold_engine_slots", "Chunks that the engine's workers can run at once.", slots, "engine")
 
 
-def _refused(tallies: dict[tuple[str, str], float], seen: dict[str, Seen]) -> Metric:
+def _engine_of(one: Stand) -> str:
+    return without_login(one.engine)
+
+
+def _refused(engines: list[str], tallies: Tallies, seen: dict[str, Seen]) -> Metric:
     counted = {engine: value for (engine, name), value in tallies.items() if name == "refused"}
     for engine, one in seen.items():
         counted[engine] = counted.get(engine, 0) + one.refused
     text = "Messages that nobody of this deployment had signed, and that were not unpickled."
     metric = CounterMetricFamily("manifold_messages_refused", text, labels=("engine",))
-    for engine in sorted({engine for engine, _ in tallies} | set(seen)):
+    for engine in engines:
         metric.add_metric((engine,), counted.get(engine, 0))
     return metric
 
@@ -207,9 +215,8 @@ def _workers(crews: list[Crew], seen: dict[str, Seen]) -> Iterator[Metric]:
 _HOST = ("engine", "host")
 
 
-def _counters(tallies: dict[tuple[str, str], float]) -> Iterator[Metric]:
-    """Every engine that has counted anything has every counter, so that a rate has a first value to begin at."""
-    engines = sorted({engine for engine, _ in tallies})
+def _counters(engines: list[str], tallies: Tallies) -> Iterator[Metric]:
+    """Every engine that is known has every counter, so that a rate has a first value to begin at."""
     for name, metric_name, text, label in _COUNTERS:
         metric = CounterMetricFamily(metric_name, text, labels=("engine", label) if label else ("engine",))
         for engine in engines:
@@ -219,9 +226,9 @@ def _counters(tallies: dict[tuple[str, str], float]) -> Iterator[Metric]:
         yield metric
 
 
-def _histograms(tallies: dict[tuple[str, str], float]) -> Iterator[Metric]:
+def _histograms(engines: list[str], tallies: Tallies) -> Iterator[Metric]:
     metric = HistogramMetricFamily("manifold_chunk_seconds", "Seconds of work in a chunk.", labels=("engine",))
-    for engine in sorted({engine for engine, _ in tallies}):
+    for engine in engines:
         of = {name: value for (whose, name), value in tallies.items() if whose == engine}
         metric.add_metric((engine,), *_buckets("chunk_seconds", of))
     yield metric

@@ -97,7 +97,7 @@ class SqlStore(Store):
         return bytes(value)
 
     def delete(self, key: str) -> None:
-        with _translated(f"could not delete {key} from {self._where}"), self._engine.begin() as connection:
+        with _translated(f"could not remove {key} from {self._where}"), self._engine.begin() as connection:
             connection.execute(sa.delete(BLOBS).where(BLOBS.c.key == checked(key)))
 
     def keys(self, prefix: str = "") -> Iterator[str]:
@@ -140,7 +140,14 @@ class SqlStore(Store):
 def _settings(where: sa.URL) -> dict[str, Any]:
     """How to connect, so that a database that is gone is noticed within seconds."""
     if where.get_backend_name() == "postgresql":
-        keepalive = {"keepalives": 1, "keepalives_idle": 10, "keepalives_interval": 3, "keepalives_count": 3}
+        keepalive = {
+            "keepalives": 1,
+            "keepalives_idle": 10,
+            "keepalives_interval": 3,
+            "keepalives_count": 3,
+            # Keepalives do not run while something waits to be acknowledged: a put would wait for a quarter of an hour.
+            "tcp_user_timeout": 20_000,
+        }
         # Prepared statements do not survive PgBouncer's transaction mode; psycopg 3 makes them unasked.
         own = {"prepare_threshold": None} if where.get_driver_name() == "psycopg" else {}
         return {

@@ -65,5 +65,6 @@ async def _not_modified(_: Request, exc: Exception) -> Response:
 
 async def _unavailable(_: Request, exc: Exception) -> Response:
     """What Manifold's own errors say is for people, and has no secrets in it."""
+    deployment.note(exc)
     away = isinstance(exc, (ConfigError, LedgerError, StoreError))
     return JSONResponse({"detail": str(exc)}, status_code=503 if away else 500)

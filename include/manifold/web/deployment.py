@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from manifold import settings
 from manifold.abc import Store
-from manifold.errors import ConfigError
+from manifold.errors import ConfigError, LedgerError
 from manifold.records import ScatterRow
 from manifold.registry import scheme_of
 
@@ -17,31 +20,53 @@ if TYPE_CHECKING:
 CONNECTIONS = 5
 PATIENCE = 3.0
 """Seconds that a request waits for a ledger that is away: people look at a page, and the next poll asks again."""
+REST = 5.0
+"""Seconds that nobody asks a ledger again which did not answer: waiting requests would hold up all of the server."""
 
 _lock = threading.Lock()
 _opened: Ledger | None = None
+_away: tuple[float, str] = (0.0, "")
 
 
 def ledger() -> Ledger:
     """The deployment's ledger: opened when first asked for, once in this process, and shared by its threads.
 
-    Raises ConfigError or LedgerError, with what to do; the next call tries again.
+    Raises ConfigError or LedgerError, with what to do; some seconds later it is tried again.
     """
-    global _opened
+    global _opened  # one per process is the point
+    _raise_if_away()
     if _opened is None:
         with _lock:
             if _opened is None:
-                _opened = _open()
+                _raise_if_away()
+                try:
+                    _opened = _open()
+                except LedgerError as exc:
+                    note(exc)
+                    raise
     return _opened
+
+
+def note(trouble: Exception) -> None:
+    """Remember, for some seconds, that the ledger did not answer, if that is what the error says."""
+    global _away
+    if isinstance(trouble.__cause__, SQLAlchemyError):
+        _away = (time.monotonic() + REST, str(trouble))
 
 
 def close() -> None:
     """Give up the ledger; the next call of `ledger` opens it anew."""
-    global _opened
+    global _opened, _away
     with _lock:
         if _opened is not None:
             _opened.close()
-        _opened = None
+        _opened, _away = None, (0.0, "")
+
+
+def _raise_if_away() -> None:
+    until, text = _away
+    if time.monotonic() < until:
+        raise LedgerError(text)
 
 
 def store_of(row: ScatterRow) -> Store:
@@ -58,10 +83,16 @@ def store_of(row: ScatterRow) -> Store:
 def _open() -> Ledger:
     from manifold.airflow.settings import check_ledger, fill, register, single_host
     from manifold.ledger import open_ledger
+    from manifold.ledger.connection import Database, connect
 
     register()
     fill()
     # The store and the secret are not asked for: without them only the items of the quarantine cannot be read.
     url = settings.ledger_url()
     check_ledger(url, one_host=single_host())
+    probe = Database(connect(url), patience=PATIENCE)
+    try:
+        probe.read(lambda conn: None)
+    finally:
+        probe.close()
     return open_ledger(url, connections=CONNECTIONS, patience=PATIENCE)

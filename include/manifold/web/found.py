@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import cached_property
 from typing import Annotated, Any
 
 from fastapi import Depends, HTTPException, Request, Response
@@ -42,6 +43,10 @@ class Found:
     def task(self) -> Task | None:
         return views.task(self.row, self.glance.key)
 
+    @cached_property
+    def may_read_logs(self) -> bool:
+        return self.who.may_read_logs(self.task)
+
     @property
     def mark(self) -> tuple[Any, ...]:
         """Another one after anything of the scatter has changed."""
@@ -66,7 +71,7 @@ AnyScatter = Annotated[Found, Depends(_found)]
 
 
 def _changed(request: Request, response: Response, found: AnyScatter) -> Found:
-    unless_unchanged(request, response, found.mark, found.who.may_steer(found.task))
+    unless_unchanged(request, response, found.mark, found.who.may_steer(found.task), found.may_read_logs)
     return found
 
 

@@ -36,11 +36,12 @@ class ManifoldPlugin(AirflowPlugin):
     def react_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]
         """A module is run once for each URL, and each place takes what a run of it has left: so each has its own URL.
 
-        The digest makes a browser fetch a new bundle, and keep one that is not new.
+        They are told from Airflow's base URL on, whatever path that has. The digest makes a browser fetch a new bundle,
+        and keep one that is not new.
         """
         version = hashlib.sha256(_BUNDLE.read_bytes()).hexdigest()[:12] if _BUNDLE.exists() else "none"
-        icons = {"icon": "/manifold/static/icon.svg", "icon_dark_mode": "/manifold/static/icon-dark.svg"}
+        icons = {"icon": "manifold/static/icon.svg", "icon_dark_mode": "manifold/static/icon-dark.svg"}
         return [
-            {**tab, **icons, "bundle_url": f"/manifold/static/main.js?for={tab['destination']}&v={version}"}
+            {**tab, **icons, "bundle_url": f"manifold/static/main.js?for={tab['destination']}&v={version}"}
             for tab in _TABS
         ]

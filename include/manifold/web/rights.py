@@ -4,6 +4,7 @@
 |---|---|
 | see the scatters of a DAG's tasks in the list | to read the DAG |
 | see one of them | to read the DAG's task instances |
+| see tracebacks, what failed items printed, and the export | to read the logs of the DAG's tasks, too |
 | see scatters of plain Python, which no DAG owns | the view "cluster activity" |
 | steer a scatter, retry its failed items | to change the DAG's task instances (what "Clear Task" needs) |
 | steer a scatter of plain Python | both: cluster activity, and to change task instances of any DAG |
@@ -41,6 +42,9 @@ class Rights:
         if task is None:
             return server.may_see_cluster(self.user)
         return server.may_dag(self.user, "GET", task.dag_id)
+
+    def may_read_logs(self, task: Task | None) -> bool:
+        return server.may_dag(self.user, "GET", None if task is None else task.dag_id, logs=True)
 
     def may_steer(self, task: Task | None) -> bool:
         return self.may_see(task) and server.may_dag(self.user, "PUT", None if task is None else task.dag_id)

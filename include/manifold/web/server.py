@@ -40,11 +40,11 @@ def may_see_cluster(user: Any) -> bool:
     return bool(get_auth_manager().is_authorized_view(access_view=AccessView.CLUSTER_ACTIVITY, user=user))
 
 
-def may_dag(user: Any, method: Literal["GET", "PUT"], dag_id: str | None) -> bool:
-    """The user may read, or change, the task instances of this DAG; of any DAG, where None is named."""
+def may_dag(user: Any, method: Literal["GET", "PUT"], dag_id: str | None, *, logs: bool = False) -> bool:
+    """The user may read, or change, the task instances of this DAG (or their logs); of any DAG, where None is named."""
     team = DagModel.get_team_name(dag_id) if dag_id else None
     details = DagDetails(id=dag_id, team_name=team) if dag_id else None
-    entity = DagAccessEntity.TASK_INSTANCE
+    entity = DagAccessEntity.TASK_LOGS if logs else DagAccessEntity.TASK_INSTANCE
     return bool(get_auth_manager().is_authorized_dag(method=method, access_entity=entity, details=details, user=user))
 
 

@@ -34,7 +34,10 @@ def errors(found: Scatter) -> models.Errors:
             told.append(models.KindDetail(**views.kind(kind).model_dump(), traceback=kind.traceback, samples=samples))
         return models.Errors(kinds=told, more=len(kinds) > _KINDS)
 
-    return remembered.get(("errors", found.uid), found.mark, lambda: found.ledger.database.read(read))
+    told = remembered.get(("errors", found.uid), found.mark, lambda: found.ledger.database.read(read))
+    if found.may_read_logs:
+        return told
+    return models.Errors(kinds=[kind.model_copy(update={"traceback": ""}) for kind in told.kinds], more=told.more)
 
 
 @router.get("/scatters/{uid}/failures")
@@ -65,6 +68,8 @@ def export(found: AnyScatter, fingerprint: OfKind = None) -> StreamingResponse:
 
     `value` is the item where it is made of plain values; any other would have to run its own code here.
     """
+    if not found.may_read_logs:
+        raise HTTPException(403, f"{found.who.name} may not read the logs of this task, of which tracebacks are a part")
     try:
         lines = quarantine.export(found.ledger, found.row, fingerprint)
     except ConfigError as exc:
@@ -80,6 +85,9 @@ def failure(found: Scatter, pos: models.Position) -> models.FailureDetail:
     failed = found.ledger.database.read(lambda conn: rows.failed_at(conn, found.uid, pos))
     if failed is None:
         raise HTTPException(404, f"item {pos:,} of {found.row.name} is not failed (any more)")
+    if not found.may_read_logs:
+        refused = f"{found.who.name} may not read the logs of this task, of which traceback and lines are a part."
+        return models.FailureDetail(**views.failure(failed).model_dump(), traceback="", lines=[], note=refused)
     traceback, lines, note = quarantine.detail(found.ledger, found.row, failed)
     return models.FailureDetail(
         **views.failure(failed).model_dump(),

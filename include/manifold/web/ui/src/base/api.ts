@@ -64,5 +64,8 @@ function setClock(date: string | null): void {
 async function reason(response: Response): Promise<string> {
   const body: unknown = await response.json().catch(() => null);
   const detail = body && typeof body === "object" && "detail" in body ? body.detail : null;
-  return typeof detail === "string" ? detail : `The API answered with status ${response.status}.`;
+  if (typeof detail === "string") return detail;
+  // What FastAPI says of a body that it does not take: a list, an entry for each mistake.
+  const mistakes = Array.isArray(detail) ? detail.map((one: { msg?: string }) => one.msg ?? "").join("; ") : "";
+  return mistakes || `The API answered with status ${response.status}.`;
 }

@@ -22,9 +22,10 @@ export function percent(part: number, whole: number): string {
   return tenths % 10 ? `${(tenths / 10).toFixed(1)}%` : `${tenths / 10}%`;
 }
 
-/** 8,412/s, 12.3/s, 3.1/min */
+/** 8,412/s, 12.3/s, 3.1/min, 0/s */
 export function rate(perSecond: number): string {
   if (perSecond >= 100) return `${count(perSecond)}/s`;
+  if (perSecond === 0) return "0/s";
   if (perSecond >= 0.1) return `${Number(perSecond.toPrecision(perSecond >= 10 ? 3 : 2))}/s`;
   return `${Number((perSecond * 60).toPrecision(2))}/min`;
 }

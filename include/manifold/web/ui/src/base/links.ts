@@ -8,12 +8,15 @@ export function taskPath(task: Task): string {
   return task.map_index < 0 ? path : `${path}/mapped/${task.map_index}`;
 }
 
-/** "flight_delays › delay", or the scatter's own name where no Airflow task began it. */
+/** The page of its own in Airflow's navigation, as the plugin registers it. */
+export const LIST_PATH = "/plugin/scatters";
+
+/** "flight_delays / delay", or the scatter's own name where no Airflow task began it. */
 export function title(scatter: Scatter): string {
   const { task } = scatter;
   if (!task) return scatter.name;
   const index = task.map_index < 0 ? "" : ` [${task.map_index}]`;
-  return `${task.dag_id} › ${task.task_id}${index}`;
+  return `${task.dag_id} / ${task.task_id}${index}`;
 }
 
 /** How a scatter of many with the same title is told apart: by its DAG run. */

@@ -16,14 +16,14 @@ export function FailedRow({ item, open, picked = false, set }: Props) {
   return (
     <Table.Row verticalAlign="top">
       <Table.Cell>{set && <Tick label={`Item ${count(item.pos)}`} on={picked} set={set} />}</Table.Cell>
-      <Table.Cell textAlign="end" whiteSpace="nowrap">
+      <Table.Cell textAlign="end" w="1%" whiteSpace="nowrap">
         <Link asChild color="fg.info" fontVariantNumeric="tabular-nums">
           <button aria-haspopup="dialog" onClick={open} title="Traceback and log lines" type="button">
             {count(item.pos)}
           </button>
         </Link>
         {item.key !== null && (
-          <Text color="fg.muted" fontSize="xs" maxW="140px" truncate>
+          <Text color="fg.muted" fontSize="xs" maxW="160px" ml="auto" truncate>
             {item.key}
           </Text>
         )}

@@ -2,7 +2,7 @@ import { Flex, Heading, Link, Stack, Text } from "@chakra-ui/react";
 import { Link as RouterLink, useSearchParams } from "react-router-dom";
 
 import { Icon } from "../base/Icon";
-import { taskPath, title } from "../base/links";
+import { LIST_PATH, taskPath, title } from "../base/links";
 import { StateBadge } from "../base/StateBadge";
 import type { Scope } from "../list/scope";
 import { Controls } from "../steer/Controls";
@@ -42,6 +42,14 @@ export function Header({ scatter, within }: { scatter: ScatterDetail; within: Sc
             )}
             {scatter.function} on {scatter.engine}
             {scatter.tries > 1 && ` · try ${scatter.tries}`}
+            {!within && (
+              <>
+                {" · "}
+                <Link asChild color="fg.info">
+                  <RouterLink to={LIST_PATH}>all scatters</RouterLink>
+                </Link>
+              </>
+            )}
           </Text>
         </Stack>
         <Controls />

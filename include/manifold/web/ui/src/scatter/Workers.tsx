@@ -20,7 +20,7 @@ export function Workers({ scatter }: { scatter: ScatterDetail }) {
           {ended ? "No worker was recorded." : "No worker has been heard of yet. If that lasts, no worker serves the engine's queue."}
         </Text>
       ) : (
-        <Table.ScrollArea aria-label="Workers" maxH="420px" role="region" tabIndex={0}>
+        <Table.ScrollArea aria-label="Table of workers" maxH="420px" role="region" tabIndex={0}>
           <Table.Root size="sm" stickyHeader>
             <Table.Header>
               <Table.Row>
