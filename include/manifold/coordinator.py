@@ -7,48 +7,36 @@ here is memory that the next coordinator does without.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from concurrent.futures import CancelledError
 from contextlib import suppress
 from functools import partial
 from typing import Literal
 
-from manifold import faults
 from manifold.backlog import Backlog
 from manifold.budget import Budget
 from manifold.capture import mask
-from manifold.chunks import Chunk, Sizer
+from manifold.choice import Choice
+from manifold.chunks import Chunk
 from manifold.controls import Controls
-from manifold.dispatch import Outcome, Sent
+from manifold.dispatch import Sent
 from manifold.errors import (
-    BlobNotFound,
     Cancelled,
     EngineError,
     Fenced,
     InputGone,
     ItemsChanged,
-    ItemTimeout,
     ManifoldError,
-    PoisonItem,
     ScatterError,
-    StoreError,
-    StoreNotShared,
     TooManyFailures,
-    VersionMismatch,
-    WorkerLost,
 )
-from manifold.losses import Losses
-from manifold.pace import Rate
+from manifold.hearing import Hearing
 from manifold.parts import Parts
 from manifold.records import Receipt, ScatterRow
 from manifold.report import Reporter
 from manifold.tally import Tally
 
-WINDOW = 2  # chunks in flight per slot: one runs, one waits where the worker finds it at once
 RENEW_SECONDS = 5.0
 _POLL_SECONDS = 1.0  # between looks at controls, slots and the lease
 _IDLE_SECONDS = 60.0
-_MANY_TRIES = 8  # of one chunk against a store that does not work
 
 
 class Coordinator:
@@ -65,9 +53,6 @@ class Coordinator:
         self._policy = parts.policy
         self._clock = parts.clock
         self._report = Reporter(parts.monitors, self._row.uid, parts.claim.epoch)
-        self._sizer = Sizer(parts.policy.chunk_size, parts.policy.first_chunk, parts.policy.chunk_bytes)
-        self._rate = Rate(parts.policy.rate_limit, parts.clock.monotonic())
-        self._losses = Losses()
         self._tally = Tally()
         self._refusals = parts.engine.refused
         self._budget = Budget(parts.policy, queued=self._row.n_failed if parts.redrive is not None else 0)
@@ -75,12 +60,10 @@ class Coordinator:
         self._backlog = Backlog(
             parts.ledger, self._row.uid, parts.dispatch, parts.planner, parts.redrive, self._input_ended
         )
-        self._condemned: list[tuple[Chunk, ManifoldError]] = []
-        self._receipts: list[tuple[Sent | None, Receipt]] = []
-        self._share = 1
-        self._lacking = 0  # items that wait for tokens of the rate
+        self._choice = Choice(parts, self._backlog)
+        send_with_job = partial(self._send, with_job=True)
+        self._hearing = Hearing(parts, self._backlog, self._report, self._tally, send_with_job)
         self._renewed = self._polled = self._idle_since = self._clock.monotonic()
-        self._max_concurrency = parts.policy.max_concurrency
 
     def run(self) -> ScatterRow:
         """The ledger's row of the scatter, succeeded.
@@ -100,7 +83,7 @@ class Coordinator:
                 self._report.notice("warning", trouble)
             self._controls.poll(self)
             while not self._round():
-                self._clock.wait(self._dispatch.signal, self._patience())
+                self._clock.wait(self._dispatch.signal, 0.0 if self._hearing.receipts else self._choice.patience())
         except ScatterError as exc:
             self._end_as(exc)
             raise
@@ -115,11 +98,12 @@ class Coordinator:
     def _round(self) -> bool:
         """True when the scatter has succeeded."""
         for outcome in self._dispatch.collect():
-            self._hear(outcome)
+            self._hearing.hear(outcome)
         self._poll()
-        self._write(self._choose())
+        resting = self._controls.paused or self._controls.draining
+        self._write(self._choice.next(self._clock.monotonic(), resting=resting))
         self._quarantine()
-        if self._receipts or self._dispatch.in_flight:
+        if self._hearing.receipts or self._dispatch.in_flight:
             return False
         if self._controls.draining:
             raise Cancelled("drained: what was running is committed; the next try continues with the rest")
@@ -140,7 +124,7 @@ class Coordinator:
         if now - self._renewed >= RENEW_SECONDS:
             self._renewed = now
             self._count_refused()
-            self._share = max(1, self._parts.ledger.running(self._row.engine))
+            self._choice.share = max(1, self._parts.ledger.running(self._row.engine))
             self._row = self._claim.commit(workers=self._parts.engine.workers(), tallies=self._tally.sums).row
 
     def _notice_idle(self, now: float) -> None:
@@ -156,60 +140,6 @@ class Coordinator:
             trouble = self._parts.engine.check() or "it has no free slot"
             self._report.notice("warning", f"waiting for {self._row.engine}: {trouble}")
 
-    def _patience(self) -> float:
-        """Seconds to wait for something to arrive: less where something is due before that."""
-        if self._receipts:
-            return 0.0
-        if self._lacking:
-            return min(_POLL_SECONDS, max(0.005, self._rate.wait(self._lacking)))
-        return 0.05 if self._backlog.ready else 0.25
-
-    # -- choose ------------------------------------------------------------------------------------------------------
-
-    def _choose(self) -> list[Chunk]:
-        """The chunks to send in this round."""
-        chosen: list[Chunk] = []
-        self._lacking = 0
-        if self._controls.paused or self._controls.draining:
-            return chosen
-        now = self._clock.monotonic()
-        for _ in range(self._room()):
-            chunk = self._backlog.take(now, self._size) or self._copy_of_straggler(now)
-            if chunk is None:
-                break
-            if not self._rate.take(len(chunk), now):
-                self._backlog.put_back(chunk)
-                self._lacking = len(chunk)
-                break
-            chosen.append(chunk)
-        return chosen
-
-    def _room(self) -> int:
-        """Chunks that may be sent now: two per slot, shared with the scatters that run on the same engine."""
-        window = -(-WINDOW * self._parts.engine.slots() // self._share)
-        if self._max_concurrency is not None:
-            window = min(window, self._max_concurrency)
-        return window - len(self._dispatch.in_flight)
-
-    def _size(self, remaining: int | None) -> int:
-        slots = max(1, self._parts.engine.slots())
-        size = self._sizer.size(remaining, slots)
-        return min(size, self._rate.most(slots) or size)
-
-    def _copy_of_straggler(self, now: float) -> Chunk | None:
-        """A second copy of the chunk that has been out longest, where that was asked for and slots idle."""
-        if not self._policy.speculate or self._backlog.ready:
-            return None
-        for sent in sorted(self._dispatch.in_flight.values(), key=lambda one: one.at):
-            one = sent.attempt
-            alone = len(list(self._dispatch.covering(one.layer, one.start, one.stop))) == 1
-            if sent.copied or sent.chunk.strikes or not alone:  # what killed a process is no straggler
-                continue
-            if self._sizer.straggles(now - sent.at, len(sent.chunk)):
-                sent.copied = True
-                return sent.chunk.copy()
-        return None
-
     def _input_ended(self, total: int) -> None:
         if self._row.total is None:
             self._row = self._claim.set_total(total)
@@ -218,9 +148,9 @@ class Coordinator:
 
     def _write(self, chunks: list[Chunk]) -> None:
         """One transaction for what came and for what goes; only then is anything sent, reported or deleted."""
-        if not chunks and not self._receipts:
+        if not chunks and not self._hearing.receipts:
             return
-        batch, self._receipts = self._receipts, []
+        batch, self._hearing.receipts = self._hearing.receipts, []
         attempts = [self._dispatch.attempt(chunk) for chunk in chunks]
         began = self._clock.monotonic()
         committed = self._claim.commit([receipt for _, receipt in batch], attempts)
@@ -235,27 +165,25 @@ class Coordinator:
             self._budget.check(self._row)
 
     def _send(self, sent: Sent, *, with_job: bool = False) -> None:
-        slots = max(1, self._parts.engine.slots())
         packed = self._dispatch.send(
             sent,
             now=self._clock.monotonic(),
             allowance=self._budget.left(self._row),
-            pace=self._rate.pace(min(slots, self._max_concurrency or slots)),
+            pace=self._choice.pace(),
             with_job=with_job,
         )
-        self._sizer.packed(len(sent.chunk), packed)
+        self._choice.sent(sent, packed)
         self._tally.add("bytes:in", packed)
 
     def _settle(self, sent: Sent | None, receipt: Receipt, won: bool) -> None:
         """After the commit: what the receipt did not cover runs again; what lost is thrown away."""
         done = receipt.n_ok + receipt.n_failed + receipt.n_skipped
-        self._rate.charge(receipt.executions - done)
+        self._choice.settled(receipt, won=won)
         self._tally.add("retries", max(0, receipt.executions - done))
         if sent is not None and sent.chunk.why == "speculative":
             self._tally.add("speculations:won" if won else "speculations:lost")
         if won:
             self._tally.committed(receipt)
-            self._sizer.measured(done, receipt.seconds)
             self._budget.count(receipt)
             self._report.committed(receipt)
             self._tally.add("speculations:lost", self._dispatch.stop_copies(receipt))
@@ -264,78 +192,14 @@ class Coordinator:
         if sent is not None and (not won or receipt.stop < sent.attempt.stop):
             self._backlog.again(sent.chunk, receipt.stop if won else sent.attempt.start, sent.attempt.stop)
 
-    # -- hear --------------------------------------------------------------------------------------------------------
-
-    def _hear(self, outcome: Outcome) -> None:
-        if outcome.error is not None:
-            if outcome.sent is not None:
-                self._hear_error(outcome.sent, outcome.error)
-            return
-        answer = outcome.answer
-        assert answer is not None
-        if answer.refused is not None:
-            self._refused(outcome.sent, answer.refusal, answer.refused)
-        elif answer.receipt is not None:
-            receipt = answer.receipt
-            if receipt.fatal is not None:
-                raise ScatterError(f"the reduce function failed, so no item is to blame:\n{receipt.fatal}")
-            self._receipts.append((outcome.sent, self._completed(receipt, answer.blobs)))
-        elif outcome.sent is not None:
-            outcome.sent.chunk.each |= answer.need == "each"
-            self._send(outcome.sent, with_job=True)
-
-    def _completed(self, receipt: Receipt, blobs: Mapping[str, bytes]) -> Receipt:
-        try:
-            return self._parts.receipts.complete(receipt, blobs)
-        except (StoreNotShared, BlobNotFound):
-            self._claim.renew()  # raises Fenced, if that is why: what a fenced coordinator hears of may be collected
-            raise
-
-    def _hear_error(self, sent: Sent, error: BaseException) -> None:
-        chunk = sent.chunk
-        if isinstance(error, WorkerLost):
-            self._lost(sent, error)
-        elif isinstance(error, CancelledError):
-            self._backlog.again(chunk, chunk.start, chunk.stop)
-        elif isinstance(error, (StoreError, OSError)) and chunk.sent < _MANY_TRIES:
-            chunk.not_before = self._clock.monotonic() + min(30.0, 0.25 * 2.0**chunk.sent)
-            self._report.notice("warning", f"items {chunk.start:,} to {chunk.stop - 1:,} will be sent again: {error}")
-            self._backlog.put([chunk])
-        elif isinstance(error, ManifoldError):
-            raise error
-        else:
-            raise EngineError(
-                f"items {chunk.start:,} to {chunk.stop - 1:,} came back with {type(error).__name__}: {error}. "
-                "No item is to blame: the function could not be set up on the worker\n" + faults.traceback_text(error)
-            ) from error
-
-    def _refused(self, sent: Sent | None, kind: str | None, text: str) -> None:
-        if kind == "versions":
-            raise VersionMismatch(text)
-        if kind != "stale":
-            raise EngineError(text)
-        self._claim.renew()  # raises Fenced, unless it is an echo from before this coordinator
-        if sent is not None:
-            self._backlog.again(sent.chunk, sent.attempt.start, sent.attempt.stop)
-
-    def _lost(self, sent: Sent, lost: WorkerLost) -> None:
-        verdict = self._losses.judge(sent.chunk, lost, self._clock.monotonic(), self._parts.engine.workers())
-        if verdict.strike:
-            self._claim.died(sent.attempt.id, lost.worker)
-        kind: type[ManifoldError] = ItemTimeout if lost.overdue else PoisonItem
-        self._condemned += [(chunk, kind(verdict.reason)) for chunk in verdict.condemned]
-        self._backlog.put(verdict.again)
-        self._tally.add("lost")
-        self._report.lost(sent.attempt, lost.worker, verdict.reason)
-
     def _quarantine(self) -> None:
         """Items that no worker survives: written as failed, by this process, in the next round."""
-        condemned, self._condemned = self._condemned, []
+        condemned, self._hearing.condemned = self._hearing.condemned, []
         attempts = [self._dispatch.attempt(chunk) for chunk, _ in condemned]
         if attempts:
             self._row = self._claim.commit(attempts=attempts).row
         for attempt, (chunk, error) in zip(attempts, condemned, strict=True):
-            self._receipts.append((None, self._parts.receipts.condemn(attempt, chunk, error)))
+            self._hearing.receipts.append((None, self._parts.receipts.condemn(attempt, chunk, error)))
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
@@ -385,6 +249,5 @@ class Coordinator:
     def change(self, name: str, value: object) -> None:
         """Apply max_concurrency, rate_limit or tolerate. Raises ConfigError for a value that makes no sense."""
         self._policy = self._policy.with_(**{name: value})
-        self._max_concurrency = self._policy.max_concurrency
-        self._rate.change(self._policy.rate_limit, self._clock.monotonic())
+        self._choice.change(self._policy, self._clock.monotonic())
         self._budget.change(self._policy)

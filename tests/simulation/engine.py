@@ -10,7 +10,7 @@ import msgspec
 
 from manifold import settings, wire
 from manifold.abc import Engine
-from manifold.coordinator import WINDOW
+from manifold.choice import WINDOW
 from manifold.dispatch import Dispatch
 from manifold.errors import ConfigError, EngineError
 from manifold.records import WorkerInfo

@@ -173,7 +173,7 @@ _MERGED_PAGE = queries.merged_page
 
 
 def _deletes_unsettled(self: coordinator.Coordinator, chunks: Any) -> None:
-    batch = list(self._receipts)
+    batch = list(self._hearing.receipts)
     try:
         _WRITE(self, chunks)
     except Fenced:
