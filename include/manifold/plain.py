@@ -83,7 +83,8 @@ def scatter_items(
 
     policy = Policy.of({**options, "engine": engine if isinstance(engine, str) else None})
     names = tuple(items) if isinstance(items, dict) else None
-    source = zipped(**items) if isinstance(items, dict) else as_source(items)
+    given = tuple(items.values()) if isinstance(items, dict) else (items,)
+    source = as_source(given[0]) if len(given) == 1 else zipped(**items)
     mode: Mode = "fresh" if fresh or policy.resume == "never" else "continue"
     with ExitStack() as opened:
         running: Engine = open_engine(engine, **({"queue": policy.worker_queue} if policy.worker_queue else {}))

@@ -76,6 +76,11 @@ def test_several_inputs_are_walked_in_step_and_passed_by_keyword() -> None:
     assert list(results) == [40, 100, 180]
 
 
+def test_a_single_input_is_passed_by_keyword_as_it_is() -> None:
+    results = manifold.scatter(lambda row: row, {"row": ["a", ("b",)]}, engine="threads://2")
+    assert list(results) == ["a", ("b",)]
+
+
 def test_inputs_of_unequal_length_fail_before_anything_runs() -> None:
     ran = []
     with pytest.raises(ConfigError, match="h"):
