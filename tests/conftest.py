@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +16,10 @@ from sqlalchemy.pool import QueuePool
 from manifold.demo.postgres import PostgresServer
 from manifold.ledger import Ledger, open_ledger
 from tests.groups import group
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # As without it: else the modules of the tests are taken for those of a prompt in this folder, and travel by value.
+    sys.modules["__main__"].__file__ = str(Path(pytest.__file__).with_name("__main__.py"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
