@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manifold import outcome
+from manifold.protocol import outcome
 
 letters = st.text(alphabet="ofs.", max_size=400)
 

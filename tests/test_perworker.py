@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from manifold import per_worker
-from manifold.perworker import close_per_worker, resolve_per_worker
+from manifold.worker.perworker import close_per_worker, resolve_per_worker
 
 
 class Table:

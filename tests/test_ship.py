@@ -13,8 +13,8 @@ from types import ModuleType
 import cloudpickle
 import pytest
 
-from manifold import wire
-from manifold.ship import by_value, script_roots, shipped
+from manifold.protocol import wire
+from manifold.protocol.ship import by_value, script_roots, shipped
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_a_link_to_the_folder_is_the_folder(project: Path, tmp_path_factory: pyt
 
 
 def test_a_scripts_own_folder_is_the_root_of_plain_python(tmp_path: Path) -> None:
-    (tmp_path / "script.py").write_text("from manifold.ship import script_roots\nprint(*script_roots())\n")
+    (tmp_path / "script.py").write_text("from manifold.protocol.ship import script_roots\nprint(*script_roots())\n")
     told = subprocess.run(
         [sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=True
     ).stdout.strip()

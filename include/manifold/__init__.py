@@ -13,11 +13,11 @@ from manifold.errors import ManifoldError, RetryItem, SkipItem
 if TYPE_CHECKING:
     from manifold.engines.open import open_engine
     from manifold.ledger import open_ledger
-    from manifold.perworker import per_worker
     from manifold.plain import scatter
-    from manifold.results import Results
+    from manifold.results.view import Results
     from manifold.sources.spool import spool
     from manifold.stores import open_store
+    from manifold.worker.perworker import per_worker
 
 __version__ = "0.1.0"
 __all__ = [
@@ -34,11 +34,11 @@ __all__ = [
 ]
 
 _LAZY = {
-    "Results": "results",
+    "Results": "results.view",
     "open_engine": "engines.open",
     "open_ledger": "ledger",
     "open_store": "stores",
-    "per_worker": "perworker",
+    "per_worker": "worker.perworker",
     "scatter": "plain",
     "spool": "sources.spool",
 }

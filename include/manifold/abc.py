@@ -1,6 +1,6 @@
 """The contracts: what an adapter must do, as rules that the contract tests hold it to.
 
-One loop (`manifold.coordinator`) is the only code that knows them all.
+One loop (`manifold.coordinator.loop`) is the only code that knows them all.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Any, ClassVar, Self
 
 from manifold.events import Event
-from manifold.records import WorkerInfo
+from manifold.protocol.records import WorkerInfo
 
 
 class Engine(Executor):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from manifold.records import Failure, LogLine
+from manifold.protocol.records import Failure, LogLine
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ from functools import lru_cache
 from typing import Any
 
 from manifold import events
-from manifold.capture import mask
 from manifold.registry import masked
+from manifold.worker.capture import mask
 
 FIELDS = {
     "timestamp": "date",

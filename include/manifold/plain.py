@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from manifold.abc import Engine, Monitor, Store
+from manifold.coordinator.tries import Mode, Plan, run
 from manifold.engines.open import open_engine
 from manifold.errors import MissingExtra
 from manifold.monitors import progress
 from manifold.policy import Policy
-from manifold.results import Results
-from manifold.ship import script_roots
+from manifold.protocol.ship import script_roots
+from manifold.results.view import Results
 from manifold.sources import as_source, zipped
 from manifold.stores import open_store
-from manifold.tries import Mode, Plan, run
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor

@@ -13,7 +13,7 @@ from fractions import Fraction
 from typing import Any, Literal
 
 from manifold.errors import ConfigError
-from manifold.records import MAX_CHUNK
+from manifold.protocol.records import MAX_CHUNK
 from manifold.words import did_you_mean
 
 NAMED_ERRORS = str | type[BaseException]

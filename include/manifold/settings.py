@@ -22,7 +22,7 @@ from pathlib import Path
 import platformdirs
 
 from manifold.errors import ConfigError
-from manifold.wire import Keyring
+from manifold.protocol.wire import Keyring
 
 resolvers: list[Callable[[str], str | None]] = []
 """Each turns a connection id into a URL, or returns None; `manifold.airflow` adds one for Airflow's connections."""

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from manifold.controls import SETTINGS
+from manifold.coordinator.controls import SETTINGS
 from manifold.errors import ConfigError, Fenced, ScatterBusy
 from manifold.policy import Policy
-from manifold.records import ScatterRow
+from manifold.protocol.records import ScatterRow
 
 if TYPE_CHECKING:
     from manifold.ledger import Ledger

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from manifold.airflow.cookie import KEY, Cookie, Mode, Resume, decide
-from manifold.records import ScatterRow, ScatterState
+from manifold.protocol.records import ScatterRow, ScatterState
 
 UID = "a" * 32
 

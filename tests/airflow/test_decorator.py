@@ -11,13 +11,14 @@ import pytest
 from airflow.sdk import DAG, BaseOperator, XComArg, dag, task, task_group
 
 import manifold
-from manifold import per_worker, wire
+from manifold import per_worker
 from manifold.airflow.compat import building_a_dag
 from manifold.airflow.decorator import ScatterTask, scatter
 from manifold.airflow.operator import ScatterOperator
 from manifold.errors import ConfigError
 from manifold.policy import Policy
-from manifold.ship import by_value
+from manifold.protocol import wire
+from manifold.protocol.ship import by_value
 
 
 @scatter(engine="threads://2", item_retries=2, tolerate="1%")

@@ -10,7 +10,7 @@ import pytest
 
 from manifold.airflow.monitor import TaskLogMonitor
 from manifold.events import ChunkCommitted, ChunkLost, Notice, Progress, ScatterEnded, ScatterStarted
-from manifold.records import Failure, LogLine
+from manifold.protocol.records import Failure, LogLine
 
 UID, EPOCH = "u" * 32, 1
 

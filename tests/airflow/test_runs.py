@@ -19,7 +19,7 @@ from manifold import RetryItem, SkipItem, per_worker
 from manifold.airflow.decorator import scatter
 from manifold.airflow.operator import ScatterOperator
 from manifold.ledger import Ledger, open_ledger
-from manifold.results import Results
+from manifold.results.view import Results
 
 from .runs import Run, run
 

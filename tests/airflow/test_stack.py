@@ -22,7 +22,7 @@ from manifold.demo.run import clean
 from manifold.demo.screen import Screen
 from manifold.demo.stack import Stack
 from manifold.ledger import Ledger, open_ledger, scatter_name
-from manifold.records import ScatterRow
+from manifold.protocol.records import ScatterRow
 from manifold.settings import new_secret
 
 ROOT = Path(__file__).parents[2]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import cloudpickle
 
-from manifold import beat
+from manifold.worker import beat
 
 
 def never_yield(position: int) -> None:

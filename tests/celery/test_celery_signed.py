@@ -8,13 +8,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from manifold import wire
 from manifold.engines import celery_wire as cw
 from manifold.engines.celery_calls import InFlight, Sent
 from manifold.engines.celery_inbox import Inbox
 from manifold.engines.celery_roster import Roster
 from manifold.engines.celery_signed import EVERYBODY, Signer, Verifier
 from manifold.errors import VersionMismatch, WireError, WorkerLost
+from manifold.protocol import wire
 from manifold.settings import new_secret
 
 ENGINE = "e" * 32

@@ -12,13 +12,13 @@ import pytest
 
 from manifold.cli import shapes
 from manifold.cli.here import find
+from manifold.coordinator.tries import Plan, run
 from manifold.engines.open import open_engine
 from manifold.errors import ManifoldError
 from manifold.ledger import Ledger, Owner, scatter_name
 from manifold.policy import Policy
 from manifold.sources import as_source
 from manifold.stores import open_store
-from manifold.tries import Plan, run
 from tests.cli.conftest import Cli, said
 
 NAME = scatter_name("flights", "manual__2026-11-20T10:00:00+00:00", "delay", -1)

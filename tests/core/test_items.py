@@ -106,7 +106,7 @@ def test_a_failed_item_leaves_its_neighbours_alone() -> None:
         "five is right out",
     )
     assert "picky" in failure.traceback
-    assert "manifold/execute.py" not in failure.traceback
+    assert "manifold/worker/" not in failure.traceback
     assert failure.item == 5
 
 
@@ -353,7 +353,7 @@ def test_what_an_item_prints_or_logs_reaches_the_monitors_with_its_position() ->
 
 
 def test_secrets_in_what_an_item_prints_are_masked(monkeypatch: pytest.MonkeyPatch) -> None:
-    from manifold import capture
+    from manifold.worker import capture
 
     monkeypatch.setenv("DATABASE_PASSWORD", "hunter2-hunter2")
     capture._secrets.cache_clear()

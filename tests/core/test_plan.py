@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manifold.chunks import Chunk, Sizer
+from manifold.coordinator.chunks import Chunk, Sizer
+from manifold.coordinator.losses import Losses
+from manifold.coordinator.pace import Rate
+from manifold.coordinator.plan import Planner, missing
 from manifold.errors import ItemsChanged, WorkerLost
-from manifold.losses import Losses
-from manifold.pace import Rate
-from manifold.plan import Planner, missing
-from manifold.records import MAX_CHUNK, ChunkRow, WorkerInfo
+from manifold.protocol.records import MAX_CHUNK, ChunkRow, WorkerInfo
 from manifold.sources import as_source
 
 cuts = st.lists(st.integers(0, 200), unique=True).map(sorted)

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manifold import settings, wire
+from manifold import settings
 from manifold.errors import ConfigError, WireError
-from manifold.worker import run_chunk
+from manifold.protocol import wire
+from manifold.worker.run import run_chunk
 
 RING = wire.Keyring({"a": b"0123456789abcdef0123456789abcdef"})
 HEADER = wire.Header(kind="result", uid="u" * 32, key_id="a", start=3, stop=9, attempt="t" * 32, nonce="n")

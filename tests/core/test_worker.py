@@ -10,11 +10,12 @@ import msgspec
 import pytest
 
 import manifold
-from manifold import settings, wire
+from manifold import settings
 from manifold.engines.threads import ThreadsEngine
 from manifold.errors import EngineError, VersionMismatch
-from manifold.records import LogLine
-from manifold.task import ChunkTask, Versions
+from manifold.protocol import wire
+from manifold.protocol.records import LogLine
+from manifold.protocol.task import ChunkTask, Versions
 
 
 class Meddling(ThreadsEngine):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from manifold import beat, settings
+from manifold import settings
 from manifold.engines.open import open_engine
 from manifold.engines.threads import ThreadsEngine
 from manifold.errors import ConfigError
 from manifold.testing.engines import SLOW
+from manifold.worker import beat
 
 
 def test_an_engine_is_taken_as_it_is() -> None:

@@ -16,12 +16,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from manifold import beat
 from manifold.abc import Engine
 from manifold.engines.open import open_engine
 from manifold.errors import ConfigError, EngineError, WorkerLost
 from manifold.testing import calls
 from manifold.testing.engines import SLOW, began, let_go, until
+from manifold.worker import beat
 
 HOLD_THE_LOCK = "import re; re.match('(a+)+$', 'a' * 60 + 'b')"
 """A statement that neither returns in this century nor lets another thread of its interpreter run."""

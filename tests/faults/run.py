@@ -21,8 +21,8 @@ from manifold.ledger import Ledger, open_ledger
 from manifold.ledger.gc import sweep
 from manifold.ledger.tables import attempt, chunk
 from manifold.ledger.verify import verify, verify_blobs
-from manifold.records import ScatterRow
-from manifold.results import Results
+from manifold.protocol.records import ScatterRow
+from manifold.results.view import Results
 from manifold.stores import open_store
 from manifold.testing.engines import until
 from tests.faults.cluster import Cluster

@@ -9,12 +9,12 @@ from typing import Any, Self
 import msgspec
 from sqlalchemy import select
 
-from manifold import outcome
 from manifold.abc import Store
 from manifold.errors import BlobNotFound
 from manifold.ledger import Claim, Ledger, NewScatter, Owner, verify
 from manifold.ledger.tables import metadata
-from manifold.records import Attempt, ChunkRow, Failure, Receipt, Why
+from manifold.protocol import outcome
+from manifold.protocol.records import Attempt, ChunkRow, Failure, Receipt, Why
 
 _UNTOLD = {"claimed_at", "lease_until", "created_at", "ended_at", "committed_at", "sent_at", "last_seen", "at"}
 _UNTOLD |= {"owner_token", "token", "suspect_at"}

@@ -13,7 +13,7 @@ import pytest
 from manifold.errors import Fenced, LedgerError, ScatterBusy
 from manifold.ledger import LEASE, Ledger, Owner
 from manifold.policy import Tolerance
-from manifold.records import ScatterRow
+from manifold.protocol.records import ScatterRow
 from tests.ledger.made import Clock, claimed, done, dump, new, owner, receipt, sent, sound
 
 TOLERANT = Tolerance(count=1_000_000)

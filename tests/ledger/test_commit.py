@@ -7,7 +7,7 @@ import pytest
 
 from manifold.errors import LedgerError
 from manifold.ledger import Ledger
-from manifold.records import Failure, WorkerInfo
+from manifold.protocol.records import Failure, WorkerInfo
 from tests.ledger.made import claim_rows, claimed, done, dump, letters, new, owner, planned, receipt, sent, sound
 
 

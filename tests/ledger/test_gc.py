@@ -10,7 +10,7 @@ import pytest
 from manifold.ledger import Claim, Ledger, gc
 from manifold.ledger.ledger import STALE
 from manifold.policy import Tolerance
-from manifold.records import Attempt
+from manifold.protocol.records import Attempt
 from tests.ledger.made import Clock, Shelf, claimed, dump, letters, new, owner, planned, receipt, sent, sound
 
 

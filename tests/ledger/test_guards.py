@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from manifold.ledger import Claim, Ledger, commit, guards
-from manifold.records import Receipt
+from manifold.protocol.records import Receipt
 from tests.ledger.made import claimed, done, planned, receipt, sent, sound
 from tests.ledger.test_overlays import again
 

@@ -13,7 +13,7 @@ from manifold.demo.postgres import PostgresServer
 from manifold.ledger import Claim, Ledger, open_ledger
 from manifold.ledger.connection import Database, connect
 from manifold.policy import Tolerance
-from manifold.records import WorkerInfo
+from manifold.protocol.records import WorkerInfo
 from tests.ledger.made import claim_rows, claimed, done, dump, new, owner, planned, receipt, sent, sound
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from manifold.ledger import Claim, Ledger, open_ledger
-from manifold.records import Attempt, ChunkRow
+from manifold.protocol.records import Attempt, ChunkRow
 from tests.ledger.made import claim_rows, letters, new, owner, planned, receipt, sound
 
 ITEMS = 24

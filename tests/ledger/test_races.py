@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from manifold.errors import Fenced, ScatterBusy
 from manifold.ledger import Claim, Ledger, open_ledger
-from manifold.records import ScatterRow
+from manifold.protocol.records import ScatterRow
 from tests.ledger.made import claim_rows, claimed, letters, new, owner, planned, receipt, sound
 
 T = TypeVar("T")

@@ -8,9 +8,9 @@ import msgspec
 import pytest
 from sqlalchemy import text
 
-from manifold import wire
 from manifold.ledger import Ledger, verify, verify_blobs
 from manifold.policy import Tolerance
+from manifold.protocol import wire
 from tests.ledger.made import Shelf, claim_rows, claimed, done, owner, receipt, sent
 
 KEYRING = wire.Keyring({"k1": b"0123456789abcdef"})

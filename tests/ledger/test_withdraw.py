@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from manifold.ledger import Ledger
-from manifold.records import Failure
+from manifold.protocol.records import Failure
 from tests.ledger.made import claim_rows, claimed, done, dump, letters, owner, receipt, sent, sound
 from tests.ledger.test_overlays import again, counters
 

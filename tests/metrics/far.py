@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Self
 
 from manifold.abc import Engine
 from manifold.errors import EngineError
-from manifold.records import WorkerInfo
+from manifold.protocol.records import WorkerInfo
 
 
 class FarEngine(Engine):

@@ -11,13 +11,13 @@ import pytest
 from sqlalchemy import event, func, select
 
 import manifold
+from manifold.coordinator.tally import BUCKETS, Tally
 from manifold.errors import Fenced
 from manifold.ledger import Ledger, gauges, gc, open_ledger
 from manifold.ledger.gauges import Living
 from manifold.ledger.tables import tally
 from manifold.monitors.prometheus import pending_chunks, queue_of
 from manifold.registry import without_login
-from manifold.tally import BUCKETS, Tally
 from tests.ledger.made import Clock, Shelf, claimed, done, owner, receipt, sent
 
 
@@ -187,7 +187,7 @@ def states(ledger: Ledger) -> dict[str, int]:
 
 
 def test_workers_are_counted_once_each_by_host(sqlite_ledger: Ledger) -> None:
-    from manifold.records import WorkerInfo
+    from manifold.protocol.records import WorkerInfo
 
     clock = Clock()
     ledger = Ledger(sqlite_ledger.database.engine, now=clock)

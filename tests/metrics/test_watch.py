@@ -12,7 +12,7 @@ from manifold.ledger import Ledger
 from manifold.monitors import watch
 from manifold.monitors.prometheus import LedgerCollector
 from manifold.monitors.watch import EngineWatch, Seen
-from manifold.records import WorkerInfo
+from manifold.protocol.records import WorkerInfo
 from manifold.registry import Entry
 from manifold.testing.engines import until
 from tests.ledger.made import claimed

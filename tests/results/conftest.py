@@ -11,8 +11,8 @@ import pytest
 import manifold
 from manifold.abc import Store
 from manifold.ledger import Ledger, open_ledger
-from manifold.records import ChunkRow
-from manifold.results import Results
+from manifold.protocol.records import ChunkRow
+from manifold.results.view import Results
 from manifold.stores.file import FileStore
 
 

@@ -16,7 +16,7 @@ import pytest
 from pyarrow import parquet
 
 from manifold.errors import ConfigError, MissingExtra
-from manifold.export import to_jsonl, to_parquet
+from manifold.results.export import to_jsonl, to_parquet
 from tests.results.conftest import Place
 
 

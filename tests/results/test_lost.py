@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from manifold import codec, settings, wire
+from manifold import settings
 from manifold.errors import ResultsLost, StoreError, StoreNotShared, WireError
+from manifold.protocol import codec, wire
 from manifold.sources import take
 from manifold.stores.file import FileStore
 from tests.results.conftest import CountingStore, Place

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from manifold import wire
+from manifold.protocol import wire
 
 FOREIGN = wire.Keyring({"k0": b"somebody else's secret of 32 bytes"})
 _FIELDS = ("uid", "attempt", "nonce", "start", "stop", "layer", "kind", "digest", "key_id")

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from manifold import capture, events, faults
+from manifold import events
 from manifold.airflow.monitor import TaskLogMonitor
 from manifold.cli import out
 from manifold.monitors.progress import ProgressMonitor
-from manifold.records import Failure, LogLine
+from manifold.protocol.records import Failure, LogLine
 from manifold.visible import on_one_line, visible
+from manifold.worker import capture, faults
 
 CLEAR = "\x1b[2J\x1b]0;owned\x07"
 ACTING = [CLEAR, "\r", "\x00", "\x7f", "\x9b31m", "\u202e", "\u2028", "\u2066"]

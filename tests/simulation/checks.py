@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
-from manifold import outcome, wire
 from manifold.errors import WireError
-from manifold.records import TERMINAL, ChunkRow
+from manifold.protocol import outcome, wire
+from manifold.protocol.records import TERMINAL, ChunkRow
 from tests.simulation.ledger import Book
 from tests.simulation.model import Model, letters
 from tests.simulation.store import Shelf

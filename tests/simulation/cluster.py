@@ -8,13 +8,14 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
-from manifold import beat, wire
 from manifold.abc import Store
 from manifold.errors import BlobNotFound, ConfigError, StoreError, WorkerLost
-from manifold.process import Process
-from manifold.records import WorkerInfo
+from manifold.protocol import wire
+from manifold.protocol.records import WorkerInfo
 from manifold.stores.keys import checked
-from manifold.worker import run_chunk
+from manifold.worker import beat
+from manifold.worker.process import Process
+from manifold.worker.run import run_chunk
 from tests.simulation import work
 from tests.simulation.model import Killed, Model, Ran, position
 from tests.simulation.store import Shelf

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from manifold.coordinator.losses import EXCUSES, STRIKES
 from manifold.errors import EmptyReduce, ResultsLost
 from manifold.ledger import Ledger
 from manifold.ledger.gc import sweep
 from manifold.ledger.verify import verify, verify_blobs
-from manifold.losses import EXCUSES, STRIKES
-from manifold.records import ChunkRow
-from manifold.results import Results
+from manifold.protocol.records import ChunkRow
+from manifold.results.view import Results
 from tests.simulation.judge import Judge
 from tests.simulation.model import VERSIONS
 from tests.simulation.setting import Wish

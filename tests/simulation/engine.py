@@ -8,14 +8,15 @@ from typing import Any, Self
 
 import msgspec
 
-from manifold import settings, wire
+from manifold import settings
 from manifold.abc import Engine
-from manifold.choice import WINDOW
-from manifold.dispatch import Dispatch
+from manifold.coordinator.choice import WINDOW
+from manifold.coordinator.dispatch import Dispatch
 from manifold.errors import ConfigError, EngineError
-from manifold.records import WorkerInfo
-from manifold.task import ChunkTask
-from manifold.worker import run_chunk
+from manifold.protocol import wire
+from manifold.protocol.records import WorkerInfo
+from manifold.protocol.task import ChunkTask
+from manifold.worker.run import run_chunk
 from tests.simulation.cluster import Cluster, Delivery
 from tests.simulation.setting import CHUNK_BYTES
 from tests.simulation.world import Actor

@@ -16,7 +16,7 @@ from manifold.errors import (
     StoreNotShared,
     TooManyFailures,
 )
-from manifold.records import ScatterRow
+from manifold.protocol.records import ScatterRow
 
 if TYPE_CHECKING:
     from tests.simulation.story import Story, Try

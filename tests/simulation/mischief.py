@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from manifold.errors import LedgerError, ManifoldError, ScatterBusy
 from manifold.ledger import Owner
 from manifold.ledger.gc import sweep
-from manifold.records import ChunkRow, ScatterRow
-from manifold.results import Results
+from manifold.protocol.records import ChunkRow, ScatterRow
+from manifold.results.view import Results
 from tests.simulation.setting import Wish
 from tests.simulation.store import SimStore
 from tests.simulation.world import Actor

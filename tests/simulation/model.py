@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from manifold import outcome
 from manifold.errors import RetryItem, SkipItem
 from manifold.ledger import MergedRow
-from manifold.records import ChunkRow
+from manifold.protocol import outcome
+from manifold.protocol.records import ChunkRow
 
 KINDS = {
     "ok": 80,

@@ -11,14 +11,15 @@ from unittest import mock
 from sqlalchemy import Connection, and_, delete, select, true, update
 from sqlalchemy.sql.elements import ColumnElement
 
-from manifold import backlog, budget, coordinator, receipts, sameness
 from manifold.abc import Store
+from manifold.coordinator import backlog, budget, receipts, sameness
+from manifold.coordinator import loop as coordinator
+from manifold.coordinator.plan import Planner
 from manifold.errors import Fenced
 from manifold.ledger import claim, commit, gc, guards, ledger, queries, withdraw
 from manifold.ledger.tables import attempt, chunk, scatter
-from manifold.plan import Planner
 from manifold.policy import Tolerance
-from manifold.records import ChunkRow, Receipt, ScatterRow
+from manifold.protocol.records import ChunkRow, Receipt, ScatterRow
 
 Mutant = Callable[[], AbstractContextManager[object]]
 _patch = mock.patch.object

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from manifold.abc import Source
+from manifold.coordinator.tries import Mode, Plan
 from manifold.policy import Policy
 from manifold.sources import as_source
-from manifold.tries import Mode, Plan
 from tests.simulation.faults import Faults
 from tests.simulation.model import VERSIONS, inputs
 from tests.simulation.work import join, join_again, work, work_again

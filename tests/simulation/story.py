@@ -8,14 +8,14 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from unittest import mock
 
-from manifold import parts, tries
 from manifold.abc import Monitor
-from manifold.dispatch import Address, Dispatch
+from manifold.coordinator import parts, tries
+from manifold.coordinator.dispatch import Address, Dispatch
 from manifold.errors import ScatterBusy
 from manifold.events import ChunkLost, Event
 from manifold.ledger import Owner
-from manifold.results import Results
-from manifold.wire import Keyring
+from manifold.protocol.wire import Keyring
+from manifold.results.view import Results
 from tests.simulation.checks import Checks
 from tests.simulation.cluster import Cluster
 from tests.simulation.ends import Ends

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from manifold.records import ChunkRow
+from manifold.protocol.records import ChunkRow
 
 _CHUNK = ", ".join(f"chunk.{name}" for name in ChunkRow.__struct_fields__)
 _CHUNKS = f"SELECT {_CHUNK} FROM chunk ORDER BY uid, layer, start"

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import event
 
 from manifold.ledger import Ledger
-from manifold.records import WorkerInfo
+from manifold.protocol.records import WorkerInfo
 from manifold.web import deployment
 from tests.ledger import made
 from tests.web.conftest import API, Login, TestClient, airflow_scatter

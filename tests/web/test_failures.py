@@ -13,9 +13,9 @@ import pytest
 
 import manifold
 from manifold.ledger import Ledger, open_ledger
-from manifold.results import Results
+from manifold.protocol.wire import dumps
+from manifold.results.view import Results
 from manifold.web import deployment, quarantine
-from manifold.wire import dumps
 from tests.web.conftest import API, TestClient, get
 
 pytestmark = pytest.mark.filterwarnings("default")

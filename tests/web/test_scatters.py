@@ -9,7 +9,7 @@ from sqlalchemy.exc import OperationalError
 
 from manifold.ledger import Ledger, Owner
 from manifold.policy import Tolerance
-from manifold.records import WorkerInfo
+from manifold.protocol.records import WorkerInfo
 from manifold.web import deployment
 from tests.ledger import made
 from tests.web.conftest import TestClient, airflow_scatter, get

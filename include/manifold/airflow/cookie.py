@@ -10,7 +10,7 @@ import secrets
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from manifold.records import ScatterRow
+from manifold.protocol.records import ScatterRow
 
 KEY = "manifold"
 """The key in the task state store. Its value: uid, and max_tries as the try that wrote it saw it."""

@@ -14,11 +14,11 @@ from manifold.airflow.compat import ResolveMixin, allow_in_xcom, building_a_dag,
 from manifold.airflow.items import Items, check_items, check_lengths
 from manifold.airflow.operator import ScatterOperator
 from manifold.airflow.settings import register
-from manifold.perworker import PerWorker
 from manifold.policy import Policy
-from manifold.results import Results
-from manifold.ship import as_is
-from manifold.slices import ResultsSlice
+from manifold.protocol.ship import as_is
+from manifold.results.slices import ResultsSlice
+from manifold.results.view import Results
+from manifold.worker.perworker import PerWorker
 
 # Each process that reads a DAG file with a scatter in it can then read the handle from XCom, and what is behind it.
 allow_in_xcom(Results)

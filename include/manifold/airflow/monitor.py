@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from manifold import logs
 from manifold.abc import Monitor
 from manifold.events import ChunkCommitted, ChunkLost, Event, Notice, Progress, ScatterEnded, ScatterStarted
-from manifold.records import Failure, LogLine
+from manifold.protocol.records import Failure, LogLine
 from manifold.registry import without_login
 from manifold.visible import on_one_line, visible
 

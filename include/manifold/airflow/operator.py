@@ -16,15 +16,15 @@ from manifold.airflow.cookie import Cookie, Decision, decide
 from manifold.airflow.items import Items
 from manifold.airflow.link import ScatterLink
 from manifold.errors import ConfigError, ScatterError
-from manifold.job import code_digest
 from manifold.policy import Policy
+from manifold.protocol.job import code_digest
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from manifold.ledger import Ledger
-    from manifold.records import ScatterRow
-    from manifold.results import Results
+    from manifold.protocol.records import ScatterRow
+    from manifold.results.view import Results
 
 
 class ScatterOperator(BaseOperator):
@@ -89,13 +89,13 @@ class ScatterOperator(BaseOperator):
     def _scatter(self, context: Context, stop: threading.Event) -> Results:
         from manifold.airflow.monitor import TaskLogMonitor
         from manifold.airflow.settings import check_store, default_engine
+        from manifold.coordinator.tries import Plan, run
         from manifold.engines.open import open_engine
         from manifold.ledger import Owner, open_ledger, scatter_name
+        from manifold.protocol.ship import by_value
         from manifold.settings import resolve, store_url
-        from manifold.ship import by_value
         from manifold.sources import as_source, zipped
         from manifold.stores import open_store
-        from manifold.tries import Plan, run
 
         ti = context["ti"]
         engine = resolve(default_engine() if self.engine in (None, "", "default") else self.engine)

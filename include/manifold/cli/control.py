@@ -11,8 +11,8 @@ from manifold.cli import out, shapes
 from manifold.cli.exits import Conflict
 from manifold.cli.here import find, opened_ledger, person
 from manifold.cli.params import AsJson, ScatterId, named_values
-from manifold.controls import SETTINGS
-from manifold.records import TERMINAL
+from manifold.coordinator.controls import SETTINGS
+from manifold.protocol.records import TERMINAL
 
 
 def pause(scatter_id: ScatterId, as_json: AsJson = False) -> None:

@@ -15,12 +15,12 @@ from manifold import settings
 from manifold.cli import out, shapes
 from manifold.cli.here import find, opened_ledger, opened_store
 from manifold.cli.params import AsJson, OnlyError, ScatterId, chosen_kinds
-from manifold.records import ScatterRow
+from manifold.protocol.records import ScatterRow
 from manifold.words import counted
 
 if TYPE_CHECKING:
-    from manifold.failures import ItemFailure
     from manifold.ledger import FailureRow, Ledger
+    from manifold.results.failures import ItemFailure
 
 
 def failed(
@@ -92,9 +92,9 @@ def _shape(one: FailureRow) -> shapes.FailedItem:
 
 
 def _export(ledger: Ledger, row: ScatterRow, chosen: set[str], path: str) -> int:
-    from manifold.blobs import Blobs
-    from manifold.export import to_jsonl
-    from manifold.failures import failures
+    from manifold.results.blobs import Blobs
+    from manifold.results.export import to_jsonl
+    from manifold.results.failures import failures
 
     with closing(opened_store(row)) as store:
         blobs = Blobs(ledger, store, settings.keyring(), row)

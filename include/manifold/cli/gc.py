@@ -11,7 +11,7 @@ from manifold.cli import out, shapes
 from manifold.cli.here import opened_ledger
 from manifold.cli.params import AsJson, DryRun, seconds_of
 from manifold.errors import ConfigError, StoreError
-from manifold.records import ScatterRow
+from manifold.protocol.records import ScatterRow
 from manifold.words import counted
 
 

@@ -21,7 +21,7 @@ from manifold import settings
 from manifold.abc import Store
 from manifold.cli.exits import NotFound
 from manifold.errors import ConfigError
-from manifold.records import ScatterRow
+from manifold.protocol.records import ScatterRow
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine

@@ -12,7 +12,7 @@ import typer
 from manifold.cli import out, shapes
 from manifold.cli.here import opened_ledger
 from manifold.cli.params import AsJson
-from manifold.records import ScatterRow
+from manifold.protocol.records import ScatterRow
 
 if TYPE_CHECKING:
     from manifold.ledger import Ledger

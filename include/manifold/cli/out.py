@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from manifold.capture import mask
 from manifold.visible import visible
+from manifold.worker.capture import mask
 
 _answers: TextIO | None = None  # where JSON goes, while stdout is kept for it
 _WIDE = 200  # columns where nobody looks on; a file has no edge

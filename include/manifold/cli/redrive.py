@@ -14,7 +14,7 @@ from manifold.cli.here import find, opened_ledger, opened_store, task_of
 from manifold.cli.params import AsJson, DryRun, OnlyError, ScatterId, chosen_kinds
 from manifold.cli.run import tell_ran
 from manifold.errors import ConfigError, ResultsLost, ScatterError
-from manifold.records import ScatterRow
+from manifold.protocol.records import ScatterRow
 from manifold.words import counted
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def _refuse_own(row: ScatterRow, options: dict[str, str | None]) -> None:
 
 
 def _chosen(ledger: Ledger, row: ScatterRow, only_error: str | None, lost: bool) -> dict[str, Any]:
-    """The wish, as the ledger keeps it and `manifold.redrive.chooser` reads it: {} means all failed items."""
+    """The wish, as the ledger keeps it and `coordinator.redrive.chooser` reads it: {} means all failed items."""
     from manifold.ledger.withdraw import WITHDRAWN
 
     if only_error is not None:
@@ -120,7 +120,7 @@ def _count(ledger: Ledger, row: ScatterRow, chosen: dict[str, Any]) -> int:
 
 def _lost(ledger: Ledger, row: ScatterRow) -> int:
     """How many chunks cannot be read back. The ledger is told of each, as by any reader."""
-    from manifold.blobs import Blobs
+    from manifold.results.blobs import Blobs
 
     with closing(opened_store(row)) as store:
         blobs = Blobs(ledger, store, settings.keyring(), row)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from manifold.cli.airflow_api import Api
 from manifold.cli.exits import Unreachable
 from manifold.cli.here import person
-from manifold.records import ScatterRow
+from manifold.protocol.records import ScatterRow
 from manifold.steering import ask_redrive
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from manifold.cli.here import opened_store, person
 from manifold.cli.params import function_of, items_of
 from manifold.cli.run import monitors, ran_shape
 from manifold.errors import BlobNotFound, ConfigError, InputGone, ResultsLost
-from manifold.job import Job
 from manifold.policy import Policy, Tolerance
-from manifold.records import ScatterRow
+from manifold.protocol.job import Job
+from manifold.protocol.records import ScatterRow
 
 if TYPE_CHECKING:
     from manifold.ledger import Ledger
@@ -30,15 +30,15 @@ def redrive(
     items: str | None,
     engine: str | None,
 ) -> shapes.Ran:
-    """Run what `chosen` says (`manifold.redrive.chooser`), and whatever else the account lacks; the account after it.
+    """Run what `chosen` says (`coordinator.redrive.chooser`), and all else the account lacks; the account after it.
 
     Raises ConfigError where it needs what only the caller has: the input, the function, the engine.
     """
+    from manifold.coordinator.redrive import chooser
+    from manifold.coordinator.tries import Plan, run
     from manifold.engines.open import open_engine
     from manifold.ledger import Owner
-    from manifold.redrive import chooser
-    from manifold.ship import by_value
-    from manifold.tries import Plan, run
+    from manifold.protocol.ship import by_value
 
     began = time.monotonic()
     source = _source(ledger, row, items)
@@ -124,7 +124,7 @@ def _engine_url(row: ScatterRow, engine: str | None) -> str:
 
 
 def _job(ledger: Ledger, row: ScatterRow, store: Store) -> Job:
-    from manifold.blobs import Blobs
+    from manifold.results.blobs import Blobs
 
     try:
         return Blobs(ledger, store, settings.keyring(), row).job()

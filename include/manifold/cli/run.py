@@ -20,7 +20,7 @@ from manifold.words import counted
 
 if TYPE_CHECKING:
     from manifold.ledger import Ledger
-    from manifold.results import Results
+    from manifold.results.view import Results
 
 _PARQUET = (".parquet", ".pq")
 
@@ -61,7 +61,7 @@ def run(
     A module in the working folder travels to the workers with the function. Exit code 1 if more items fail than
     `tolerate` allows; `manifold failed NAME` shows them.
     """
-    from manifold.ship import by_value
+    from manifold.protocol.ship import by_value
 
     if output is not None:
         _check_output(output)
@@ -156,7 +156,7 @@ def ran_shape(book: Ledger, uid: str, results: Results | None, seconds: float, o
 
 def _check_output(output: str) -> None:
     """What cannot be written is said before anything runs."""
-    from manifold.output import check_target
+    from manifold.results.output import check_target
 
     if not output.endswith((*_PARQUET, ".jsonl", ".jsonl.gz")):
         raise ConfigError(f"--out {output}: its name must end in .jsonl, .jsonl.gz or .parquet")

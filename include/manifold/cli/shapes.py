@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from manifold.records import ScatterRow
+from manifold.protocol.records import ScatterRow
 from manifold.registry import masked
 from manifold.steering import coordinator
 
 if TYPE_CHECKING:
-    from manifold.failures import ItemFailure
     from manifold.ledger import FailureRow, KindRow
+    from manifold.results.failures import ItemFailure
 
 
 class Scatter(msgspec.Struct, kw_only=True):

@@ -16,7 +16,7 @@ from manifold.cli import out, shapes
 from manifold.cli.exits import FAILED
 from manifold.cli.here import find, opened_ledger, task_of
 from manifold.cli.params import AsJson, ScatterId
-from manifold.records import TERMINAL, ScatterRow
+from manifold.protocol.records import TERMINAL, ScatterRow
 from manifold.registry import masked
 
 if TYPE_CHECKING:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from manifold import settings, wire
+from manifold import settings
 from manifold.cli import out, shapes
 from manifold.cli.exits import FAILED
 from manifold.cli.here import find, opened_ledger, opened_store
 from manifold.cli.params import AsJson
 from manifold.errors import ManifoldError
-from manifold.records import ChunkRow, ScatterRow
+from manifold.protocol import wire
+from manifold.protocol.records import ChunkRow, ScatterRow
 from manifold.words import counted
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def _broken_blobs(ledger: Ledger, uid: str) -> list[Violation]:
 
 def _complaint(keyring: wire.Keyring, folded: bool) -> Callable[[ChunkRow, str, bytes], str | None]:
     """Looks into a blob: its signature, its place, and how many items it holds."""
-    from manifold import codec
+    from manifold.protocol import codec
 
     def complaint(row: ChunkRow, key: str, data: bytes) -> str | None:
         kind: wire.Kind = "failed" if key == row.fail_key else "result"

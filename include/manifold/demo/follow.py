@@ -12,7 +12,7 @@ from manifold.demo.api import Api, ApiError
 from manifold.demo.screen import Screen
 from manifold.ledger import Ledger, scatter_name
 from manifold.monitors.progress import ProgressMonitor
-from manifold.records import ScatterRow
+from manifold.protocol.records import ScatterRow
 
 
 class Watched(Protocol):

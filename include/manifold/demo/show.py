@@ -10,7 +10,7 @@ from rich.table import Table
 
 from manifold.demo.screen import Screen
 from manifold.ledger import Ledger, verify
-from manifold.records import ScatterRow
+from manifold.protocol.records import ScatterRow
 
 _WORDS = ("origin", "carrier")
 

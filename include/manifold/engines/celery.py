@@ -29,7 +29,7 @@ from manifold.engines.celery_link import Ear, broker_failures
 from manifold.engines.celery_roster import Roster
 from manifold.engines.celery_sender import Sender
 from manifold.errors import ConfigError, EngineError, MissingExtra, Unpicklable
-from manifold.records import WorkerInfo
+from manifold.protocol.records import WorkerInfo
 from manifold.registry import masked
 
 _CONNECT = 3.0  # seconds for the broker to answer when the engine is opened

@@ -21,13 +21,13 @@ from typing import Any
 
 from celery import Celery, shared_task, signals
 
-from manifold import beat
 from manifold.engines import celery_refusals
 from manifold.engines import celery_wire as cw
 from manifold.engines.celery_board import Board, in_pool_process
 from manifold.engines.celery_guard import guard
 from manifold.engines.celery_pulse import Announcer, Pulse
 from manifold.errors import ConfigError, EngineError, WireError
+from manifold.worker import beat
 
 log = logging.getLogger(__name__)
 

@@ -15,14 +15,14 @@ from typing import Any
 from celery import Celery
 from celery.worker import state
 
-from manifold import beat
+from manifold.coordinator.pace import Rate
 from manifold.engines import celery_refusals
 from manifold.engines import celery_wire as cw
 from manifold.engines.celery_board import Board, Entry, in_pool_process
 from manifold.engines.celery_guard import rarely
 from manifold.engines.celery_link import Outbox
 from manifold.errors import ConfigError
-from manifold.pace import Rate
+from manifold.worker import beat
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from celery import Celery
 
 from manifold.engines import celery_wire as cw
 from manifold.engines.celery_calls import Sent
-from manifold.records import WorkerInfo
+from manifold.protocol.records import WorkerInfo
 
 _GONE = 5.0  # seconds of listening without a word after which a worker's slots do not count
 _FORGOTTEN = 60.0

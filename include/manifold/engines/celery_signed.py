@@ -14,9 +14,10 @@ from itertools import count
 
 import msgspec
 
-from manifold import settings, wire
+from manifold import settings
 from manifold.engines import celery_wire as cw
 from manifold.errors import WireError
+from manifold.protocol import wire
 
 EVERYBODY = "manifold.serving"
 """The receiver of a `Serving`; any other message is for the coordinator with that reply queue."""

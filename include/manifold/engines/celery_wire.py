@@ -16,10 +16,11 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from manifold import settings, wire
+from manifold import settings
 from manifold.engines.payload import dump_error, dump_value, load_error
 from manifold.errors import Unpicklable, WireError
-from manifold.task import Versions
+from manifold.protocol import wire
+from manifold.protocol.task import Versions
 
 TASK = "manifold.call"
 """The name of the Celery task that runs a call."""

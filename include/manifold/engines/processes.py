@@ -19,7 +19,7 @@ from manifold.engines.local.frames import Frame, Kind, pack_call
 from manifold.engines.local.worker import Call
 from manifold.engines.urls import cpus, local_url
 from manifold.errors import Unpicklable
-from manifold.records import WorkerInfo
+from manifold.protocol.records import WorkerInfo
 
 
 class ProcessesEngine(Engine):

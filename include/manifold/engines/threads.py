@@ -14,10 +14,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import count
 from typing import Any, ClassVar, Self
 
-from manifold import beat
 from manifold.abc import Engine
 from manifold.engines.urls import cpus, local_url
-from manifold.records import WorkerInfo
+from manifold.protocol.records import WorkerInfo
+from manifold.worker import beat
 
 
 class ThreadsEngine(Engine):

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Self
 
 from manifold.abc import Engine
 from manifold.errors import ConfigError, WorkerLost
-from manifold.records import WorkerInfo
+from manifold.protocol.records import WorkerInfo
 
 
 class WrappedEngine(Engine):

@@ -18,7 +18,7 @@ from manifold.ledger.tables import attempt, chunk, control, failure, scatter
 from manifold.ledger.tallies import fold_tallies, write_tallies
 from manifold.ledger.withdraw import withdraw, withdraw_epoch
 from manifold.policy import Tolerance
-from manifold.records import Attempt, ChunkRow, Failure, Receipt, ScatterRow, ScatterState, WorkerInfo
+from manifold.protocol.records import Attempt, ChunkRow, Failure, Receipt, ScatterRow, ScatterState, WorkerInfo
 
 if TYPE_CHECKING:
     from manifold.ledger.ledger import Ledger

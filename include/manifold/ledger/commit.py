@@ -8,12 +8,12 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, bindparam, delete, select, update
 
-from manifold import outcome
 from manifold.errors import LedgerError
 from manifold.ledger import guards
 from manifold.ledger.rows import Committed, stored
 from manifold.ledger.tables import attempt, chunk, error_kind, failure, insert_into, scatter, worker
-from manifold.records import Attempt, ChunkRow, Failure, Receipt, ScatterRow, WorkerInfo
+from manifold.protocol import outcome
+from manifold.protocol.records import Attempt, ChunkRow, Failure, Receipt, ScatterRow, WorkerInfo
 
 INSERT_CHUNK = guards.insert_chunk(condition() for condition in guards.COMMIT)
 

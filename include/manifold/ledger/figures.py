@@ -17,7 +17,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from manifold.ledger.listing import Condition, condition
 from manifold.ledger.rows import AttemptRow, WorkerRow, built, columns
 from manifold.ledger.tables import attempt, chunk, control, scatter, worker
-from manifold.records import ScatterRow
+from manifold.protocol.records import ScatterRow
 
 _OPEN = 10_000  # open attempts that are read at the most; a window has some hundred
 

@@ -21,7 +21,7 @@ from manifold.ledger.ledger import Ledger
 from manifold.ledger.queries import scatter_row
 from manifold.ledger.rows import built, columns
 from manifold.ledger.tables import attempt, chunk, control, error_kind, failure, scatter, worker
-from manifold.records import TERMINAL, ScatterRow
+from manifold.protocol.records import TERMINAL, ScatterRow
 
 OpenStore = Callable[[ScatterRow], Store]
 

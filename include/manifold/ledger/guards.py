@@ -12,7 +12,7 @@ from sqlalchemy.sql.elements import BindParameter, ColumnElement
 
 from manifold.ledger.rows import Owner
 from manifold.ledger.tables import attempt, chunk, scatter
-from manifold.records import ChunkRow
+from manifold.protocol.records import ChunkRow
 
 
 def mine(uid: str, epoch: int) -> ColumnElement[bool]:

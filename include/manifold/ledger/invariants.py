@@ -21,7 +21,7 @@ from sqlalchemy import Select, and_, func, or_, select
 from sqlalchemy.sql.elements import ColumnElement
 
 from manifold.ledger.tables import attempt, chunk, failure, scatter
-from manifold.records import TERMINAL
+from manifold.protocol.records import TERMINAL
 
 
 class Rule(NamedTuple):

@@ -16,7 +16,7 @@ from manifold.ledger.queries import Reader, scatter_row
 from manifold.ledger.rows import NewScatter, Owner, process_is_gone
 from manifold.ledger.schema import check
 from manifold.ledger.tables import attempt, chunk, control, insert_into, scatter
-from manifold.records import TERMINAL, ChunkRow, ScatterRow
+from manifold.protocol.records import TERMINAL, ChunkRow, ScatterRow
 
 STALE = 24 * 3600.0
 """Seconds after which an attempt of an older epoch is given up, so that gc may delete what it left."""

@@ -15,7 +15,7 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from manifold.ledger.rows import built, columns
 from manifold.ledger.tables import control, scatter
-from manifold.records import ScatterRow
+from manifold.protocol.records import ScatterRow
 
 Condition = Literal["running", "paused", "stalled", "succeeded", "failed", "cancelled", "replaced"]
 """A scatter's state, with what a running one lives under: `paused` by a person, `stalled` without a coordinator."""

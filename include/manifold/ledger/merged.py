@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from manifold import outcome
-from manifold.records import ChunkRow
+from manifold.protocol import outcome
+from manifold.protocol.records import ChunkRow
 
 
 class Run(NamedTuple):

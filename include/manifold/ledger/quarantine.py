@@ -8,7 +8,7 @@ from sqlalchemy import Connection, and_, func, or_, select
 
 from manifold.ledger.rows import FailureRow, KindRow, built, columns
 from manifold.ledger.tables import chunk, error_kind, failure
-from manifold.records import MAX_CHUNK, ChunkRow
+from manifold.protocol.records import MAX_CHUNK, ChunkRow
 
 
 class Searched(NamedTuple):

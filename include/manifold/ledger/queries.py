@@ -14,7 +14,7 @@ from manifold.ledger.connection import Database
 from manifold.ledger.merged import MergedRow, merge
 from manifold.ledger.rows import AttemptRow, FailureRow, KindRow, S, WorkerRow, built, columns
 from manifold.ledger.tables import attempt, chunk, control, database_time, error_kind, failure, scatter, worker
-from manifold.records import MAX_CHUNK, ChunkRow, ControlRow, ScatterRow, ScatterState
+from manifold.protocol.records import MAX_CHUNK, ChunkRow, ControlRow, ScatterRow, ScatterState
 
 PAGE = 1000
 

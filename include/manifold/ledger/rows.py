@@ -1,4 +1,4 @@
-"""What goes into the ledger and what comes out, beside `manifold.records`: frozen, typed values."""
+"""What goes into the ledger and what comes out, beside `manifold.protocol.records`: frozen, typed values."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import psutil
 from sqlalchemy import Table
 from sqlalchemy.sql.elements import ColumnElement
 
-from manifold.records import ScatterRow, Why
+from manifold.protocol.records import ScatterRow, Why
 
 S = TypeVar("S", bound=msgspec.Struct)
 

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, delete, func, literal, select, true
 
 from manifold.ledger.tables import insert_into, tally
-from manifold.records import ScatterRow
+from manifold.protocol.records import ScatterRow
 from manifold.registry import without_login
 
 ENDED = ""

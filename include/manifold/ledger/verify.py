@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, select
 
-from manifold import outcome
 from manifold.abc import Store
 from manifold.errors import BlobNotFound, WireError
 from manifold.ledger.gc import execution_of
@@ -16,8 +15,9 @@ from manifold.ledger.ledger import Ledger
 from manifold.ledger.merged import MergedRow
 from manifold.ledger.queries import PAGE, Reader, merged_page
 from manifold.ledger.tables import failure, scatter
-from manifold.records import ChunkRow
-from manifold.wire import sealed_digest
+from manifold.protocol import outcome
+from manifold.protocol.records import ChunkRow
+from manifold.protocol.wire import sealed_digest
 
 
 class Violation(NamedTuple):

@@ -7,14 +7,14 @@ from collections.abc import Iterable, Sequence
 import msgspec
 from sqlalchemy import Connection, delete, select, update
 
-from manifold import outcome
 from manifold.errors import LedgerError
 from manifold.ledger.commit import failure_values
 from manifold.ledger.merged import MergedRow
 from manifold.ledger.queries import overlay_chunks
 from manifold.ledger.rows import built, columns
 from manifold.ledger.tables import attempt, chunk, error_kind, failure, insert_into, scatter
-from manifold.records import ChunkRow, Failure, ScatterRow
+from manifold.protocol import outcome
+from manifold.protocol.records import ChunkRow, Failure, ScatterRow
 
 WITHDRAWN = "manifold.withdrawn"
 """The fingerprint of items that are failed because the result of their re-run is gone, and of no error of theirs."""

@@ -17,18 +17,18 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from manifold.coordinator.tally import BUCKETS, REST
 from manifold.errors import ManifoldError
 from manifold.ledger import Ledger, gauges
 from manifold.ledger.gauges import Crew, Gauges, Living, Stand
 from manifold.monitors.watch import EngineWatch, Seen
 from manifold.policy import Policy
 from manifold.registry import without_login
-from manifold.tally import BUCKETS, REST
 
 log = logging.getLogger(__name__)
 
 Tallies = dict[tuple[str, str], float]
-"""What was counted, by engine and name (`manifold.tally`)."""
+"""What was counted, by engine and name (`manifold.coordinator.tally`)."""
 
 # name in the tally → metric, help, label of the part after the colon
 _COUNTERS: tuple[tuple[str, str, str, str | None], ...] = (

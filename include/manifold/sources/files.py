@@ -19,7 +19,7 @@ import fsspec
 
 from manifold.abc import Source
 from manifold.errors import ConfigError, ItemsChanged, MissingExtra
-from manifold.itemdigest import item_digest
+from manifold.protocol.itemdigest import item_digest
 from manifold.registry import masked
 from manifold.sources import formats
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from manifold.abc import Source
 
 if TYPE_CHECKING:
-    from manifold.results import Results
+    from manifold.results.view import Results
 
 
 class ResultsSource(Source):

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from manifold.abc import Source
-from manifold.itemdigest import item_digest
+from manifold.protocol.itemdigest import item_digest
 
 _SAMPLES = 64
 

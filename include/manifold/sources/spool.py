@@ -9,7 +9,7 @@ from typing import Any
 
 from manifold.abc import Source
 from manifold.errors import ConfigError
-from manifold.output import written
+from manifold.results.output import written
 from manifold.sources import records
 from manifold.words import a_type
 

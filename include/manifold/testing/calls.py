@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from manifold import beat
+from manifold.worker import beat
 
 PATIENCE = 60.0
 """Seconds after which a call gives up waiting for its test."""

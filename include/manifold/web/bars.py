@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
 from manifold.ledger.figures import Glance, Sent
-from manifold.records import Why
+from manifold.protocol.records import Why
 from manifold.web.models import Bar
 
 

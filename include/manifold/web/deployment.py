@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from manifold import settings
 from manifold.abc import Store
 from manifold.errors import ConfigError, LedgerError
-from manifold.records import ScatterRow
+from manifold.protocol.records import ScatterRow
 from manifold.registry import scheme_of
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from fastapi import Depends, HTTPException, Request, Response
 
 from manifold.ledger import Ledger, figures
 from manifold.ledger.figures import Glance
-from manifold.records import ScatterRow
+from manifold.protocol.records import ScatterRow
 from manifold.web import deployment, views
 from manifold.web.models import Task, Uid
 from manifold.web.rights import Rights, Who

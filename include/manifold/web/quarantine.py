@@ -19,14 +19,15 @@ from typing import Any
 
 import msgspec
 
-from manifold import codec, settings, wire
+from manifold import settings
 from manifold.abc import Store
-from manifold.blobs import Blobs
 from manifold.cli import shapes
 from manifold.errors import BlobNotFound, ManifoldError, WireError
 from manifold.ledger import FailureRow, Ledger
 from manifold.ledger import quarantine as rows
-from manifold.records import ChunkRow, LogLine, ScatterRow
+from manifold.protocol import codec, wire
+from manifold.protocol.records import ChunkRow, LogLine, ScatterRow
+from manifold.results.blobs import Blobs
 from manifold.web import deployment
 
 _PAGE = 500

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from manifold import outcome
 from manifold.ledger.figures import CellSum, Piece
+from manifold.protocol import outcome
 from manifold.web.models import Cell
 
 Range = tuple[int, int]

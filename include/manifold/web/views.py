@@ -7,14 +7,14 @@ from typing import Any
 
 from manifold import figures
 from manifold.airflow.link import task_page
-from manifold.controls import SETTINGS
+from manifold.coordinator.controls import SETTINGS
 from manifold.errors import ConfigError
 from manifold.ledger import WorkerRow
 from manifold.ledger.figures import Recent
 from manifold.ledger.listing import Condition
 from manifold.ledger.rows import FailureRow, KindRow, name_parts
 from manifold.policy import Policy, Tolerance
-from manifold.records import TERMINAL, ScatterRow
+from manifold.protocol.records import TERMINAL, ScatterRow
 from manifold.registry import masked
 from manifold.web import models, spans
 

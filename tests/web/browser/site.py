@@ -19,7 +19,7 @@ from manifold.demo.run import clean
 from manifold.demo.screen import Screen
 from manifold.demo.stack import Stack
 from manifold.ledger import Ledger, open_ledger, scatter_name
-from manifold.records import ScatterRow
+from manifold.protocol.records import ScatterRow
 from manifold.testing.engines import until
 
 ROOT = Path(__file__).parents[3]

@@ -11,11 +11,11 @@ import time
 from collections import OrderedDict
 from contextlib import suppress
 
-from manifold import beat
 from manifold.engines.local.frames import KEY, Frame, Kind, pack_result, read_frames, unpack_call
 from manifold.engines.local.vitals import Vitals
 from manifold.engines.payload import dump_error
 from manifold.errors import WireError
+from manifold.worker import beat
 
 BEAT = 0.05
 """Seconds between two looks at the running call."""

@@ -21,7 +21,7 @@ from manifold.engines.local.frames import Frame, Kind, Link
 from manifold.engines.local.vitals import Vitals
 from manifold.engines.local.worker import Call, Worker
 from manifold.errors import EngineError, WireError, WorkerLost
-from manifold.records import WorkerInfo
+from manifold.protocol.records import WorkerInfo
 
 _log = logging.getLogger(__name__)
 

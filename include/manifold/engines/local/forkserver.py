@@ -34,7 +34,7 @@ sys.path[:], sys.argv[:] = boot["path"], boot["argv"]
 from manifold.engines.local import forkserver
 getattr(forkserver, boot["entry"])(**boot["arguments"])
 """
-_PRELOAD = ("manifold.worker",)  # so that each worker need not import it
+_PRELOAD = ("manifold.worker.run",)  # so that each worker need not import it
 _PATIENCE = 5.0
 
 

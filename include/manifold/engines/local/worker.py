@@ -13,7 +13,7 @@ from manifold.engines.local.frames import Frame, Kind, Link, unpack_result
 from manifold.engines.local.vitals import Vitals
 from manifold.engines.payload import load_error
 from manifold.errors import Unpicklable, WorkerLost
-from manifold.records import WorkerInfo
+from manifold.protocol.records import WorkerInfo
 
 
 class Call(Future[Any]):

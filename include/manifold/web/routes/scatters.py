@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select
 
 from manifold.ledger import figures, listing, quarantine
 from manifold.ledger.listing import Listed, Wanted
-from manifold.records import TERMINAL, ScatterRow
+from manifold.protocol.records import TERMINAL, ScatterRow
 from manifold.steering import coordinator
 from manifold.web import bars, deployment, models, spans, views
 from manifold.web.found import Found, Scatter, unless_unchanged

@@ -9,7 +9,7 @@ from fastapi import APIRouter, HTTPException
 from manifold import steering
 from manifold.errors import ConfigError, LedgerError
 from manifold.ledger import quarantine as rows
-from manifold.records import TERMINAL
+from manifold.protocol.records import TERMINAL
 from manifold.web import models, server
 from manifold.web.found import AnyScatter, Found
 from manifold.web.rights import allow_steering
@@ -61,7 +61,7 @@ def redrive(found: AnyScatter, chosen: models.Redrive, session: SessionDep) -> m
 
 
 def _wish(chosen: models.Redrive) -> dict[str, Any]:
-    """As the ledger keeps it and `manifold.redrive.chooser` reads it: {} means all failed items."""
+    """As the ledger keeps it and `manifold.coordinator.redrive.chooser` reads it: {} means all failed items."""
     match chosen:
         case models.At():
             return {"positions": sorted(set(chosen.positions))}

@@ -1,0 +1,1 @@
+"""The loop that plans, dispatches and commits, and what it is made of."""

@@ -1,0 +1,214 @@
+"""Chunks on their way: sealing and sending attempts, reading what comes back, knowing what is in flight."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from manifold.abc import Engine
+from manifold.coordinator.chunks import Chunk
+from manifold.errors import WireError
+from manifold.protocol import wire
+from manifold.protocol.records import Attempt, Receipt
+from manifold.protocol.task import Answer, ChunkTask, Versions
+from manifold.worker import run as worker
+
+_SMALL_JOB = 256 * 1024  # bytes that are worth no detour over the store
+
+
+@dataclass(slots=True, eq=False)
+class Sent:
+    """One attempt that is out."""
+
+    attempt: Attempt
+    chunk: Chunk
+    at: float = 0.0
+    future: Future[bytes] | None = None
+    copied: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of an attempt: an answer, or the error that its future ended with. `sent` is None for a stray one."""
+
+    attempt: str
+    sent: Sent | None
+    answer: Answer | None = None
+    error: BaseException | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """What every task of a scatter has in common."""
+
+    uid: str
+    epoch: int
+    key_id: str
+    ledger_uuid: str
+    job_digest: str
+    job_key: str
+    job_blob: bytes
+    code_digest: str
+    store: str | None
+    digest_items: bool
+
+
+class Dispatch:
+    """Sends chunks to an engine and collects what comes back, in the coordinator's thread.
+
+    Args:
+        new_id: makes the id of an attempt; a simulation brings its own.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        keyring: wire.Keyring,
+        address: Address,
+        *,
+        new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
+    ) -> None:
+        self._engine = engine
+        self._keyring = keyring
+        self._address = address
+        self._new_id = new_id
+        self.refused = 0  # answers that nobody of this deployment had signed
+        self._arrived: queue.SimpleQueue[tuple[str, Future[bytes]]] = queue.SimpleQueue()
+        self.signal = threading.Event()
+        """Set when something has arrived."""
+        self.in_flight: dict[str, Sent] = {}
+        self._answered = 0
+
+    def attempt(self, chunk: Chunk) -> Attempt:
+        """A new attempt for `chunk`. It must be in the ledger before `send`."""
+        where = self._address
+        return Attempt(self._new_id(), where.uid, chunk.layer, chunk.start, chunk.stop, where.epoch, chunk.why)
+
+    def send(self, sent: Sent, *, now: float, allowance: int, pace: float, with_job: bool = False) -> int:
+        """Send it (again); returns the bytes of its packed items (0 for a range). Raises what the engine's submit does.
+
+        The job goes along until every slot is likely to have had it once, after a loss (to a new worker, perhaps), and
+        where a worker asked for it (`with_job`).
+        """
+        attempt, chunk = sent.attempt, sent.chunk
+        where = self._address
+        packed = chunk.pack()
+        if where.store is None or len(where.job_blob) <= _SMALL_JOB:  # else workers get it from the store
+            with_job |= chunk.sent > 0 or self._answered < 2 * max(1, self._engine.slots())
+        task = ChunkTask(
+            versions=Versions.here(),
+            uid=where.uid,
+            epoch=where.epoch,
+            layer=chunk.layer,
+            attempt=attempt.id,
+            start=chunk.start,
+            stop=chunk.stop,
+            job_digest=where.job_digest,
+            job_key=where.job_key,
+            code_digest=where.code_digest,
+            key_id=where.key_id,
+            ledger_uuid=where.ledger_uuid,
+            positions=chunk.positions,
+            job=where.job_blob if with_job else None,
+            store=where.store,
+            allowance=allowance,
+            pace=pace,
+            careful=chunk.strikes > 0,
+            digest_items=where.digest_items,
+            **packed,
+        )
+        header = wire.Header(
+            kind="task",
+            uid=where.uid,
+            key_id=where.key_id,
+            layer=chunk.layer,
+            start=chunk.start,
+            stop=chunk.stop,
+            attempt=attempt.id,
+        )
+        message = wire.seal(self._keyring, header, msgspec.msgpack.encode(task))
+        chunk.sent += 1
+        sent.at = now
+        self.in_flight[attempt.id] = sent
+        sent.future = self._engine.submit(worker.run_chunk, message)
+        sent.future.add_done_callback(lambda done, attempt_id=attempt.id: self.arrive(attempt_id, done))  # type: ignore[misc]
+        return _weight(packed)
+
+    def arrive(self, attempt_id: str, future: Future[bytes]) -> None:
+        """Called from any thread when an attempt's future is done."""
+        self._arrived.put((attempt_id, future))
+        self.signal.set()
+
+    def collect(self) -> list[Outcome]:
+        """Everything that has arrived since the last call."""
+        self.signal.clear()
+        found: list[Outcome] = []
+        while True:
+            try:
+                attempt_id, future = self._arrived.get_nowait()
+            except queue.Empty:
+                return found
+            sent = self.in_flight.pop(attempt_id, None)
+            found.append(self._read(attempt_id, sent, future))
+
+    def covering(self, layer: int, start: int, stop: int) -> Iterator[tuple[int, int]]:
+        """The ranges in flight that touch [start, stop) of a layer."""
+        for sent in self.in_flight.values():
+            one = sent.attempt
+            if one.layer == layer and one.start < stop and start < one.stop:
+                yield one.start, one.stop
+
+    def stop(self, sent: Sent) -> None:
+        """What it gives is not wanted any more."""
+        if sent.future is not None:
+            self._engine.kill(sent.future)
+
+    def stop_copies(self, receipt: Receipt) -> int:
+        """Stop, and wait no longer for, what is at work on items that `receipt` has just committed.
+
+        Returns how many of them were second copies of a straggler.
+        """
+        copies = 0
+        for sent in list(self.in_flight.values()):
+            one = sent.attempt
+            if one.layer == receipt.layer and receipt.start <= one.start and one.stop <= receipt.stop:
+                self.stop(sent)
+                del self.in_flight[one.id]
+                copies += sent.chunk.why == "speculative"
+        return copies
+
+    def stop_all(self) -> None:
+        """Nothing that is in flight is wanted any more."""
+        for sent in list(self.in_flight.values()):
+            self.stop(sent)
+        self.in_flight.clear()
+
+    def _read(self, attempt_id: str, sent: Sent | None, future: Future[bytes]) -> Outcome:
+        if future.cancelled():
+            return Outcome(attempt_id, sent, error=CancelledError("the engine gave it up"))
+        if (error := future.exception()) is not None:
+            return Outcome(attempt_id, sent, error=error)
+        try:
+            _, payload = wire.unseal(
+                self._keyring, future.result(), "receipt", uid=self._address.uid, attempt=attempt_id
+            )
+            answer = msgspec.msgpack.decode(payload, type=Answer)
+        except (WireError, msgspec.MsgspecError) as exc:
+            self.refused += 1
+            return Outcome(attempt_id, sent, error=exc)
+        if answer.receipt is not None:
+            self._answered += 1
+        return Outcome(attempt_id, sent, answer=answer)
+
+
+def _weight(packed: dict[str, Any]) -> int:
+    if "packed" in packed:
+        return len(packed["packed"])
+    return sum(len(one) for one in packed.get("each", ()) if isinstance(one, bytes))

@@ -1,0 +1,119 @@
+"""What comes back from the engine, and what follows: a receipt to commit, chunks to send again, items to give up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import CancelledError
+
+from manifold.coordinator.backlog import Backlog
+from manifold.coordinator.chunks import Chunk
+from manifold.coordinator.dispatch import Outcome, Sent
+from manifold.coordinator.losses import Losses
+from manifold.coordinator.parts import Parts
+from manifold.coordinator.report import Reporter
+from manifold.coordinator.tally import Tally
+from manifold.errors import (
+    BlobNotFound,
+    EngineError,
+    ItemTimeout,
+    ManifoldError,
+    PoisonItem,
+    ScatterError,
+    StoreError,
+    StoreNotShared,
+    VersionMismatch,
+    WorkerLost,
+)
+from manifold.protocol.records import Receipt
+from manifold.worker import faults
+
+_MANY_TRIES = 8  # of one chunk against a store that does not work
+
+
+class Hearing:
+    """Hears outcomes, one by one.
+
+    Args:
+        send_with_job: sends again what a worker could not run, with all that it lacked.
+
+    Attributes:
+        receipts: to be committed, each with what was sent for it.
+        condemned: single items that no worker survives, each with its error.
+    """
+
+    def __init__(
+        self, parts: Parts, backlog: Backlog, report: Reporter, tally: Tally, send_with_job: Callable[[Sent], None]
+    ) -> None:
+        self._parts = parts
+        self._claim = parts.claim
+        self._clock = parts.clock
+        self._backlog = backlog
+        self._report = report
+        self._tally = tally
+        self._send_with_job = send_with_job
+        self._losses = Losses()
+        self.receipts: list[tuple[Sent | None, Receipt]] = []
+        self.condemned: list[tuple[Chunk, ManifoldError]] = []
+
+    def hear(self, outcome: Outcome) -> None:
+        """Raises what ends the try: a refusal, a store that does not work, a fold that fails, another coordinator."""
+        if outcome.error is not None:
+            if outcome.sent is not None:
+                self._error(outcome.sent, outcome.error)
+            return
+        answer = outcome.answer
+        assert answer is not None
+        if answer.refused is not None:
+            self._refused(outcome.sent, answer.refusal, answer.refused)
+        elif answer.receipt is not None:
+            receipt = answer.receipt
+            if receipt.fatal is not None:
+                raise ScatterError(f"the reduce function failed, so no item is to blame:\n{receipt.fatal}")
+            self.receipts.append((outcome.sent, self._completed(receipt, answer.blobs)))
+        elif outcome.sent is not None:
+            outcome.sent.chunk.each |= answer.need == "each"
+            self._send_with_job(outcome.sent)
+
+    def _completed(self, receipt: Receipt, blobs: Mapping[str, bytes]) -> Receipt:
+        try:
+            return self._parts.receipts.complete(receipt, blobs)
+        except (StoreNotShared, BlobNotFound):
+            self._claim.renew()  # raises Fenced, if that is why: what a fenced coordinator hears of may be collected
+            raise
+
+    def _error(self, sent: Sent, error: BaseException) -> None:
+        chunk = sent.chunk
+        if isinstance(error, WorkerLost):
+            self._lost(sent, error)
+        elif isinstance(error, CancelledError):
+            self._backlog.again(chunk, chunk.start, chunk.stop)
+        elif isinstance(error, (StoreError, OSError)) and chunk.sent < _MANY_TRIES:
+            chunk.not_before = self._clock.monotonic() + min(30.0, 0.25 * 2.0**chunk.sent)
+            self._report.notice("warning", f"items {chunk.start:,} to {chunk.stop - 1:,} will be sent again: {error}")
+            self._backlog.put([chunk])
+        elif isinstance(error, ManifoldError):
+            raise error
+        else:
+            raise EngineError(
+                f"items {chunk.start:,} to {chunk.stop - 1:,} came back with {type(error).__name__}: {error}. "
+                "No item is to blame: the function could not be set up on the worker\n" + faults.traceback_text(error)
+            ) from error
+
+    def _refused(self, sent: Sent | None, kind: str | None, text: str) -> None:
+        if kind == "versions":
+            raise VersionMismatch(text)
+        if kind != "stale":
+            raise EngineError(text)
+        self._claim.renew()  # raises Fenced, unless it is an echo from before this coordinator
+        if sent is not None:
+            self._backlog.again(sent.chunk, sent.attempt.start, sent.attempt.stop)
+
+    def _lost(self, sent: Sent, lost: WorkerLost) -> None:
+        verdict = self._losses.judge(sent.chunk, lost, self._clock.monotonic(), self._parts.engine.workers())
+        if verdict.strike:
+            self._claim.died(sent.attempt.id, lost.worker)
+        kind: type[ManifoldError] = ItemTimeout if lost.overdue else PoisonItem
+        self.condemned += [(chunk, kind(verdict.reason)) for chunk in verdict.condemned]
+        self._backlog.put(verdict.again)
+        self._tally.add("lost")
+        self._report.lost(sent.attempt, lost.worker, verdict.reason)

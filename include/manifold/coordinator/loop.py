@@ -1,0 +1,253 @@
+"""The loop: plan → dispatch → commit → report. The only code that knows all the contracts.
+
+Each round does the same few things in the same order: hear what arrived, write it to the ledger together with the next
+attempts (one transaction), send those, wait. Whatever dies where, the ledger says what counts, and everything else
+here is memory that the next coordinator does without.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import partial
+from typing import Literal
+
+from manifold.coordinator.backlog import Backlog
+from manifold.coordinator.budget import Budget
+from manifold.coordinator.choice import Choice
+from manifold.coordinator.chunks import Chunk
+from manifold.coordinator.controls import Controls
+from manifold.coordinator.dispatch import Sent
+from manifold.coordinator.hearing import Hearing
+from manifold.coordinator.parts import Parts
+from manifold.coordinator.report import Reporter
+from manifold.coordinator.tally import Tally
+from manifold.errors import (
+    Cancelled,
+    EngineError,
+    Fenced,
+    InputGone,
+    ItemsChanged,
+    ManifoldError,
+    ScatterError,
+    TooManyFailures,
+)
+from manifold.protocol.records import Receipt, ScatterRow
+from manifold.worker.capture import mask
+
+RENEW_SECONDS = 5.0
+_POLL_SECONDS = 1.0  # between looks at controls, slots and the lease
+_IDLE_SECONDS = 60.0
+
+
+class Coordinator:
+    """One try at one scatter. `run` returns when it succeeded, and raises otherwise.
+
+    A claim on a scatter that is not ended is given back in every case: the next try need not wait for the lease.
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._claim = parts.claim
+        self._row: ScatterRow = parts.claim.row
+        self._dispatch = parts.dispatch
+        self._policy = parts.policy
+        self._clock = parts.clock
+        self._report = Reporter(parts.monitors, self._row.uid, parts.claim.epoch)
+        self._tally = Tally()
+        self._refusals = parts.engine.refused
+        self._budget = Budget(parts.policy, queued=self._row.n_failed if parts.redrive is not None else 0)
+        self._controls = Controls(parts.ledger, parts.claim, self._report)
+        self._backlog = Backlog(
+            parts.ledger, self._row.uid, parts.dispatch, parts.planner, parts.redrive, self._input_ended
+        )
+        self._choice = Choice(parts, self._backlog)
+        send_with_job = partial(self._send, with_job=True)
+        self._hearing = Hearing(parts, self._backlog, self._report, self._tally, send_with_job)
+        self._renewed = self._polled = self._idle_since = self._clock.monotonic()
+
+    def run(self) -> ScatterRow:
+        """The ledger's row of the scatter, succeeded.
+
+        Raises:
+            TooManyFailures, Cancelled, ItemsChanged, InputGone: the scatter ended so; the ledger says it too.
+            Fenced: another coordinator has taken it over.
+            EngineError, StoreError, LedgerError: it cannot go on; the next try continues.
+        """
+        began = self._clock.monotonic()
+        self._report.started(self._row, self._parts.why)
+        self._parts.ledger.database.on_wait = partial(self._report.notice, "warning")
+        if self._parts.redrive is not None:
+            self._parts.redrive.tell = partial(self._report.notice, "warning")
+        try:
+            if (trouble := self._parts.engine.check()) is not None:
+                self._report.notice("warning", trouble)
+            self._controls.poll(self)
+            while not self._round():
+                self._clock.wait(self._dispatch.signal, 0.0 if self._hearing.receipts else self._choice.patience())
+        except ScatterError as exc:
+            self._end_as(exc)
+            raise
+        finally:
+            self._dispatch.stop_all()
+            self._report.ended(self._row, self._clock.monotonic() - began)
+            self._give_back()
+        return self._row
+
+    # -- one round ---------------------------------------------------------------------------------------------------
+
+    def _round(self) -> bool:
+        """True when the scatter has succeeded."""
+        for outcome in self._dispatch.collect():
+            self._hearing.hear(outcome)
+        self._poll()
+        resting = self._controls.paused or self._controls.draining
+        self._write(self._choice.next(self._clock.monotonic(), resting=resting))
+        self._quarantine()
+        if self._hearing.receipts or self._dispatch.in_flight:
+            return False
+        if self._controls.draining:
+            raise Cancelled("drained: what was running is committed; the next try continues with the rest")
+        return self._backlog.empty and self._finish()
+
+    def _poll(self) -> None:
+        """What is looked at once a second: people's wishes, the lease, the share of the engine."""
+        if self._parts.stop.is_set():
+            raise Cancelled("stopped: what is committed stays; the next try continues")
+        now = self._clock.monotonic()
+        if now - self._polled < _POLL_SECONDS:
+            return
+        self._polled = now
+        self._controls.poll(self)
+        self._notice_idle(now)
+        if self._row.total is None and (expected := self._backlog.expected()) is not None:
+            self._row = self._claim.describe(expected=expected)
+        if now - self._renewed >= RENEW_SECONDS:
+            self._renewed = now
+            self._count_refused()
+            self._choice.share = max(1, self._parts.ledger.running(self._row.engine))
+            self._row = self._claim.commit(workers=self._parts.engine.workers(), tallies=self._tally.sums).row
+
+    def _notice_idle(self, now: float) -> None:
+        """Say, once a minute, that there is work and nobody to do it; give up where nobody will ever come."""
+        if (why := self._parts.engine.broken()) is not None:
+            raise EngineError(
+                f"{self._row.engine} cannot go on: {why}. What is committed stays; the next try continues"
+            )
+        if self._parts.engine.slots():
+            self._idle_since = now
+        elif now - self._idle_since >= _IDLE_SECONDS:
+            self._idle_since = now
+            trouble = self._parts.engine.check() or "it has no free slot"
+            self._report.notice("warning", f"waiting for {self._row.engine}: {trouble}")
+
+    def _input_ended(self, total: int) -> None:
+        if self._row.total is None:
+            self._row = self._claim.set_total(total)
+
+    # -- write, then send --------------------------------------------------------------------------------------------
+
+    def _write(self, chunks: list[Chunk]) -> None:
+        """One transaction for what came and for what goes; only then is anything sent, reported or deleted."""
+        if not chunks and not self._hearing.receipts:
+            return
+        batch, self._hearing.receipts = self._hearing.receipts, []
+        attempts = [self._dispatch.attempt(chunk) for chunk in chunks]
+        began = self._clock.monotonic()
+        committed = self._claim.commit([receipt for _, receipt in batch], attempts)
+        self._tally.observe("commit_seconds", self._clock.monotonic() - began)
+        self._row = committed.row
+        for attempt, chunk in zip(attempts, chunks, strict=True):
+            self._send(Sent(attempt, chunk))
+        for (sent, receipt), won in zip(batch, committed.won, strict=True):
+            self._settle(sent, receipt, won)
+        self._report.progress(self._row, self._dispatch, self._parts.engine, paused=self._controls.paused)
+        if batch:
+            self._budget.check(self._row)
+
+    def _send(self, sent: Sent, *, with_job: bool = False) -> None:
+        packed = self._dispatch.send(
+            sent,
+            now=self._clock.monotonic(),
+            allowance=self._budget.left(self._row),
+            pace=self._choice.pace(),
+            with_job=with_job,
+        )
+        self._choice.sent(sent, packed)
+        self._tally.add("bytes:in", packed)
+
+    def _settle(self, sent: Sent | None, receipt: Receipt, won: bool) -> None:
+        """After the commit: what the receipt did not cover runs again; what lost is thrown away."""
+        done = receipt.n_ok + receipt.n_failed + receipt.n_skipped
+        self._choice.settled(receipt, won=won)
+        self._tally.add("retries", max(0, receipt.executions - done))
+        if sent is not None and sent.chunk.why == "speculative":
+            self._tally.add("speculations:won" if won else "speculations:lost")
+        if won:
+            self._tally.committed(receipt)
+            self._budget.count(receipt)
+            self._report.committed(receipt)
+            self._tally.add("speculations:lost", self._dispatch.stop_copies(receipt))
+        else:
+            self._parts.receipts.discard(receipt)
+        if sent is not None and (not won or receipt.stop < sent.attempt.stop):
+            self._backlog.again(sent.chunk, receipt.stop if won else sent.attempt.start, sent.attempt.stop)
+
+    def _quarantine(self) -> None:
+        """Items that no worker survives: written as failed, by this process, in the next round."""
+        condemned, self._hearing.condemned = self._hearing.condemned, []
+        attempts = [self._dispatch.attempt(chunk) for chunk, _ in condemned]
+        if attempts:
+            self._row = self._claim.commit(attempts=attempts).row
+        for attempt, (chunk, error) in zip(attempts, condemned, strict=True):
+            self._hearing.receipts.append((None, self._parts.receipts.condemn(attempt, chunk, error)))
+
+    # -- the end -----------------------------------------------------------------------------------------------------
+
+    def _finish(self) -> bool:
+        """True if the account closes; otherwise what is missing is planned again."""
+        self._row = row = self._claim.finish(self._policy.tolerate, self._tally.sums)
+        if row.state == "failed":
+            raise TooManyFailures(row.message or "too many items failed")
+        if row.state == "succeeded":
+            return True
+        lost = self._parts.receipts.see_to_suspects(self._claim)
+        self._row = row = self._claim.row
+        if row.done == row.total:  # readers suspected what is there
+            return False
+        if lost and self._parts.source.one_shot:
+            raise InputGone(f"the results of {lost:,} chunks are lost: give the iterator once more to make them again")
+        if self._parts.source.one_shot:
+            raise ManifoldError("the ledger misses items that were given once and are not held any more; this is a bug")
+        self._report.notice("warning", "the account does not close yet: what is missing is looked for in the ledger")
+        self._backlog.replan(self._parts.planner_again(row.total))
+        return False
+
+    def _end_as(self, exc: ScatterError) -> None:
+        """Say in the ledger how it ended, where the ledger does not know yet."""
+        if isinstance(exc, ItemsChanged):
+            self._row = self._claim.withdraw_epoch()
+        if isinstance(exc, Cancelled) and not self._controls.cancelled:
+            return  # stopped or drained: it stays to be continued
+        if self._row.state == "running":
+            state: Literal["failed", "cancelled"] = "cancelled" if isinstance(exc, Cancelled) else "failed"
+            self._count_refused()
+            self._row = self._claim.end(state, mask(str(exc))[:2000], self._tally.sums)
+
+    def _give_back(self) -> None:
+        if self._row.state == "running":
+            with suppress(Fenced):
+                self._count_refused()
+                self._claim.release(self._tally.sums)
+
+    def _count_refused(self) -> None:
+        """Unsigned messages since the last look. The engine may have refused some before this try."""
+        before, self._refusals = self._refusals, self._parts.engine.refused + self._dispatch.refused
+        self._tally.add("refused", self._refusals - before)
+
+    # -- what a person may change while it runs (controls.py) --------------------------------------------------------
+
+    def change(self, name: str, value: object) -> None:
+        """Apply max_concurrency, rate_limit or tolerate. Raises ConfigError for a value that makes no sense."""
+        self._policy = self._policy.with_(**{name: value})
+        self._choice.change(self._policy, self._clock.monotonic())
+        self._budget.change(self._policy)

@@ -1,0 +1,217 @@
+"""The parts of a coordinator, and how a try puts them together."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from manifold.abc import Clock, Engine, Monitor, Source, Store
+from manifold.clock import SystemClock
+from manifold.coordinator import plan, sameness
+from manifold.coordinator.dispatch import Address, Dispatch
+from manifold.coordinator.receipts import Receipts
+from manifold.coordinator.redrive import Redrive, chooser
+from manifold.errors import ConfigError
+from manifold.policy import Policy
+from manifold.protocol import wire
+from manifold.protocol.job import Job, code_digest
+from manifold.protocol.records import ChunkRow, ScatterRow
+from manifold.registry import masked
+
+if TYPE_CHECKING:
+    from manifold.coordinator.tries import Plan
+    from manifold.ledger import Claim, Ledger
+
+_PAGE = 1000
+
+
+@dataclass(slots=True)
+class Parts:
+    """All that a coordinator is handed; nothing is reached for, so that a simulation can own every part.
+
+    Args:
+        planner: for what is not committed; None where only failed items run again.
+        planner_again: makes one that begins with what the ledger says then, for so many items (None: unknown).
+        redrive: for what failed before; None where nothing did.
+    """
+
+    ledger: Ledger
+    claim: Claim
+    engine: Engine
+    source: Source
+    planner: plan.Planner | None
+    planner_again: Callable[[int | None], plan.Planner]
+    redrive: Redrive | None
+    dispatch: Dispatch
+    receipts: Receipts
+    policy: Policy
+    why: str
+    monitors: Sequence[Monitor] = ()
+    clock: Clock = field(default_factory=SystemClock)
+    stop: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a try works with.
+
+    Args:
+        stop: set by whoever wants it to end soon.
+        new_id: makes ids; never the same twice.
+    """
+
+    ledger: Ledger
+    store: Store
+    engine: Engine
+    keyring: wire.Keyring
+    monitors: Sequence[Monitor]
+    stop: threading.Event
+    clock: Clock
+    new_id: Callable[[], str]
+
+
+def assembled(asked: Plan, claim: Claim, same: sameness.Sameness, means: Means) -> Parts:
+    """The parts of the coordinator that runs what was asked for, under a claim. Heals what readers have missed."""
+    return _Assembly(asked, claim, same, means).parts()
+
+
+class _Assembly:
+    def __init__(self, asked: Plan, claim: Claim, same: sameness.Sameness, means: Means) -> None:
+        self._plan = asked
+        self._claim = claim
+        self._same = same
+        self._means = means
+
+    def parts(self) -> Parts:
+        asked, claim, means = self._plan, self._claim, self._means
+        job = Job.of(asked.fn, asked.names, asked.consts, asked.policy)
+        receipts = Receipts(
+            means.ledger,
+            means.store,
+            means.keyring,
+            uid=claim.uid,
+            key_id=claim.row.key_id,
+            label=job.label,
+            sleep=means.clock.sleep,
+            new_id=means.new_id,
+        )
+        why = [asked.why, *self._same.warnings]
+        if lost := receipts.see_to_suspects(claim):
+            why.append(f"the results of {lost:,} chunks are lost, and are made again")
+        row, only_failed = claim.row, self._only_failed()
+        renewed = self._takes_items_of_today() and not only_failed
+        chosen = self._see_to_redrive()
+        address = self._address(job)
+        if (total := asked.source.total()) is not None:
+            claim.set_total(total)  # raises ItemsChanged where an earlier try counted otherwise
+        redrive = self._redrive(chosen, asked.source if renewed else None) if row.n_failed else None
+        again = partial(self._planner, redrive.as_they_were if redrive is not None and renewed else None)
+        return Parts(
+            ledger=means.ledger,
+            claim=claim,
+            engine=means.engine,
+            source=asked.source,
+            planner=None if only_failed else again(row.total),
+            planner_again=again,
+            redrive=redrive,
+            dispatch=Dispatch(means.engine, means.keyring, address, new_id=means.new_id),
+            receipts=receipts,
+            policy=asked.policy,
+            why="; ".join(why),
+            monitors=means.monitors,
+            clock=means.clock,
+            stop=means.stop,
+        )
+
+    # -- the items -----------------------------------------------------------------------------------------------------
+
+    def _only_failed(self) -> bool:
+        """The input need not be looked at: it has no gaps, and either it is the same or nobody asked."""
+        row, same = self._claim.row, self._same
+        closed = row.total is not None and row.done == row.total
+        nobody_asked = self._plan.mode == "redrive" and not same.changed
+        return closed and (nobody_asked or not same.compare)
+
+    def _takes_items_of_today(self) -> bool:
+        """Items that failed run again as the input has them now, and not as they were."""
+        accepts = self._plan.policy.on_items_changed == "accept"
+        return accepts and self._same.compare and not self._plan.source.one_shot
+
+    def _redrive(self, chosen: Callable[[int], bool] | None, source: Source | None) -> Redrive:
+        means, claim = self._means, self._claim
+        return Redrive(means.ledger, means.store, means.keyring, claim.row, claim.epoch, chosen=chosen, source=source)
+
+    def _planner(self, may_differ: Callable[[ChunkRow], dict[int, Any]] | None, total: int | None) -> plan.Planner:
+        ledger, uid = self._means.ledger, self._claim.uid
+        strikes = [(one.start, one.stop) for one in ledger.strikes(uid) if one.layer == 0]
+        return plan.Planner(
+            self._plan.source,
+            _base_rows(ledger, uid),
+            strikes=strikes,
+            check=self._same.compare,
+            may_differ=may_differ,
+            total=total,
+        )
+
+    def _see_to_redrive(self) -> Callable[[int], bool] | None:
+        """What somebody asked for is done by this try, whichever mode it is in; which failed items are meant."""
+        ledger, claim = self._means.ledger, self._claim
+        asked = [one for one in ledger.pending_controls(claim.uid) if one.verb == "redrive"]
+        if not asked:
+            return self._plan.chosen
+        claim.applied(*(one.no for one in asked))
+        return chooser(ledger, claim.uid, *(one.value for one in asked))
+
+    # -- the function --------------------------------------------------------------------------------------------------
+
+    def _address(self, job: Job) -> Address:
+        """What all tasks have in common. Puts the function where workers find it."""
+        asked, claim, means, row = self._plan, self._claim, self._means, self._claim.row
+        code = code_digest(asked.fn)
+        job_digest, job_blob = self._sealed(job, row)
+        # A key of this epoch alone: gc may be about to delete what an earlier try has left.
+        fn_key = f"{means.ledger.uuid}/{row.uid}/function.{claim.epoch}.{job_digest[:32]}"
+        means.store.put(fn_key, job_blob)
+        claim.describe(fn_key=fn_key, fn_digest=code, policy=asked.policy.describe(), engine=asked.engine_url)
+        return Address(
+            uid=row.uid,
+            epoch=claim.epoch,
+            key_id=row.key_id,
+            ledger_uuid=means.ledger.uuid,
+            job_digest=job_digest,
+            job_key=fn_key,
+            job_blob=job_blob,
+            code_digest=code,
+            store=self._store_for_workers(),
+            digest_items=asked.source.kind != "range",
+        )
+
+    def _sealed(self, job: Job, row: ScatterRow) -> tuple[str, bytes]:
+        try:
+            payload = wire.dumps(job)
+        except Exception as exc:
+            raise ConfigError(
+                f"{row.fn_name} and its constants cannot be sent to a worker: {type(exc).__name__}: {exc}. "
+                "Open connections, locks and files belong into per_worker(factory)"
+            ) from exc
+        blob = wire.seal(self._means.keyring, wire.Header(kind="function", uid=row.uid, key_id=row.key_id), payload)
+        return wire.sealed_digest(blob), blob
+
+    def _store_for_workers(self) -> str | None:
+        """The store as a message names it; None where results ride in the receipts instead."""
+        url, reach, engine = self._plan.store_url, self._means.store.reach, self._means.engine
+        if url is None or masked(url) != url:
+            return None  # a password does not go through a broker; the deployment's own store ("") needs none there
+        reached = engine.in_process if reach == "process" else reach == "hosts" or engine.same_host
+        return url if reached else None
+
+
+def _base_rows(ledger: Ledger, uid: str) -> Iterator[ChunkRow]:
+    """The committed base rows by start, in pages, as they are when each page is read."""
+    after = -1
+    while page := ledger.chunks(uid, after=after, limit=_PAGE):
+        yield from page
+        after = page[-1].start

@@ -1,0 +1,173 @@
+"""Receipts and blobs on the coordinator's side: complete before a commit, thrown away after a lost one."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
+
+from manifold.abc import Store
+from manifold.coordinator.chunks import Chunk
+from manifold.errors import BlobNotFound, ManifoldError, ResultsLost, StoreError, StoreNotShared, WireError
+from manifold.protocol import codec, wire
+from manifold.protocol.itemdigest import item_digest
+from manifold.protocol.records import Attempt, Receipt
+from manifold.results.blobs import Blobs
+from manifold.worker import faults
+
+if TYPE_CHECKING:
+    from manifold.ledger import Claim, Ledger
+
+log = logging.getLogger(__name__)
+
+
+class Receipts:
+    """What a coordinator does with the blobs that receipts speak of.
+
+    Args:
+        label: an item's name for people.
+        sleep: waits between tries against a store that fails.
+        new_id: names an execution that no worker did; never the same twice.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        store: Store,
+        keyring: wire.Keyring,
+        *,
+        uid: str,
+        key_id: str,
+        label: Callable[[Any], str | None],
+        sleep: Callable[[float], None],
+        new_id: Callable[[], str],
+    ) -> None:
+        self._ledger = ledger
+        self._store = store
+        self._keyring = keyring
+        self._uid = uid
+        self._key_id = key_id
+        self._label = label
+        self._new_id = new_id
+        self._hosts = {socket.gethostname()}
+        self._again = Retrying(
+            retry=retry_if_exception_type(StoreError),
+            stop=stop_after_attempt(6),
+            wait=wait_exponential(0.2, max=5),
+            sleep=sleep,
+            reraise=True,
+        )
+
+    def complete(self, receipt: Receipt, blobs: Mapping[str, bytes]) -> Receipt:
+        """The receipt, fit to be committed: its blobs are in the store, its failures are all there.
+
+        Raises:
+            StoreNotShared: its host writes to another store than this process reads.
+            StoreError: the store does not work, after some tries.
+        """
+        for key, blob in blobs.items():
+            self._again(self._store.put, key, blob)
+        if receipt.host not in self._hosts and not blobs and receipt.blob_key is not None:
+            self._read_back(receipt, receipt.blob_key)
+            self._hosts.add(receipt.host)
+        if receipt.failures_cut and receipt.fail_key is not None:
+            sidecar = blobs.get(receipt.fail_key) or self._again(self._store.get, receipt.fail_key)
+            _, payload = wire.unseal(self._keyring, sidecar, "failed", uid=self._uid, digest=receipt.fail_digest)
+            items = codec.decode_failed(payload)
+            kinds = {one.failure.fingerprint: one.traceback for one in items}
+            return msgspec.structs.replace(
+                receipt, failures=[one.failure for one in items], failures_cut=False, kinds=kinds
+            )
+        return receipt
+
+    def discard(self, receipt: Receipt) -> None:
+        """Delete what an execution left that does not count. What cannot be deleted now, `gc` finds later."""
+        for key in (receipt.blob_key, receipt.fail_key):
+            if key is not None:
+                try:
+                    self._store.delete(key)
+                except StoreError as exc:
+                    log.info("%s stays for gc: %s", key, exc)
+
+    def condemn(self, attempt: Attempt, chunk: Chunk, error: ManifoldError) -> Receipt:
+        """The receipt that commits a single item as failed, which no worker can write."""
+        item = chunk.items[0]
+        raw: bytes | None = item if chunk.raw else wire.dumps_if_possible(item)
+        record, text = faults.failure(
+            error,
+            pos=attempt.start,
+            attempts=max(1, chunk.strikes),
+            item="(see the quarantine)" if chunk.raw else item,
+            key=None if chunk.raw else self._label(item),
+            digest=None if chunk.raw else item_digest(item),
+        )
+        nonce = self._new_id()[:16]
+        place = f"{attempt.start:016x}-{attempt.stop:016x}.{attempt.id}.{nonce}.f"
+        key = f"{self._ledger.uuid}/{self._uid}/{place}"
+        header = wire.Header(
+            kind="failed",
+            uid=self._uid,
+            key_id=self._key_id,
+            layer=attempt.layer,
+            start=attempt.start,
+            stop=attempt.stop,
+            attempt=attempt.id,
+            nonce=nonce,
+        )
+        blob = wire.seal(self._keyring, header, codec.encode_failed([codec.FailedItem(record, raw, text)]))
+        self._again(self._store.put, key, blob)
+        return Receipt(
+            uid=self._uid,
+            epoch=attempt.epoch,
+            layer=attempt.layer,
+            attempt=attempt.id,
+            nonce=nonce,
+            start=attempt.start,
+            stop=attempt.stop,
+            n_ok=0,
+            n_failed=1,
+            n_skipped=0,
+            worker=chunk.died_on[-1] if chunk.died_on else "unknown",
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            seconds=0.0,
+            outcome="f1",
+            fail_key=key,
+            fail_digest=wire.sealed_digest(blob),
+            executions=1,
+            failures=[record],
+            kinds={record.fingerprint: text},
+        )
+
+    def see_to_suspects(self, claim: Claim) -> int:
+        """Chunks whose bytes a reader missed are withdrawn where they are really gone, which is how many; the others
+        are trusted again."""
+        blobs, lost = Blobs(self._ledger, self._store, self._keyring, claim.row), 0
+        for suspect in self._ledger.suspects(self._uid):
+            try:
+                blobs.check(suspect)
+            except ResultsLost:
+                claim.withdraw(suspect)
+                lost += 1
+            else:
+                claim.trust(suspect)
+        return lost
+
+    def _read_back(self, receipt: Receipt, key: str) -> None:
+        """The first blob of a host shows whether it writes where this process reads."""
+        try:
+            blob = self._again(self._store.get, key)
+        except BlobNotFound:
+            raise StoreNotShared(
+                f"worker {receipt.worker} has put its results where this process cannot read them. Coordinators and "
+                "workers need one store: a bucket, a database, or a folder that all hosts mount"
+            ) from None
+        try:
+            wire.unseal(self._keyring, blob, "result", uid=self._uid, digest=receipt.blob_digest)
+        except WireError as exc:
+            raise StoreNotShared(f"what worker {receipt.worker} put reads back differently: {exc}") from exc

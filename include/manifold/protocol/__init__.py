@@ -1,0 +1,1 @@
+"""What coordinator, worker and store exchange: records, jobs and tasks, sealed."""

@@ -1,0 +1,149 @@
+"""What an item's function prints or logs, by item, kept up to a bound and with secrets masked."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import lru_cache
+from typing import Any, TextIO
+from urllib.parse import unquote
+
+from manifold.protocol.records import LogLine
+
+_LINE = 2_000
+_SECRET_NAME = re.compile(
+    r"PASSWORD|PASSWD|SECRET|TOKEN|API_?KEY|PRIVATE|FERNET|_CONN_|SQL_ALCHEMY_CONN", re.IGNORECASE
+)
+_PASSWORD = re.compile(r"""//[^:/@\s]*:([^@/\s]+)@|"password"\s*:\s*"([^"]+)["]""")
+"""Of a URL, or of a connection as JSON, in whatever variable it stands."""
+_OURS = ("MANIFOLD_SECRET", "MANIFOLD_LEDGER", "MANIFOLD_STORE")
+
+redactors: list[Callable[[str], str]] = []
+"""More masks, each called on every kept line; an integration adds its own (Airflow's secrets masker)."""
+
+_active: ContextVar[Lines | None] = ContextVar("manifold_lines", default=None)
+
+
+class Lines:
+    """The lines of one chunk. `position` tells which item runs; `limit` lines are kept, the rest is counted.
+
+    With `keep` set, every line also goes into `whole`, for the store.
+    """
+
+    def __init__(self, position: Callable[[], int], limit: int, *, keep: bool = False) -> None:
+        self._position = position
+        self._limit = limit
+        self._part: dict[str, str] = {}
+        self.kept: list[LogLine] = []
+        self.dropped = 0
+        self.whole: list[LogLine] | None = [] if keep else None
+
+    def add(self, level: str, text: str) -> None:
+        """One line, or several."""
+        for line in text.splitlines():
+            if not line.strip():
+                continue
+            entry = LogLine(self._position(), level, mask(line[: 2 * _LINE])[:_LINE])
+            if self.whole is not None:
+                self.whole.append(entry)
+            if len(self.kept) < self._limit:
+                self.kept.append(entry)
+            else:
+                self.dropped += 1
+
+    def write(self, stream: str, text: str) -> None:
+        """Text as it comes from print: lines are cut where they end."""
+        whole, newline, rest = (self._part.get(stream, "") + text).rpartition("\n")
+        self._part[stream] = rest[-_LINE:]
+        if newline:
+            self.add(stream, whole)
+
+    def close(self) -> list[LogLine]:
+        """What was kept; a last line says how much was dropped."""
+        for stream, rest in self._part.items():
+            self.add(stream, rest)
+        if self.dropped:
+            self.kept.append(LogLine(self._position(), "info", f"… {self.dropped:,} more lines were dropped"))
+        return self.kept
+
+
+@contextmanager
+def capturing(lines: Lines) -> Iterator[Lines]:
+    """Within it, this thread's (or task's) prints and log records go to `lines`, and nowhere else."""
+    _install()
+    reset = _active.set(lines)
+    try:
+        yield lines
+    finally:
+        _active.reset(reset)
+
+
+def mask(text: str) -> str:
+    """`text` with the values of secret-looking environment variables, and what `redactors` know, as ***."""
+    pattern = _secrets(len(os.environ), *map(os.environ.get, _OURS))
+    if pattern is not None:
+        text = pattern.sub("***", text)
+    for redact in redactors:
+        text = redact(text)
+    return text
+
+
+@lru_cache(maxsize=2)
+def _secrets(*_changes: object) -> re.Pattern[str] | None:
+    found: set[str] = set()
+    for name, value in os.environ.items():
+        if _SECRET_NAME.search(name):
+            found.add(value)
+        if name == "MANIFOLD_SECRET":
+            found.update(part.partition(":")[2] for part in value.split(","))
+        found.update(part for parts in _PASSWORD.findall(value) for part in parts)
+    found = {one for part in found for one in (part, unquote(part)) if len(one) >= 6}
+    return re.compile("|".join(map(re.escape, sorted(found, key=len, reverse=True)))) if found else None
+
+
+class _Stream(io.TextIOBase):
+    """Stands in for sys.stdout or sys.stderr: to the chunk that this thread runs, else to the real one."""
+
+    def __init__(self, name: str, real: TextIO) -> None:
+        self._name = name
+        self._real = real
+
+    def write(self, text: str) -> int:
+        lines = _active.get()
+        if lines is None:
+            return self._real.write(text)
+        lines.write(self._name, text)
+        return len(text)
+
+    def flush(self) -> None:
+        if _active.get() is None:
+            self._real.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+
+class _Handler(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        lines = _active.get()
+        if lines is not None:
+            lines.add(record.levelname.lower(), self.format(record))
+
+
+def _install() -> None:
+    """Once per process, and again where somebody has replaced the streams since."""
+    if not isinstance(sys.stdout, _Stream):
+        sys.stdout = _Stream("stdout", sys.stdout)
+    if not isinstance(sys.stderr, _Stream):
+        sys.stderr = _Stream("stderr", sys.stderr)
+    root = logging.getLogger()
+    if not any(isinstance(handler, _Handler) for handler in root.handlers):
+        handler = _Handler()
+        handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+        root.addHandler(handler)

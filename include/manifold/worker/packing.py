@@ -1,0 +1,176 @@
+"""What an execution left, as blobs and a receipt."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from manifold.errors import Unpicklable
+from manifold.protocol import codec, outcome, wire
+from manifold.protocol.records import LogLine, Receipt
+from manifold.protocol.task import Answer, ChunkTask
+from manifold.words import a_type
+from manifold.worker import capture, faults
+from manifold.worker.execute import Execution
+from manifold.worker.process import Process
+
+_RECEIPT_FAILURES = 400
+"""Failures that ride in a receipt (at most some 600 bytes each, so 256 KB); beyond, the sidecar has them."""
+
+
+class Packing:
+    """Turns what an execution left into blobs, which are put into the store, and the receipt that speaks of them."""
+
+    def __init__(
+        self,
+        process: Process,
+        keyring: wire.Keyring,
+        task: ChunkTask,
+        nonce: str,
+        execution: Execution,
+        lines: capture.Lines,
+    ) -> None:
+        self._process = process
+        self._keyring = keyring
+        self._task = task
+        self._nonce = nonce
+        self._execution = execution
+        self._lines = lines
+        self._blobs: dict[str, bytes] = {}
+
+    def answer(self, seconds: float, items_digest: str | None) -> Answer:
+        task, execution = self._task, self._execution
+        try:
+            values = self._values()
+        except _ReduceFailed as exc:
+            return Answer(receipt=self._receipt(seconds, fatal=str(exc)))
+        store = self._process.store(task.store)
+        sealed = {}
+        if len(execution.marks) < execution.done:
+            sealed["blob"] = self._seal("result", "r", values)
+            if store is not None and store.max_bytes is not None and sealed["blob"][2] > store.max_bytes:
+                self._shorten(sealed["blob"], store.max_bytes)
+                return self.answer(seconds, None)
+        if execution.failed:
+            execution.failed.sort(key=lambda one: one.failure.pos)
+            sealed["fail"] = self._seal("failed", "f", codec.encode_failed(self._with_lines(execution.failed)))
+        if self._lines.whole:
+            self._seal("log", "l", msgspec.msgpack.encode(self._lines.whole))
+        if store is not None:
+            for key, blob in self._blobs.items():
+                store.put(key, blob)
+        blob_key, blob_digest, blob_bytes = sealed.get("blob", (None, None, 0))
+        fail_key, fail_digest, _ = sealed.get("fail", (None, None, 0))
+        receipt = self._receipt(
+            seconds,
+            items_digest=items_digest,
+            blob_key=blob_key,
+            blob_digest=blob_digest,
+            blob_bytes=blob_bytes,
+            fail_key=fail_key,
+            fail_digest=fail_digest,
+        )
+        return Answer(receipt=receipt, blobs={} if store is not None else self._blobs)
+
+    def _with_lines(self, failed: list[codec.FailedItem]) -> list[codec.FailedItem]:
+        """What a failed item said rests beside it, where people look for it."""
+        said: dict[int, list[LogLine]] = {}
+        for line in self._lines.kept:
+            said.setdefault(line.pos, []).append(line)
+        return [msgspec.structs.replace(one, lines=said.get(one.failure.pos, [])) for one in failed]
+
+    def _receipt(self, seconds: float, **more: Any) -> Receipt:
+        task, execution = self._task, self._execution
+        done, marks = execution.done, execution.marks
+        n_failed = sum(1 for mark in marks.values() if mark == "f")
+        whole = done == len(execution.positions)
+        stop = task.stop if whole else execution.positions[done - 1] + 1
+        failures = [one.failure for one in execution.failed]
+        return Receipt(
+            uid=task.uid,
+            epoch=task.epoch,
+            layer=task.layer,
+            attempt=task.attempt,
+            nonce=self._nonce,
+            start=task.start,
+            stop=stop,
+            n_ok=done - len(marks),
+            n_failed=n_failed,
+            n_skipped=len(marks) - n_failed,
+            worker=self._process.name,
+            host=self._process.host,
+            pid=self._process.pid,
+            seconds=seconds,
+            outcome=_outcome(task, execution, stop),
+            executions=done + execution.retries,
+            code_digest=task.code_digest,
+            failures=failures[:_RECEIPT_FAILURES],
+            failures_cut=len(failures) > _RECEIPT_FAILURES,
+            kinds={one.failure.fingerprint: one.traceback for one in execution.failed[:_RECEIPT_FAILURES]},
+            lines=self._lines.close(),
+            **more,
+        )
+
+    def _values(self) -> bytes:
+        """The payload of the results; results that will not be pickled become failed items."""
+        execution = self._execution
+        if execution.job.reduce is not None:
+            try:
+                return codec.encode_segments(execution.segments())
+            except Exception as exc:
+                raise _ReduceFailed(faults.traceback_text(exc)) from exc
+        try:
+            return codec.encode_values(execution.values)
+        except Exception:  # noqa: BLE001 - pickling runs a user's code; the culprits are found below
+            ok = [index for index in range(execution.done) if index not in execution.marks]
+            for index, value in zip(ok, list(execution.values), strict=True):
+                try:
+                    wire.dumps(value)
+                except Exception as exc:  # noqa: BLE001 - as above
+                    reason = f"its result, {a_type(value)}, cannot be pickled: {exc}"
+                    execution.retract(index, Unpicklable(reason))
+            return codec.encode_values(execution.values)
+
+    def _seal(self, kind: wire.Kind, suffix: str, payload: bytes) -> tuple[str, str, int]:
+        """Seals one blob under a key that names this execution; its key, digest and size."""
+        task = self._task
+        place = f"{task.start:016x}-{task.stop:016x}.{task.attempt}.{self._nonce}.{suffix}"
+        key = f"{task.ledger_uuid}/{task.uid}/{place}"
+        header = wire.Header(
+            kind=kind,
+            uid=task.uid,
+            key_id=task.key_id,
+            layer=task.layer,
+            start=task.start,
+            stop=task.stop,
+            attempt=task.attempt,
+            nonce=self._nonce,
+        )
+        blob = wire.seal(self._keyring, header, payload)
+        self._blobs[key] = blob
+        return key, wire.sealed_digest(blob), len(blob)
+
+    def _shorten(self, blob: tuple[str, str, int], most: int) -> None:
+        """Keep half of the chunk, as a prefix, so that its results fit the store; a single one that does not fails."""
+        execution = self._execution
+        del self._blobs[blob[0]]
+        if execution.done > 1:
+            execution.truncate(execution.done // 2)
+        else:
+            reason = f"its result is a blob of {blob[2]:,} bytes, and the store takes {most:,}"
+            execution.retract(0, Unpicklable(reason))
+
+
+class _ReduceFailed(Exception):
+    """The reduce function raised: no item is to blame."""
+
+
+def _outcome(task: ChunkTask, execution: Execution, stop: int) -> str | None:
+    """The run-length code over [start, stop); None where all are ok."""
+    if task.positions is None and not execution.marks:
+        return None
+    if task.positions is None:
+        return outcome.encode("".join(execution.marks.get(index, "o") for index in range(execution.done)))
+    of = {execution.positions[index]: execution.marks.get(index, "o") for index in range(execution.done)}
+    return outcome.encode("".join(of.get(pos, ".") for pos in range(task.start, stop)))

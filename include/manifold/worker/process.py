@@ -1,0 +1,108 @@
+"""The process that a worker's code runs in: its name and clock, and what it remembers between chunks."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from manifold import settings
+from manifold.abc import Store
+from manifold.protocol.job import Job
+from manifold.stores import open_store
+
+_JOBS_KEPT = 8
+_SCATTERS_KEPT = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A job in this process, its per-worker constants made."""
+
+    job: Job
+    call: Callable[[Any], Any]
+
+
+class Process:
+    """One worker process. A simulation has many of them in one.
+
+    Args:
+        host, pid: whose process it is; None: this one's, whichever that is after a fork.
+        nonce: names an execution; never the same twice.
+        open_store: the store behind a URL, asked once for each.
+        monotonic, sleep: its clock.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: str | None = None,
+        pid: int | None = None,
+        nonce: Callable[[], str] = lambda: secrets.token_hex(8),
+        open_store: Callable[[str], Store] = open_store,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.nonce = nonce
+        self.monotonic = monotonic
+        self.sleep = sleep
+        self._host = host
+        self._pid = pid
+        self._open_store = open_store
+        self._lock = threading.RLock()
+        self._jobs: OrderedDict[str, Loaded] = OrderedDict()
+        self._stores: dict[str, Store] = {}
+        self._epochs: OrderedDict[str, int] = OrderedDict()
+
+    @property
+    def host(self) -> str:
+        return self._host or socket.gethostname()
+
+    @property
+    def pid(self) -> int:
+        return self._pid or os.getpid()
+
+    @property
+    def name(self) -> str:
+        """As receipts and the ledger show it: host:pid."""
+        return f"{self.host}:{self.pid}"
+
+    def newest_epoch(self, uid: str, epoch: int) -> int:
+        """The newest epoch of the scatter that this process has met, this one included."""
+        with self._lock:
+            newest = max(self._epochs.pop(uid, 0), epoch)
+            self._epochs[uid] = newest
+            while len(self._epochs) > _SCATTERS_KEPT:
+                self._epochs.popitem(last=False)
+            return newest
+
+    def loaded(self, digest: str, load: Callable[[], Loaded | None]) -> Loaded | None:
+        """The job of that digest, from memory or by `load`; None where neither has it."""
+        with self._lock:  # one thread makes the per-worker constants, the others wait for it
+            found = self._jobs.get(digest) or load()
+            if found is not None:
+                self._jobs[digest] = found
+                self._jobs.move_to_end(digest)
+                if len(self._jobs) > _JOBS_KEPT:
+                    self._jobs.popitem(last=False)
+            return found
+
+    def store(self, url: str | None) -> Store | None:
+        """The store behind `url`: "" is this deployment's, None is none."""
+        if url is None:
+            return None
+        where = url or settings.store_url()
+        with self._lock:
+            if where not in self._stores:
+                self._stores[where] = self._open_store(where)
+            return self._stores[where]
+
+
+HERE = Process()
+"""This process."""

@@ -1,0 +1,170 @@
+"""Run one chunk: what an engine calls in a worker. Sealed task in, sealed answer out; nothing else is shared."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from manifold import logs, settings
+from manifold.errors import StoreError, Unpicklable, WireError
+from manifold.protocol import wire
+from manifold.protocol.itemdigest import chunk_digest
+from manifold.protocol.job import Job
+from manifold.protocol.task import Answer, Broken, ChunkTask, Unsendable, Versions
+from manifold.worker import beat, capture
+from manifold.worker.execute import Execution
+from manifold.worker.packing import Packing
+from manifold.worker.perworker import resolve_per_worker
+from manifold.worker.process import HERE, Loaded, Process
+
+log = logging.getLogger(__name__)
+
+
+def run_chunk(message: bytes, process: Process = HERE) -> bytes:
+    """The sealed answer to a sealed task. `process` is the one that this code runs in, as it knows itself.
+
+    Raises:
+        WireError: the task is not signed by this deployment.
+        StoreError: the results could not be put; the chunk may be sent again, no item is to blame.
+    """
+    keyring = settings.keyring()
+    header, payload = wire.unseal(keyring, message, "task")
+    try:
+        task = msgspec.msgpack.decode(payload, type=ChunkTask)
+    except msgspec.MsgspecError as exc:
+        raise WireError(
+            f"worker {process.name} cannot read the task; is another version installed there? {exc}"
+        ) from exc
+    if (task.uid, task.attempt) != (header.uid, header.attempt):
+        raise WireError("the task is not the one that its seal names")
+    nonce = process.nonce()
+    logs.setup()
+    chunk = {"start": task.start, "stop": task.stop}
+    with logs.about(scatter=task.uid, chunk=chunk, attempt=task.attempt, worker=process.name):
+        answer = _answer(process, keyring, task, nonce)
+        if logs.wanted():
+            _log_line(answer)
+    sealed = msgspec.structs.replace(header, kind="receipt", nonce=nonce)
+    return wire.seal(keyring, sealed, msgspec.msgpack.encode(answer))
+
+
+def _log_line(answer: Answer) -> None:
+    if (receipt := answer.receipt) is not None:
+        counts = {"succeeded": receipt.n_ok, "failed": receipt.n_failed, "skipped": receipt.n_skipped}
+        with logs.about(**counts, seconds=receipt.seconds):
+            log.info("the chunk is done")
+    elif answer.refused is not None:
+        log.warning("the chunk is refused: %s", answer.refused)
+
+
+def _answer(process: Process, keyring: wire.Keyring, task: ChunkTask, nonce: str) -> Answer:
+    if difference := task.versions.differs(Versions.here()):
+        return Answer(refused=f"{difference} ({process.name}). Install the same on both", refusal="versions")
+    if task.epoch < process.newest_epoch(task.uid, task.epoch):
+        return Answer(refused="a newer coordinator has taken the scatter over", refusal="stale")
+    try:
+        loaded = process.loaded(task.job_digest, lambda: _load(process, keyring, task))
+    except ImportError as exc:
+        missing = exc.name or str(exc)
+        return Answer(
+            refused=f"the function needs {missing!r}, which worker {process.name} lacks: {exc}. Install it there, or "
+            "import it from a module beside the DAG, which is sent along",
+            refusal="package",
+        )
+    if loaded is None:
+        return Answer(need="job")
+    items = _items(process, task)
+    return Answer(need="each") if items is None else _run(process, keyring, task, nonce, loaded, items)
+
+
+def _load(process: Process, keyring: wire.Keyring, task: ChunkTask) -> Loaded | None:
+    """The job, from the message or from the store; None where it is in neither."""
+    blob = task.job or _kept_job(process, task)
+    if blob is None:
+        return None
+    _, payload = wire.unseal(keyring, blob, "function", uid=task.uid, digest=task.job_digest)
+    job: Job = wire.loads(payload)
+    return Loaded(job, job.bind(resolve_per_worker(job.consts)))
+
+
+def _kept_job(process: Process, task: ChunkTask) -> bytes | None:
+    store = process.store(task.store)
+    try:
+        return store.get(task.job_key) if store is not None else None
+    except StoreError:
+        return None  # the coordinator sends it along
+
+
+def _items(process: Process, task: ChunkTask) -> list[Any] | None:
+    """The chunk's items; None where they must come each in a pickle of its own, to find the one that fails."""
+    if task.span is not None:
+        return list(range(*task.span))
+    if task.packed is not None:
+        try:
+            return wire.loads(task.packed)  # type: ignore[no-any-return]
+        except Exception:  # noqa: BLE001 - unpickling runs a user's code
+            return None
+    return [_one(process, packed) for packed in task.each or ()]
+
+
+def _one(process: Process, packed: bytes | Unsendable) -> Any:
+    if isinstance(packed, Unsendable):
+        return Broken(packed.reason, packed.shown)
+    try:
+        return wire.loads(packed)
+    except Exception as exc:  # noqa: BLE001 - unpickling runs a user's code
+        return Broken(
+            f"cannot be unpickled on worker {process.name}: {type(exc).__name__}: {exc}", "(unreadable)", packed
+        )
+
+
+def _run(
+    process: Process, keyring: wire.Keyring, task: ChunkTask, nonce: str, loaded: Loaded, items: list[Any]
+) -> Answer:
+    job = loaded.job
+    positions: Sequence[int] = task.positions if task.positions is not None else range(task.start, task.stop)
+    digest = chunk_digest(items) if task.digest_items and task.positions is None else None
+    again: list[Any] = []  # the items once more, unpickled afresh, since a function may change what it is given
+
+    def pristine() -> Sequence[Any]:
+        if not again:
+            again.extend(_items(process, task) or ())
+        return again
+
+    call = loaded.call if task.each is None else _refusing_broken(loaded.call)
+    watched = beat.current()
+    execution = Execution(
+        job,
+        call,
+        items,
+        positions,
+        pristine=pristine,
+        allowance=task.allowance,
+        pace=task.pace,
+        monotonic=process.monotonic,
+        sleep=process.sleep,
+        report=watched.report if task.careful or job.item_timeout else None,
+    )
+    watched.position, watched.stop, watched.deadline = (lambda: execution.done), execution.stop, execution.deadline
+    if beat.draining():
+        execution.stop()
+    lines = capture.Lines(lambda: execution.position, job.log_lines, keep=job.keep_logs)
+    began = process.monotonic()
+    with capture.capturing(lines):
+        execution.run()
+    seconds = process.monotonic() - began
+    if digest is not None and execution.done < len(positions):
+        digest = chunk_digest(list(pristine()[: execution.done]))
+    return Packing(process, keyring, task, nonce, execution, lines).answer(seconds, digest)
+
+
+def _refusing_broken(call: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def checked(item: Any) -> Any:
+        if isinstance(item, Broken):
+            raise Unpicklable(item.reason)
+        return call(item)
+
+    return checked
