@@ -161,7 +161,10 @@ def test_a_range_needs_none() -> None:
 
 
 def test_another_process_with_another_hash_seed_makes_the_same_digest() -> None:
-    code = "from manifold.protocol.itemdigest import chunk_digest as of; print(of([{'b': {'x', 'y', 'zz'}, 'a': 1.5}, b'q']))"
+    code = (
+        "from manifold.protocol.itemdigest import chunk_digest; "
+        "print(chunk_digest([{'b': {'x', 'y', 'zz'}, 'a': 1.5}, b'q']))"
+    )
     seeds = ("1", "2")
     made = {
         subprocess.run(
