@@ -9,7 +9,7 @@ BIN = .venv/bin
 # The settings of whoever runs this (another index, another Python) must not change what is installed.
 UV = UV_NO_CONFIG=1 VIRTUAL_ENV=.venv $(BIN)/python -m uv --quiet
 # Most tests wait for servers, so there may be more of them at a time than cores.
-PYTEST = $(BIN)/python -m pytest --numprocesses $(or $(JOBS),3) --dist loadgroup
+PYTEST = $(BIN)/python -m pytest --numprocesses $(or $(JOBS),3)
 LOCK = pip compile --universal --python-version 3.11 --no-annotate --no-header pyproject.toml
 
 .DEFAULT_GOAL = help

@@ -8,6 +8,7 @@ import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -15,17 +16,17 @@ from sqlalchemy.pool import QueuePool
 
 from manifold.demo.postgres import PostgresServer
 from manifold.ledger import Ledger, open_ledger
-from tests.groups import group
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # As without it: else the modules of the tests are taken for those of a prompt in this folder, and travel by value.
     sys.modules["__main__"].__file__ = str(Path(pytest.__file__).with_name("__main__.py"))
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks for the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(group(item)))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    from tests.groups import ByServers
+
+    return ByServers(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -54,7 +54,7 @@ def test_a_function_runs_where_its_helper_modules_are_not(project: Path) -> None
     (job,) = load("shipped_job")
     with by_value([project]):
         packed = wire.dumps(job.run).hex()
-    script = "import sys; from manifold import wire; print(wire.loads(bytes.fromhex(sys.argv[1]))(1))"
+    script = "import sys; from manifold.protocol import wire; print(wire.loads(bytes.fromhex(sys.argv[1]))(1))"
     told = subprocess.run([sys.executable, "-c", script, packed], capture_output=True, text=True, check=False, cwd="/")
     assert (told.stdout, told.stderr) == ("14\n", "")
 

@@ -245,7 +245,7 @@ class Words:
 
 
 def test_a_worker_gets_the_function_and_no_airflow() -> None:
-    script = "import sys; from manifold import wire; f = wire.loads(bytes.fromhex(sys.argv[1])); "
+    script = "import sys; from manifold.protocol import wire; f = wire.loads(bytes.fromhex(sys.argv[1])); "
     script += "assert 'airflow' not in sys.modules, sys.modules; print(f('a', times=3))"
     with by_value([Path(__file__).parent]):
         packed = wire.dumps(shout).hex()

@@ -15,7 +15,7 @@ from typing import Any
 
 import cloudpickle
 
-_HERE = Path(__file__).resolve().parent
+_LIBRARY = Path(__file__).resolve().parents[1]
 
 
 @contextmanager
@@ -75,7 +75,7 @@ def _installed(place: Path) -> bool:
     # A virtual environment often lies inside the project.
     if any(part in ("site-packages", "dist-packages") for part in place.parts):
         return True
-    return place.is_relative_to(_HERE) or any(place.is_relative_to(folder) for folder in _standard_library())
+    return place.is_relative_to(_LIBRARY) or any(place.is_relative_to(folder) for folder in _standard_library())
 
 
 @lru_cache(maxsize=1)
