@@ -188,4 +188,4 @@ def test_pickles_are_loaded_in_three_places_alone() -> None:
         for path in (ROOT / "include").rglob("*.py")
         if loads.search(path.read_text())
     }
-    assert found == {"wire.py", "engines/payload.py", "engines/local/frames.py"}
+    assert found == {"protocol/wire.py", "engines/payload.py", "engines/local/frames.py"}
