@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from manifold.demo.reach import remove_rooms
 from manifold.demo.run import clean, main
 from manifold.errors import ManifoldError
 
@@ -18,5 +19,6 @@ if not options.clean:
     sys.exit(main(once=options.once, root=options.root))
 try:
     clean(options.root)
+    remove_rooms()  # only here: what else this installation runs may live in them
 except ManifoldError as exc:
     sys.exit(str(exc))

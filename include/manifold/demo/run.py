@@ -52,7 +52,6 @@ def clean(root: Path | None = None) -> None:
     with _alone(place):
         end_left_over(place.records)
         reach.remove(place.state / "postgres")
-        reach.remove_rooms()
 
 
 def _ready(stack: Stack, screen: Screen) -> None:
