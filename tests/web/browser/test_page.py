@@ -20,6 +20,10 @@ pytestmark = pytest.mark.timeout(600)
 
 LIST = "/plugin/scatters"
 SOON = 90_000  # ms; what Airflow or a worker has to do first
+# What fades in has other colours until it is there. A spinner never is.
+_STILL = """() => Promise.allSettled(
+    document.getAnimations().filter((one) => one.effect.getComputedTiming().endTime < Infinity).map((one) => one.finished)
+)"""
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +55,7 @@ def advances(page: Page) -> None:
 
 def violations(page: Page, within: str = ".manifold") -> list[str]:
     """What axe finds that keeps people out."""
+    page.evaluate(_STILL)
     found = Axe().run(page, context=within).response["violations"]
     return [
         f"{one['id']} ({one['impact']}): {[node['html'][:160] for node in one['nodes'][:3]]}"
