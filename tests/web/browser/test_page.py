@@ -22,7 +22,9 @@ LIST = "/plugin/scatters"
 SOON = 90_000  # ms; what Airflow or a worker has to do first
 # What fades in has other colours until it is there. A spinner never is.
 _STILL = """() => Promise.allSettled(
-    document.getAnimations().filter((one) => one.effect.getComputedTiming().endTime < Infinity).map((one) => one.finished)
+    document.getAnimations()
+        .filter((one) => one.effect.getComputedTiming().endTime < Infinity)
+        .map((one) => one.finished)
 )"""
 
 
