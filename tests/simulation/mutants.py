@@ -245,7 +245,7 @@ MUTANTS: dict[str, Mutant] = {
     "blobs are committed before they are put": lambda: _patch(
         receipts.Receipts, "complete", lambda _self, receipt, _blobs: receipt
     ),
-    "another input is not noticed": lambda: _patch(sameness, "_check_items", lambda *_: False),
+    "another input is not noticed": lambda: _patch(sameness, "_input_changed", lambda *_: False),
 }
 """What is dropped, by what then goes wrong."""
 

@@ -11,6 +11,7 @@ from tests.simulation.world import Violation
 SEEDS = 600
 RARE = {
     "a chunk reaches past the end",
+    "a fenced coordinator ends the scatter",
     "a fenced coordinator withdraws",
     "gc gives up attempts at work",
     "gc retires what runs again",
