@@ -156,7 +156,6 @@ def test_marks_of_the_plots_are_read_out_with_the_keyboard(ended: str, visit: Vi
         expect(part.locator("[aria-live]")).to_contain_text(told)
 
 
-@pytest.mark.unsettled
 def test_a_retry_that_is_refused_says_why_and_changes_nothing(ended: str, visit: Visit) -> None:
     page = visit(ended)
     page.route("**/redrive", answered(409, "the task runs already"))
@@ -165,7 +164,6 @@ def test_a_retry_that_is_refused_says_why_and_changes_nothing(ended: str, visit:
     expect(page.get_by_role("status").filter(has_text="the task runs already")).to_be_visible()
 
 
-@pytest.mark.unsettled
 def test_picked_items_are_retried_by_their_positions(ended: str, visit: Visit) -> None:
     page = visit(ended)
     page.get_by_role("checkbox", name="Item 20").check(force=True)
