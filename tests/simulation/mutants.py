@@ -16,7 +16,7 @@ from manifold.coordinator import backlog, budget, receipts, sameness
 from manifold.coordinator import loop as coordinator
 from manifold.coordinator.plan import Planner
 from manifold.errors import Fenced
-from manifold.ledger import claim, commit, gc, guards, ledger, queries, withdraw
+from manifold.ledger import claim, commit, ending, gc, guards, ledger, queries, withdraw
 from manifold.ledger.tables import attempt, chunk, scatter
 from manifold.policy import Tolerance
 from manifold.protocol.records import ChunkRow, Receipt, ScatterRow
@@ -84,11 +84,13 @@ _INSERT_CHUNKS = commit._insert_chunks
 
 
 def _end_leaves_attempts(conn: Connection, row: ScatterRow, now: float, state: Any, message: str | None) -> ScatterRow:
-    with _patch(claim, "update", lambda table: update(table).where(true() if table is scatter else attempt.c.id == "")):
+    with _patch(
+        ending, "update", lambda table: update(table).where(true() if table is scatter else attempt.c.id == "")
+    ):
         return _END(conn, row, now, state, message)
 
 
-_END = claim._end
+_END = ending.end
 
 
 def _old_one_lives_on(conn: Connection, row: ScatterRow, now: float, state: Any, message: str | None) -> ScatterRow:
@@ -103,7 +105,7 @@ def _no_suspects(conn: Connection, row: ScatterRow) -> tuple[int, bool]:
     return _ACCOUNT(conn, row)[0], False
 
 
-_ACCOUNT = claim._account
+_ACCOUNT = ending.account
 
 
 def _any_total(self: claim.Claim, total: int) -> ScatterRow:
@@ -214,16 +216,16 @@ MUTANTS: dict[str, Mutant] = {
     "who lives is taken over": lambda: _patch(guards, "free", lambda *_: true()),
     "what was replaced is taken up": lambda: _patch(guards, "not_replaced", true),
     "re-runs of an earlier epoch stay open": lambda: _patch(ledger, "_void_reruns", lambda *_: None),
-    "a fresh start leaves the old one alive": lambda: _patch(claim, "_end", _old_one_lives_on),
+    "a fresh start leaves the old one alive": lambda: _patch(claim, "end", _old_one_lives_on),
     # the end
     "a rest is forgotten, and gaps do not matter": lambda: _both(
-        _patch(claim, "_account", _counts_as_whole), _patch(backlog.Backlog, "again", lambda *_: None)
+        _patch(claim, "account", _counts_as_whole), _patch(backlog.Backlog, "again", lambda *_: None)
     ),
-    "suspects do not matter": lambda: _patch(claim, "_account", _no_suspects),
+    "suspects do not matter": lambda: _patch(claim, "account", _no_suspects),
     "tolerance does not matter": lambda: _both(
         _patch(claim.Claim, "finish", _finish_at_any_cost), _patch(budget.Budget, "check", lambda *_: None)
     ),
-    "attempts outlive the scatter": lambda: _patch(claim, "_end", _end_leaves_attempts),
+    "attempts outlive the scatter": lambda: _patch(claim, "end", _end_leaves_attempts),
     "the total changes": lambda: _patch(claim.Claim, "set_total", _any_total),
     "the total is below a chunk": lambda: _patch(claim.Claim, "set_total", _total_below_chunks),
     "a source that breaks off has ended": lambda: _patch(Planner, "_take", _broken_is_ended),

@@ -43,7 +43,7 @@ def failed(
         if only_error is not None:
             chosen = chosen_kinds([(kind.fingerprint, kind.type) for kind in kinds], only_error)
         number = sum(kind.count for kind in kinds if kind.fingerprint in chosen)
-        listed = [_shape(one) for one in islice(failure_rows(ledger, row.uid, chosen), limit)]
+        listed = [shapes.failed_item(one) for one in islice(failure_rows(ledger, row.uid, chosen), limit)]
         exported = _export(ledger, row, chosen, export) if export else None
     found = shapes.FailedItems(scatter=row.uid, failed=number, items=listed, exported=exported)
     if as_json:
@@ -76,19 +76,6 @@ def _tell(found: shapes.FailedItems, row: ScatterRow, export: str | None) -> Non
     if export:
         out.say(f"written to {export}: {counted(found.exported or 0, 'failed item')}")
     out.note(f"run them again: manifold redrive {row.uid}")
-
-
-def _shape(one: FailureRow) -> shapes.FailedItem:
-    return shapes.FailedItem(
-        position=one.pos,
-        key=one.key,
-        type=one.type,
-        message=one.message,
-        fingerprint=one.fingerprint,
-        attempts=one.attempts,
-        worker=one.worker,
-        item=one.item_repr,
-    )
 
 
 def _export(ledger: Ledger, row: ScatterRow, chosen: set[str], path: str) -> int:

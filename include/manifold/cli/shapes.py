@@ -289,9 +289,9 @@ def error_kinds(kinds: list[KindRow]) -> list[ErrorKind]:
     ]
 
 
-def exported(one: ItemFailure | FailureRow, value: Any, traceback: str) -> Exported:
-    """One line of an export of failed items."""
-    return Exported(
+def failed_item(one: ItemFailure | FailureRow) -> FailedItem:
+    """A failed item, as the ledger has it."""
+    return FailedItem(
         position=one.pos,
         key=one.key,
         type=one.type,
@@ -300,9 +300,12 @@ def exported(one: ItemFailure | FailureRow, value: Any, traceback: str) -> Expor
         attempts=one.attempts,
         worker=one.worker,
         item=one.item_repr,
-        value=value,
-        traceback=traceback,
     )
+
+
+def exported(one: ItemFailure | FailureRow, value: Any, traceback: str) -> Exported:
+    """One line of an export of failed items."""
+    return Exported(**msgspec.structs.asdict(failed_item(one)), value=value, traceback=traceback)
 
 
 def _percent(row: ScatterRow) -> float | None:

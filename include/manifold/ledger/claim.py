@@ -7,15 +7,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import msgspec
-from sqlalchemy import Connection, exists, func, insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
-from manifold.errors import Fenced, ItemsChanged, LedgerError
+from manifold.errors import Fenced, ItemsChanged
 from manifold.ledger import guards
 from manifold.ledger.commit import commit
+from manifold.ledger.ending import NOBODY, account, end
 from manifold.ledger.queries import scatter_row
-from manifold.ledger.rows import Committed, NewScatter, Owner, stored
-from manifold.ledger.tables import attempt, chunk, control, failure, scatter
-from manifold.ledger.tallies import fold_tallies, write_tallies
+from manifold.ledger.rows import Committed, NewScatter, Owner
+from manifold.ledger.tables import attempt, chunk, control, scatter
+from manifold.ledger.tallies import write_tallies
 from manifold.ledger.withdraw import withdraw, withdraw_epoch
 from manifold.policy import Tolerance
 from manifold.protocol.records import Attempt, ChunkRow, Failure, Receipt, ScatterRow, ScatterState, WorkerInfo
@@ -31,8 +32,6 @@ LEASE = 30.0
 _DESCRIBED = frozenset(NewScatter.__struct_fields__) - {"uid", "name", "total"} | {"expected"}
 # The pin of a large input is long, and only this claim changes it: not read again with every write.
 _CHANGING = [name for name in ScatterRow.__struct_fields__ if name not in ("source_pin", "policy")]
-_MESSAGE = 2000  # characters kept
-_ENDED = {"owner": None, "owner_token": None, "lease_until": None}
 
 
 class Claim:
@@ -166,15 +165,15 @@ class Claim:
         """
 
         def work(conn: Connection, row: ScatterRow, now: float) -> ScatterRow:
-            covered, suspect = _account(conn, row)
+            covered, suspect = account(conn, row)
             write_tallies(conn, row, tallies)
             if row.total is None or covered != row.total or suspect:
                 return row
             budget = tolerance.budget(row.done, row.total, ended=True)
             if row.n_failed <= budget:
-                return _end(conn, row, now, "succeeded", None)
+                return end(conn, row, now, "succeeded", None)
             text = f"{row.n_failed:,} of {row.total:,} items failed; {budget:,} may (tolerate=)"
-            return _end(conn, row, now, "failed", text)
+            return end(conn, row, now, "failed", text)
 
         return self._finally(("succeeded", "failed"), work)
 
@@ -185,7 +184,7 @@ class Claim:
 
         def work(conn: Connection, row: ScatterRow, now: float) -> ScatterRow:
             write_tallies(conn, row, tallies)
-            return _end(conn, row, now, state, message)
+            return end(conn, row, now, state, message)
 
         return self._finally((state,), work)
 
@@ -194,7 +193,7 @@ class Claim:
 
         def work(conn: Connection, row: ScatterRow, now: float) -> ScatterRow:
             write_tallies(conn, row, tallies)
-            conn.execute(update(scatter).where(scatter.c.uid == self.uid).values(_ENDED))
+            conn.execute(update(scatter).where(scatter.c.uid == self.uid).values(NOBODY))
             return msgspec.structs.replace(row, owner=None, lease_until=None)
 
         self._write(work)
@@ -213,7 +212,7 @@ class Claim:
                     )
                 return row
             old, now = self._lock(conn)
-            _end(conn, old, now, "replaced", "replaced by a fresh start")
+            end(conn, old, now, "replaced", "replaced by a fresh start")
             values = created(new, now) | owned(self._owner, token, now)
             conn.execute(insert(scatter), values | {"name": old.name, "gen": old.gen + 1, "epoch": 1})
             return scatter_row(conn, new.uid)
@@ -288,32 +287,3 @@ def _set(conn: Connection, row: ScatterRow, **changes: Any) -> ScatterRow:
     if changes:
         conn.execute(update(scatter).where(scatter.c.uid == row.uid).values(changes))
     return msgspec.structs.replace(row, **changes)
-
-
-def _end(conn: Connection, row: ScatterRow, now: float, state: ScatterState, message: str | None) -> ScatterRow:
-    conn.execute(update(attempt).where(attempt.c.uid == row.uid, attempt.c.state == "open").values(state="void"))
-    ended = {"state": state, "ended_at": now, "message": message and stored(message, _MESSAGE)}
-    conn.execute(update(scatter).where(scatter.c.uid == row.uid).values(_ENDED | ended))
-    fold_tallies(conn, row.uid)
-    return msgspec.structs.replace(row, owner=None, lease_until=None, **ended)
-
-
-def _account(conn: Connection, row: ScatterRow) -> tuple[int, bool]:
-    """Items that the base covers, and whether a chunk is suspect; LedgerError where the counters are wrong."""
-    of = chunk.c
-    sums = select(
-        func.coalesce(func.sum(of.stop - of.start).filter(of.layer == 0), 0),
-        func.coalesce(func.sum(of.n_ok), 0),
-        func.coalesce(func.sum(of.n_failed), 0)
-        - func.coalesce(func.sum(of.n_ok + of.n_failed + of.n_skipped).filter(of.layer > 0), 0),
-        func.coalesce(func.sum(of.n_skipped), 0),
-    )
-    covered, *counters = conn.execute(sums.where(of.uid == row.uid)).one()
-    failures = conn.execute(select(func.count()).where(failure.c.uid == row.uid)).scalar_one()
-    if [*counters, failures] != [row.n_ok, row.n_failed, row.n_skipped, row.n_failed]:
-        raise LedgerError(
-            f"scatter {row.name} is not finished, for its counters are not the sums of its chunks; "
-            f"`manifold verify {row.uid}` says where"
-        )
-    suspect = conn.execute(select(exists().where(of.uid == row.uid, of.suspect_at.is_not(None)))).scalar_one()
-    return int(covered), bool(suspect)

@@ -1,4 +1,4 @@
-"""What the page's API answers and takes. Fields are added, never renamed: the React app is built against them.
+"""What the page's API answers. Fields are added, never renamed: the React app is built against them.
 
 Points in time are seconds since the epoch by the ledger's clock, durations are seconds, positions count the whole
 input from 0, a range is [start, stop). What is not known is null. No value carries a password.
@@ -8,18 +8,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, Field, StringConstraints
 
 State = Literal["running", "paused", "stalled", "succeeded", "failed", "cancelled"]
 """`paused`: somebody asked for that and nobody took it back; `stalled`: not ended, and no coordinator is alive (a retry
 continues it); the others are the ledger's."""
 
 Sort = Literal["created", "-created", "name", "-name", "state", "-state", "engine", "-engine", "failed", "-failed"]
-_TOLERANCE = "^([0-9]{1,15}|100 ?%|[0-9]{1,2}([.][0-9]{1,6})? ?%)$"
 Verb = Literal["pause", "resume", "drain", "cancel", "set"]
 Uid = Annotated[str, StringConstraints(pattern="^[0-9a-f]{32}$")]
-Fingerprint = Annotated[str, StringConstraints(min_length=1, max_length=200)]
-Position = Annotated[int, Field(ge=0, lt=2**53)]
 
 
 class Task(BaseModel):
@@ -139,7 +136,6 @@ class Worker(BaseModel):
     alive: bool = Field(description="Heard of lately, while a coordinator is there to hear; false once it has ended.")
     seconds_silent: float
     busy: int = Field(description="How many chunks it holds.")
-    holding: list[Span] = Field(description="Those of them whose items are known here.")
     items: int
     chunks: int
     rate: float | None = Field(description="Items per second over the last minute.")
@@ -270,43 +266,6 @@ class FailureDetail(Failure):
     )
 
 
-class Order(BaseModel):
-    """A wish for the scatter's coordinator that needs no value."""
-
-    model_config = ConfigDict(extra="forbid")
-    verb: Literal["pause", "resume", "drain", "cancel"]
-    value: Annotated[dict[str, Any], Field(max_length=0)] = Field(default_factory=dict)
-
-
-class Changes(BaseModel):
-    """Settings that are to change; those that are not named stay. null lifts a limit."""
-
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"minProperties": 1})
-    max_concurrency: Annotated[int, Field(ge=1, lt=2**31)] | None = None
-    rate_limit: Annotated[float, Field(gt=0, lt=1e12)] | None = None
-    tolerate: Annotated[int, Field(ge=0, lt=2**53)] | Annotated[str, StringConstraints(pattern=_TOLERANCE)] = Field(
-        default=0, description='A count such as 5, or a percentage between 0 and 100 such as "1%".'
-    )
-
-    @model_validator(mode="after")
-    def _some(self) -> Changes:
-        if not self.model_fields_set:
-            raise ValueError('name what is to change, such as {"max_concurrency": 4}')
-        return self
-
-
-class Change(BaseModel):
-    """A wish to change settings."""
-
-    model_config = ConfigDict(extra="forbid")
-    verb: Literal["set"]
-    value: Changes
-
-
-Control = Annotated[Order | Change, Field(discriminator="verb")]
-"""What a person asks of a scatter."""
-
-
 class Asked(BaseModel):
     """A wish that was written down; `done` where it took effect at once. `text` says it in a sentence."""
 
@@ -314,30 +273,6 @@ class Asked(BaseModel):
     coordinator: str | None
     done: bool
     text: str
-
-
-class AllFailed(BaseModel):
-    """All failed items are to run again."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
-class OfKind(BaseModel):
-    """Those that failed by one kind of error are to run again."""
-
-    model_config = ConfigDict(extra="forbid")
-    fingerprint: Fingerprint
-
-
-class At(BaseModel):
-    """Those at these positions are to run again."""
-
-    model_config = ConfigDict(extra="forbid")
-    positions: list[Position] = Field(min_length=1, max_length=1000)
-
-
-Redrive = AllFailed | OfKind | At
-"""Which failed items are to run again."""
 
 
 class Redriven(BaseModel):

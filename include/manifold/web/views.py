@@ -110,7 +110,6 @@ def workers(
                 alive=coordinated and silent < SILENT,
                 seconds_silent=silent,
                 busy=len(row.holding) if coordinated else 0,
-                holding=[],
                 items=row.items,
                 chunks=row.chunks,
                 rate=done.get(row.worker, 0) / horizon if coordinated and horizon > 0 else None,

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from manifold.errors import ConfigError
 from manifold.ledger import quarantine as rows
-from manifold.web import models, quarantine, views
+from manifold.web import models, quarantine, views, wishes
 from manifold.web.found import AnyScatter, Scatter
 from manifold.web.remembered import remembered
 
@@ -18,7 +18,7 @@ router = APIRouter(tags=["failures"])
 
 _KINDS, _SAMPLES = 50, 3
 
-OfKind = Annotated[models.Fingerprint | None, Query(description="Only those of this kind.")]
+OfKind = Annotated[wishes.Fingerprint | None, Query(description="Only those of this kind.")]
 
 
 @router.get("/scatters/{uid}/errors")
@@ -80,7 +80,7 @@ def export(found: AnyScatter, fingerprint: OfKind = None) -> StreamingResponse:
 
 
 @router.get("/scatters/{uid}/failures/{pos}")
-def failure(found: Scatter, pos: models.Position) -> models.FailureDetail:
+def failure(found: Scatter, pos: wishes.Position) -> models.FailureDetail:
     """One failed item, with its whole traceback and its log lines."""
     failed = found.ledger.database.read(lambda conn: rows.failed_at(conn, found.uid, pos))
     if failed is None:

@@ -10,7 +10,7 @@ from manifold import steering
 from manifold.errors import ConfigError, LedgerError
 from manifold.ledger import quarantine as rows
 from manifold.protocol.records import TERMINAL
-from manifold.web import models, server
+from manifold.web import models, server, wishes
 from manifold.web.found import AnyScatter, Found
 from manifold.web.rights import allow_steering
 from manifold.web.server import SessionDep
@@ -19,9 +19,9 @@ router = APIRouter(tags=["steering"])
 
 
 @router.post("/scatters/{uid}/controls", status_code=202)
-def control(found: AnyScatter, wish: models.Control, session: SessionDep) -> models.Asked:
+def control(found: AnyScatter, wish: wishes.Control, session: SessionDep) -> models.Asked:
     """Write down a wish, which the scatter's coordinator sees to within two seconds."""
-    value = wish.value.model_dump(exclude_unset=True) if isinstance(wish, models.Change) else {}
+    value = wish.value.model_dump(exclude_unset=True) if isinstance(wish, wishes.Change) else {}
     allow_steering(found.who, session, wish.verb, found.uid, found.task, **value)
     if found.row.state in TERMINAL:
         raise HTTPException(409, _ended(found, wish.verb))
@@ -42,7 +42,7 @@ def _ended(found: Found, verb: str) -> str:
 
 
 @router.post("/scatters/{uid}/redrive")
-def redrive(found: AnyScatter, chosen: models.Redrive, session: SessionDep) -> models.Redriven:
+def redrive(found: AnyScatter, chosen: wishes.Redrive, session: SessionDep) -> models.Redriven:
     """Run failed items again: the wish goes into the ledger, then the Airflow task is cleared, by the user's rights."""
     task = found.task
     allow_steering(found.who, session, "redrive", found.uid, task, **chosen.model_dump())
@@ -60,19 +60,19 @@ def redrive(found: AnyScatter, chosen: models.Redrive, session: SessionDep) -> m
     return models.Redriven(items=items, cleared=server.clear(session, found.who.user, task))
 
 
-def _wish(chosen: models.Redrive) -> dict[str, Any]:
+def _wish(chosen: wishes.Redrive) -> dict[str, Any]:
     """As the ledger keeps it and `manifold.coordinator.redrive.chooser` reads it: {} means all failed items."""
     match chosen:
-        case models.At():
+        case wishes.At():
             return {"positions": sorted(set(chosen.positions))}
-        case models.OfKind():
+        case wishes.OfKind():
             return {"fingerprints": [chosen.fingerprint]}
     return {}
 
 
-def _count(found: Found, chosen: models.Redrive) -> int:
-    if isinstance(chosen, models.AllFailed):
+def _count(found: Found, chosen: wishes.Redrive) -> int:
+    if isinstance(chosen, wishes.AllFailed):
         return found.row.n_failed
-    kind = chosen.fingerprint if isinstance(chosen, models.OfKind) else None
-    positions = chosen.positions if isinstance(chosen, models.At) else None
+    kind = chosen.fingerprint if isinstance(chosen, wishes.OfKind) else None
+    positions = chosen.positions if isinstance(chosen, wishes.At) else None
     return found.ledger.database.read(lambda conn: rows.number(conn, found.uid, fingerprint=kind, positions=positions))

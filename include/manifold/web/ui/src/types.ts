@@ -94,7 +94,6 @@ export interface Worker {
   alive: boolean;
   seconds_silent: number;
   busy: number;
-  holding: Span[];
   items: number;
   chunks: number;
   rate: number | null;

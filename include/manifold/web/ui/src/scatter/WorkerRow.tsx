@@ -1,6 +1,6 @@
 import { Box, Flex, Table, Text } from "@chakra-ui/react";
 
-import { ago, count, rate, span } from "../base/format";
+import { ago, count, plural, rate } from "../base/format";
 import type { Worker } from "../types";
 
 export function WorkerRow({ worker, ended }: { worker: Worker; ended: boolean }) {
@@ -39,9 +39,7 @@ export function WorkerRow({ worker, ended }: { worker: Worker; ended: boolean })
   );
 }
 
-function busyWith({ alive, busy, holding }: Worker): string {
-  const [first] = holding;
-  if (!alive || busy === 0) return alive ? "idle" : "–";
-  if (!first) return `${busy} ${busy === 1 ? "chunk" : "chunks"}`;
-  return span(first.start, first.stop) + (busy > 1 ? ` and ${busy - 1} more` : "");
+function busyWith({ alive, busy }: Worker): string {
+  if (!alive) return "–";
+  return busy === 0 ? "idle" : plural(busy, "chunk");
 }

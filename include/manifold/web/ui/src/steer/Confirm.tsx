@@ -1,4 +1,6 @@
-import { Button, CloseButton, Dialog, Portal, Stack, Text } from "@chakra-ui/react";
+import { Button, Dialog, Portal, Stack, Text } from "@chakra-ui/react";
+
+import { DialogFoot } from "./DialogFoot";
 
 interface Props {
   open: boolean;
@@ -33,10 +35,7 @@ export function Confirm({ open, title, says, action, danger = false, busy, close
                 ))}
               </Stack>
             </Dialog.Body>
-            <Dialog.Footer>
-              <Button disabled={busy} onClick={close} size="sm" variant="outline">
-                Back
-              </Button>
+            <DialogFoot back={close} busy={busy}>
               <Button
                 {...(danger ? { colorPalette: "danger" } : {})}
                 loading={busy}
@@ -45,10 +44,7 @@ export function Confirm({ open, title, says, action, danger = false, busy, close
               >
                 {action}
               </Button>
-            </Dialog.Footer>
-            <Dialog.CloseTrigger asChild>
-              <CloseButton aria-label="Close" size="sm" />
-            </Dialog.CloseTrigger>
+            </DialogFoot>
           </Dialog.Content>
         </Dialog.Positioner>
       </Portal>

@@ -1,6 +1,7 @@
-import { Button, CloseButton, Dialog, Portal, Stack, Text } from "@chakra-ui/react";
+import { Button, Dialog, Portal, Stack, Text } from "@chakra-ui/react";
 import { useState, type FormEvent } from "react";
 
+import { DialogFoot } from "./DialogFoot";
 import { SettingField } from "./SettingField";
 import { changes, type Draft, draftOf, mistakes } from "./settings";
 import { useSteering } from "./Steering";
@@ -48,17 +49,11 @@ export function SettingsForm({ close }: { close: () => void }) {
                 </Text>
               </Stack>
             </Dialog.Body>
-            <Dialog.Footer>
-              <Button onClick={close} size="sm" variant="outline">
-                Back
-              </Button>
+            <DialogFoot back={close}>
               <Button disabled={!ready} loading={busy} size="sm" type="submit">
                 Change
               </Button>
-            </Dialog.Footer>
-            <Dialog.CloseTrigger asChild>
-              <CloseButton aria-label="Close" size="sm" />
-            </Dialog.CloseTrigger>
+            </DialogFoot>
           </Dialog.Content>
         </Dialog.Positioner>
       </Portal>

@@ -1,0 +1,72 @@
+"""What the page's API takes: wishes and choices, with nothing in them that is not known here."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+Fingerprint = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+Position = Annotated[int, Field(ge=0, lt=2**53)]
+_TOLERANCE = "^([0-9]{1,15}|100 ?%|[0-9]{1,2}([.][0-9]{1,6})? ?%)$"
+
+
+class Order(BaseModel):
+    """A wish for the scatter's coordinator that needs no value."""
+
+    model_config = ConfigDict(extra="forbid")
+    verb: Literal["pause", "resume", "drain", "cancel"]
+    value: Annotated[dict[str, Any], Field(max_length=0)] = Field(default_factory=dict)
+
+
+class Changes(BaseModel):
+    """Settings that are to change; those that are not named stay. null lifts a limit."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"minProperties": 1})
+    max_concurrency: Annotated[int, Field(ge=1, lt=2**31)] | None = None
+    rate_limit: Annotated[float, Field(gt=0, lt=1e12)] | None = None
+    tolerate: Annotated[int, Field(ge=0, lt=2**53)] | Annotated[str, StringConstraints(pattern=_TOLERANCE)] = Field(
+        default=0, description='A count such as 5, or a percentage between 0 and 100 such as "1%".'
+    )
+
+    @model_validator(mode="after")
+    def _some(self) -> Changes:
+        if not self.model_fields_set:
+            raise ValueError('name what is to change, such as {"max_concurrency": 4}')
+        return self
+
+
+class Change(BaseModel):
+    """A wish to change settings."""
+
+    model_config = ConfigDict(extra="forbid")
+    verb: Literal["set"]
+    value: Changes
+
+
+Control = Annotated[Order | Change, Field(discriminator="verb")]
+"""What a person asks of a scatter."""
+
+
+class AllFailed(BaseModel):
+    """All failed items are to run again."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class OfKind(BaseModel):
+    """Those that failed by one kind of error are to run again."""
+
+    model_config = ConfigDict(extra="forbid")
+    fingerprint: Fingerprint
+
+
+class At(BaseModel):
+    """Those at these positions are to run again."""
+
+    model_config = ConfigDict(extra="forbid")
+    positions: list[Position] = Field(min_length=1, max_length=1000)
+
+
+Redrive = AllFailed | OfKind | At
+"""Which failed items are to run again."""
