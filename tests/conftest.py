@@ -26,7 +26,14 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     from tests.groups import ByServers
 
+    config.option.loadscopereorder = False  # they are in order
     return ByServers(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    from tests.groups import order
+
+    items.sort(key=lambda item: order(item.nodeid))
 
 
 @pytest.fixture(scope="session", autouse=True)

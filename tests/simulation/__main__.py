@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 
+from tests.simulation.faults import KINDS
 from tests.simulation.story import simulate
 from tests.simulation.world import Violation
 
@@ -19,6 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--count", type=int, default=1, help="how many seeds")
     parser.add_argument("--keep-going", action="store_true", help="do not stop at the first violation")
     parser.add_argument("--wild", action="store_true", help="with far more rivals and gc")
+    parser.add_argument("--focus", action="append", default=[], choices=KINDS, help="what is to go wrong often")
     parser.add_argument("-v", "--verbose", action="store_true", help="print the trace")
     given = parser.parse_args(arguments)
     os.environ.setdefault("MANIFOLD_SECRET", f"k1:{'5e' * 32}")
@@ -26,11 +28,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for seed in range(given.seed, given.seed + given.count):
         try:
             tell = (lambda line: print(line, file=out)) if given.verbose else None
-            world = simulate(seed, tell, wild=given.wild)
+            world = simulate(seed, tell, wild=given.wild, focus=given.focus)
         except Violation as exc:
             wrong += 1
             print(f"seed {seed}: {exc}", file=out)
-            print(f"replay it by: python -m tests.simulation --seed {seed}{' --wild' * given.wild} -v", file=out)
+            how = "".join([" --wild" * given.wild, *(f" --focus '{kind}'" for kind in given.focus)])
+            print(f"replay it by: python -m tests.simulation --seed {seed}{how} -v", file=out)
             if not given.keep_going:
                 return 1
         else:

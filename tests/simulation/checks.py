@@ -30,6 +30,7 @@ class Checks:
         self.epochs: dict[tuple[str, str], int] = {}  # uid, who → the epoch that it has
         self.inputs: dict[str, Sequence[object]] = {}  # who → the items of its try, where they may not differ
         self.withdrawn: set[str] = set()  # uids of which chunks have gone
+        self.written: set[str] = set()  # attempts that were ever in the ledger: gc takes old ones, whoever stands still
         self.failed: dict[tuple[str, int], Tables] = {}  # uid, epoch → the ledger when the scatter was called failed
         self._world = world
         self._model = model
@@ -39,6 +40,7 @@ class Checks:
     def look(self, who: str) -> None:
         """`who` has written: everything is as it must be, and came to be so in a way that it may."""
         before, self.now = self.now, Tables.read(self.book.engine)
+        self.written |= self.now.attempts.keys()
         for uid, scatter in self.now.scatters.items():
             old = before.scatters.get(uid)
             if old is None:
@@ -62,7 +64,7 @@ class Checks:
 
     def sending(self, attempt: str) -> None:
         """Rule 3: an attempt is in the ledger before it is sent."""
-        if attempt not in Tables.read(self.book.engine).attempts:
+        if attempt not in self.written:
             self._world.fail(f"attempt {attempt} is sent and not written down")
 
     def _deleting(self, who: str, key: str) -> None:

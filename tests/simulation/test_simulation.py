@@ -17,11 +17,13 @@ _BATCH = 50
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("wild", [False, True])
-def test_every_seed_is_sound(wild: bool) -> None:
-    seeds = range(0, SEEDS // 8 if wild else SEEDS, _BATCH)
+@pytest.mark.parametrize(
+    ("how", "number"), [((), SEEDS), (("--wild",), SEEDS // 8), (("--focus", "stall"), SEEDS // 8)]
+)
+def test_every_seed_is_sound(how: tuple[str, ...], number: int) -> None:
+    batches = [range(first, min(first + _BATCH, number)) for first in range(0, number, _BATCH)]
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
-        found = [line for lines in pool.map(partial(_violations, wild=wild), seeds) for line in lines]
+        found = [line for lines in pool.map(partial(_violations, how=how), batches) for line in lines]
     assert found == []
 
 
@@ -30,13 +32,14 @@ def test_a_seed_replays_exactly() -> None:
         assert simulate(seed).digest() == simulate(seed).digest()
 
 
-def _violations(first: int, *, wild: bool) -> list[str]:
+def _violations(seeds: range, *, how: tuple[str, ...]) -> list[str]:
     """What goes wrong in a batch of seeds, with the command that replays it."""
     os.environ.setdefault("MANIFOLD_SECRET", f"k1:{'5e' * 32}")
+    wild, focus = "--wild" in how, how[1:] if "--focus" in how else ()
     found = []
-    for seed in range(first, min(first + _BATCH, SEEDS)):
+    for seed in seeds:
         try:
-            simulate(seed, wild=wild)
+            simulate(seed, wild=wild, focus=focus)
         except Violation as exc:
-            found.append(f"python -m tests.simulation --seed {seed}{' --wild' * wild} -v: {exc}")
+            found.append(f"{' '.join(('python -m tests.simulation --seed', str(seed), *how))} -v: {exc}")
     return found

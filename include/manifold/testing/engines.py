@@ -186,6 +186,7 @@ class EngineContract:
 
     def test_shutdown_can_cancel_what_waits(self, engine: Engine, tmp_path: Path) -> None:
         running = self._fill(engine, tmp_path)
+        until(lambda: all(one.running() for one in running), "the engine knows what runs")
         queued = [engine.submit(calls.echo, n) for n in range(8 * engine.slots())]
         engine.shutdown(wait=False, cancel_futures=True)
         assert queued[-1].cancelled()
