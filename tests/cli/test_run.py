@@ -5,10 +5,12 @@ from __future__ import annotations
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
-from manifold.cli import shapes
+from manifold.cli import out, shapes
 from tests.cli.conftest import Cli, said
 
 
@@ -128,3 +130,22 @@ def test_a_module_that_fails_to_import_is_named(cli: Cli, tmp_path: Path) -> Non
     result = cli("run", "broken_module:f", "--items", "range:3")
     assert result.exit_code == 2
     assert "importing broken_module raises ZeroDivisionError" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ({"mean": float("nan"), "most": float("inf")}, {"mean": None, "most": None}),
+        ({("EWR", "AA"): 3}, "{('EWR', 'AA'): 3}"),
+        ({"paths": ["caf\udce9"]}, {"paths": ["caf\udce9"]}),
+        ({"left": 2 + 1j}, {"left": "(2+1j)"}),
+    ],
+)
+def test_a_value_that_json_does_not_have_is_told_all_the_same(
+    capsys: pytest.CaptureFixture[str], value: dict[Any, Any], told: object
+) -> None:
+    shape = shapes.Asked(scatter="s", name="n", verb="set", value=value, coordinator=None, done=True)
+    out.say_json(shape)
+    text = capsys.readouterr().out
+    assert json.loads(text, parse_constant=pytest.fail) == msgspec.structs.asdict(shape) | {"value": told}
+    assert text.isascii()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import islice
@@ -96,6 +95,6 @@ def _exported(one: ItemFailure) -> dict[str, Any]:
 def _value(one: ItemFailure) -> Any:
     """The item, as far as JSON can say it; its repr stands beside it."""
     try:
-        return json.loads(json.dumps(one.item, default=msgspec.to_builtins))
+        return shapes.plain(one.item)
     except Exception:  # noqa: BLE001 - unpickling runs a user's code, and much is no JSON
         return None

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from manifold.cli import shapes
 from manifold.visible import visible
 from manifold.worker.capture import mask
 
@@ -90,9 +91,17 @@ def _object_kept() -> Iterator[TextIO]:
 
 
 def say_json(shape: msgspec.Struct, *, indent: int | None = 2) -> None:
-    """One of `manifold.cli.shapes`, on stdout. A result that JSON does not have stands as its repr."""
-    text = json.dumps(msgspec.to_builtins(shape, enc_hook=repr), indent=indent, default=repr)
-    print(text, file=_answers or sys.stdout, flush=True)
+    """One of `manifold.cli.shapes`, on stdout. A result that JSON does not have stands as its repr, NaN as null."""
+    print(json.dumps(_plain(shape), indent=indent), file=_answers or sys.stdout, flush=True)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, msgspec.Struct):
+        return {name: _plain(getattr(value, name)) for name in value.__struct_fields__}
+    try:
+        return shapes.plain(msgspec.to_builtins(value, enc_hook=repr))
+    except (TypeError, ValueError):
+        return repr(value)
 
 
 def table(*columns: str, right: Sequence[str] = ()) -> Table:

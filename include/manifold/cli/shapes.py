@@ -5,6 +5,7 @@ Points in time are seconds since the epoch, durations are seconds; what is not k
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -301,6 +302,11 @@ def failed_item(one: ItemFailure | FailureRow) -> FailedItem:
         worker=one.worker,
         item=one.item_repr,
     )
+
+
+def plain(value: Any) -> Any:
+    """The value as JSON has it, NaN as null; TypeError or ValueError where JSON has none for it."""
+    return json.loads(json.dumps(value, default=msgspec.to_builtins), parse_constant=lambda _nan: None)
 
 
 def exported(one: ItemFailure | FailureRow, value: Any, traceback: str) -> Exported:

@@ -121,7 +121,7 @@ def plain(pickled: bytes | None) -> Any:
         return None
     try:
         value = _Plain(io.BytesIO(pickled)).load()
-        return json.loads(json.dumps(value, default=msgspec.to_builtins))
+        return shapes.plain(value)
     except Exception:  # noqa: BLE001 - a pickle may break in any way, and much is no JSON
         return None
 
