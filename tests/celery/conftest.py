@@ -11,7 +11,7 @@ from manifold.settings import new_secret
 from tests.celery.brokers import Deployment, deployment, kinds
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def secret() -> Iterator[None]:
     """One secret for this process and the workers."""
     with pytest.MonkeyPatch.context() as patch:
@@ -19,7 +19,7 @@ def secret() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session", params=kinds())
+@pytest.fixture(scope="package", params=kinds())
 def broker(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, secret: None
 ) -> Iterator[Deployment]:

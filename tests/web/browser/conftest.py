@@ -21,7 +21,7 @@ Visit = Callable[..., Page]
 Shoot = Callable[[Page, str], None]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
     if not CHROMIUM.exists():
         missing = f"no {CHROMIUM}: apt-get install chromium"
@@ -35,13 +35,13 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def site(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with running(tmp_path_factory.mktemp("site")) as found:
         yield found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def people(site: Site, chromium: Browser) -> Iterator[dict[str, BrowserContext]]:
     """A browser's profile for each person, logged in by the form. Airflow's own scripts are fetched once for each."""
     found = {}
