@@ -33,17 +33,21 @@ def certificates(address: str, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.fixture(scope="module")
-def main_host(stack: Compose, address: str, certificates: Path) -> Compose:
-    """The deployment with broker and store published, by TLS, and without chunk workers of its own."""
+def main_host(stack: Compose, address: str, certificates: Path) -> Iterator[Compose]:
+    """The deployment with broker and store published, by TLS, and without chunk workers of its own. It ends with this
+    module, the last one: its network is known to these files only, and there can be but one of it."""
     main = Compose(
         stack.project,
         stack.env_file,
         files=("docker-compose.yml", "deploy/compose.hosts.yml"),
         settings=stack.settings | {"HOSTS_BIND": address, "TLS_FOLDER": str(certificates)},
     )
-    # This runs `init` a second time, too, against what the first time made.
-    main.run("up", "--detach", "--wait", "--scale", "manifold-worker=0")
-    return main
+    try:
+        # This runs `init` a second time, too, against what the first time made.
+        main.run("up", "--detach", "--wait", "--scale", "manifold-worker=0")
+        yield main
+    finally:
+        main.run("--profile", "*", "down", "--volumes", "--timeout", "10", check=False)
 
 
 @pytest.fixture(scope="module")
