@@ -13,7 +13,7 @@ PYTEST = $(BIN)/python -m pytest --numprocesses $(or $(JOBS),3)
 LOCK = pip compile --universal --python-version 3.11 --no-annotate --no-header pyproject.toml
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test check audit bench web faults chaos clean lock env up down logs demo-compose test-compose
+.PHONY: help demo test check audit bench web faults chaos clean lock env up down logs demo-compose test-compose faults-compose
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -55,7 +55,10 @@ demo-compose: ## send the 336,776 flights through the deployment, on three chunk
 	@docker compose run --rm --no-deps demo
 
 test-compose: .venv/.dev ## bring the deployment up under a name of its own, and test it; needs Docker
-	@$(BIN)/python -m pytest tests/compose -m compose $(ARGS)
+	@$(BIN)/python -m pytest tests/compose -m "compose and not slow" $(ARGS)
+
+faults-compose: .venv/.dev ## break the deployment, one thing at a time (ten minutes); needs Docker
+	@$(BIN)/python -m pytest tests/compose -m slow $(ARGS)
 
 faults: .venv/.dev ## break everything, one thing at a time, and measure the recovery (an hour); best as root
 	@$(BIN)/python -m tests.faults $(ARGS)

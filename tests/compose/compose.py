@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,25 @@ class Compose:
             text=True,
         )
 
+    def demo(self, in_the_middle: Callable[[], object]) -> str:
+        """What the demo prints, while `in_the_middle` is done as soon as the first items have their outcomes.
+
+        Raises AssertionError where it fails, or is over before.
+        """
+        running = self.start("run", "--rm", "--no-deps", "-T", "demo")
+        assert running.stdout is not None
+        lines, done = [], False
+        for line in running.stdout:
+            lines.append(line)
+            if not done and re.search(r"[1-9][\d,]* of [\d,]+ items", line):
+                in_the_middle()
+                done = True
+        running.stdout.close()
+        told = "".join(lines)
+        assert running.wait(60) == 0, told
+        assert done, f"it was over before anything could happen\n{told}"
+        return told
+
     def config(self, *profiles: str) -> dict[str, Any]:
         """What Compose makes of the files."""
         chosen = [word for profile in profiles for word in ("--profile", profile)]
@@ -80,6 +100,11 @@ class Compose:
     def python(self, service: str, code: str, *, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Python code, run in a container of that service."""
         return self.run("exec", "-T", service, "python", "-", check=check, text=code, seconds=120)
+
+
+def docker(*words: str) -> None:
+    """The command, which must go well."""
+    subprocess.run(["docker", *words], check=True, capture_output=True, text=True)
 
 
 def inspect(*containers: str) -> list[dict[str, Any]]:

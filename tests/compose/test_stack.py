@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-import subprocess
 
 import pytest
 
 from manifold.demo.api import Api, ApiError
-from tests.compose.compose import Compose, inspect
+from tests.compose.compose import Compose, docker, inspect
 from tests.compose.conftest import CHUNK_WORKERS
 
 pytestmark = [pytest.mark.compose, pytest.mark.timeout(1500)]
@@ -36,18 +35,7 @@ def test_the_answer_is_right_on_three_chunk_workers_with_addresses_of_their_own(
 
 def test_a_chunk_worker_that_is_killed_in_the_middle_changes_nothing(stack: Compose) -> None:
     victim = stack.containers("manifold-worker")[0]
-    demo = stack.start("run", "--rm", "--no-deps", "-T", "demo")
-    assert demo.stdout is not None
-    lines = []
-    for line in demo.stdout:
-        lines.append(line)
-        if victim and re.search(r"[1-9][\d,]* of [\d,]+ items", line):
-            subprocess.run(["docker", "kill", victim], check=True, capture_output=True)
-            victim = ""
-    demo.stdout.close()
-    assert demo.wait(60) == 0, "".join(lines)
-    assert not victim, "the run was over before anybody could be killed"
-    assert ACCOUNT in "".join(lines)
+    assert ACCOUNT in stack.demo(lambda: docker("kill", victim))
 
 
 STORE_ROLE = """

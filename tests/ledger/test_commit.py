@@ -245,10 +245,9 @@ def test_workers_are_seen_with_what_they_hold_and_what_of_theirs_counted(ledger:
     assert one.last_seen < two.last_seen
 
 
-def test_what_a_worker_began_and_died_over_is_remembered(ledger: Ledger) -> None:
+def test_what_a_worker_died_over_is_remembered(ledger: Ledger) -> None:
     claim = claimed(ledger)
-    begun, fatal = sent(claim, 0, 4), sent(claim, 4, 8, why="half")
-    claim.commit(started={begun.id: "worker 1"})
+    fatal = sent(claim, 4, 8, why="half")
     assert ledger.strikes(claim.uid) == []
     claim.died(fatal.id, "worker 2")
     (strike,) = ledger.strikes(claim.uid)

@@ -74,7 +74,6 @@ class Claim:
         attempts: Sequence[Attempt] = (),
         workers: Sequence[WorkerInfo] = (),
         *,
-        started: Mapping[str, str] | None = None,
         tallies: Mapping[str, float] | None = None,
     ) -> Committed:
         """Let receipts count and write down attempts that are about to be sent, all in one transaction.
@@ -83,7 +82,6 @@ class Claim:
             receipts: each counts, unless its items (one of them) already have an outcome or its attempt is void.
             attempts: may be sent once this returns.
             workers: as the engine sees them, for display.
-            started: attempts that a worker has begun, with its name.
 
         A receipt that did not win (`Committed.won`) left nothing in the ledger: its blobs may be deleted now.
         Raises LedgerError for a receipt that contradicts itself; then nothing took effect.
@@ -91,7 +89,7 @@ class Claim:
 
         def work(conn: Connection, row: ScatterRow, now: float) -> Committed:
             write_tallies(conn, row, tallies)
-            return commit(conn, row, now, receipts, attempts, workers, started or {})
+            return commit(conn, row, now, receipts, attempts, workers)
 
         done = self._fenced(work)
         self.row = done.row

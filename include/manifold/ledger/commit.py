@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -21,7 +21,6 @@ _FROM_RECEIPT = [name for name in Receipt.__struct_fields__ if name in ChunkRow.
 _FORGET_FAILURES = delete(failure).where(
     failure.c.uid == bindparam("of"), failure.c.pos >= bindparam("first"), failure.c.pos < bindparam("last")
 )
-_STARTED = update(attempt).where(attempt.c.id == bindparam("which")).values(started=True, worker=bindparam("by"))
 _IDS_AT_ONCE = 500  # parameters in one statement; old builds of SQLite take 999
 _MESSAGE, _ITEM_REPR, _TRACEBACK, _KEY = 300, 1024, 20_000, 300  # characters kept
 
@@ -33,7 +32,6 @@ def commit(
     receipts: Sequence[Receipt],
     attempts: Sequence[Attempt],
     workers: Sequence[WorkerInfo],
-    started: Mapping[str, str],
 ) -> Committed:
     """Let each receipt count that may, and write down the attempts that are about to be sent.
 
@@ -46,9 +44,6 @@ def commit(
         _replace_failures(conn, fresh)
         row = _count(conn, row, fresh, len(receipts))
     write_attempts(conn, now, attempts)
-    if started:
-        values = [{"which": id_, "by": name} for id_, name in started.items()]
-        conn.execute(_STARTED, values)
     _see_workers(conn, row.uid, now, workers, fresh)
     return Committed(won, row)
 
