@@ -138,8 +138,10 @@ def _coordinator(run: Run) -> None:
 
 @_fault("the coordinator's host is lost, another takes over", _ALL, apart=True)
 def _host(run: Run) -> None:
+    run.start()
+    run.reach(_MIDST)
     with run.cluster.network.unplugged(run.host):
-        with _midst(run, lasts=False):
+        with run.fault(lasts=False):
             run.host.kill()
         run.start(run.cluster.spare)
         run.last(1)
