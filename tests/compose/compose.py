@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -74,15 +75,18 @@ class Compose:
 
         Raises AssertionError where it fails, or is over before.
         """
-        running = self.start("run", "--rm", "--no-deps", "-T", "demo")
-        assert running.stdout is not None
         lines, done = [], False
-        for line in running.stdout:
-            lines.append(line)
-            if not done and re.search(r"[1-9][\d,]* of [\d,]+ items", line):
-                in_the_middle()
-                done = True
-        running.stdout.close()
+        with self.start("run", "--rm", "--no-deps", "-T", "demo") as running:
+            assert running.stdout is not None
+            try:
+                for line in running.stdout:
+                    lines.append(line)
+                    if not done and re.search(r"[1-9][\d,]* of [\d,]+ items", line):
+                        in_the_middle()
+                        done = True
+            except BaseException:
+                running.send_signal(signal.SIGINT)  # which ends its container, too
+                raise
         told = "".join(lines)
         assert running.wait(60) == 0, told
         assert done, f"it was over before anything could happen\n{told}"

@@ -20,10 +20,11 @@ LONG = 15.0
 """Seconds of silence, after which a worker counts as dead."""
 
 
-def killed(stack: Compose, *services: str) -> None:
-    docker("kill", *(container for service in services for container in stack.containers(service)))
+def killed(stack: Compose, service: str) -> None:
+    docker("kill", *stack.containers(service))
     time.sleep(3)
-    stack.run("up", "--detach", "--no-recreate", "--scale", f"manifold-worker={CHUNK_WORKERS}", *services)
+    scale = ("--scale", f"{service}={CHUNK_WORKERS}") if service == "manifold-worker" else ()
+    stack.run("up", "--detach", "--no-recreate", "--no-deps", *scale, service)
 
 
 def standing_still(stack: Compose, service: str) -> None:
