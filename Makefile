@@ -16,7 +16,7 @@ LOCK = pip compile --universal --python-version 3.11 --no-annotate --no-header p
 .PHONY: help demo test check audit bench web faults chaos clean lock env up down logs demo-compose test-compose faults-compose
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
 
 demo: .venv/.demo ## run the whole stack and 336,776 flights through it; ONCE=1 ends after the answer
 	@$(BIN)/manifold demo $(if $(ONCE),--once)
@@ -60,7 +60,7 @@ test-compose: .venv/.dev ## bring the deployment up under a name of its own, and
 faults-compose: .venv/.dev ## break the deployment, one thing at a time (ten minutes); needs Docker
 	@$(BIN)/python -m pytest tests/compose -m slow $(ARGS)
 
-faults: .venv/.dev ## break everything, one thing at a time, and measure the recovery (an hour); best as root
+faults: .venv/.dev ## break everything, one thing at a time, and measure the recovery (forty minutes); best as root
 	@$(BIN)/python -m tests.faults $(ARGS)
 
 chaos: .venv/.dev ## break everything at random; SEED=1 draws it, MINUTES=10 is how long

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
+ACCOUNT = "336,776 succeeded, 0 failed, 0 skipped, 0 without outcome; of 336,776 items"
+"""What the demo says at its end where nothing is wrong."""
 # Nothing of whoever runs the tests may choose other files, projects, profiles or settings.
 _FOREIGN = ("AIRFLOW", "MANIFOLD_", "COMPOSE_", "POSTGRES_", "RABBITMQ_", "LEDGER_", "STORE_", "CELERY_", "WEB_")
 
@@ -88,7 +90,7 @@ class Compose:
                 running.send_signal(signal.SIGINT)  # which ends its container, too
                 raise
         told = "".join(lines)
-        assert running.wait(60) == 0, told
+        assert running.returncode == 0, told
         assert done, f"it was over before anything could happen\n{told}"
         return told
 

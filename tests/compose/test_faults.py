@@ -10,12 +10,11 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.compose.compose import Compose, docker
+from tests.compose.compose import ACCOUNT, Compose, docker
 from tests.compose.conftest import CHUNK_WORKERS
 
 pytestmark = [pytest.mark.compose, pytest.mark.slow, pytest.mark.timeout(1500)]
 
-ACCOUNT = "336,776 succeeded, 0 failed, 0 skipped, 0 without outcome; of 336,776 items"
 LONG = 15.0
 """Seconds of silence, after which a worker counts as dead."""
 

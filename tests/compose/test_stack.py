@@ -7,12 +7,10 @@ import re
 import pytest
 
 from manifold.demo.api import Api, ApiError
-from tests.compose.compose import Compose, docker, inspect
+from tests.compose.compose import ACCOUNT, Compose, docker, inspect
 from tests.compose.conftest import CHUNK_WORKERS
 
 pytestmark = [pytest.mark.compose, pytest.mark.timeout(1500)]
-
-ACCOUNT = "336,776 succeeded, 0 failed, 0 skipped, 0 without outcome; of 336,776 items"
 
 
 def addresses(stack: Compose, service: str) -> list[str]:

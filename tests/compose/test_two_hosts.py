@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.compose.compose import ROOT, Compose, inspect
+from tests.compose.compose import ACCOUNT, ROOT, Compose, inspect
 
 pytestmark = [pytest.mark.compose, pytest.mark.timeout(1500)]
 
@@ -82,7 +82,7 @@ def worker_host(
 
 def test_all_items_run_on_the_other_host(main_host: Compose, worker_host: Compose) -> None:
     told = main_host.run("run", "--rm", "--no-deps", "-T", "demo", seconds=800).stdout
-    assert "336,776 succeeded, 0 failed, 0 skipped, 0 without outcome; of 336,776 items" in told
+    assert ACCOUNT in told
     hosts = {host for host, _ in re.findall(r"(\w+) ran ([\d,]+)", told)}
     assert hosts == {container[:12] for container in worker_host.containers("manifold-worker")}
 
