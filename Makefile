@@ -12,6 +12,12 @@ UV = UV_NO_CONFIG=1 VIRTUAL_ENV=.venv $(BIN)/python -m uv --quiet
 PYTEST = $(BIN)/python -m pytest --numprocesses $(or $(JOBS),3)
 LOCK = pip compile --universal --python-version 3.11 --no-annotate --no-header pyproject.toml
 
+# Brings the deployment up. Docker only tells the exit status of what failed at the start; its own last lines tell why.
+COMPOSE_UP = docker compose up --detach --wait
+EXPLAINED = || { status=$$?; echo "the deployment did not start; the last lines of init:" >&2; \
+	docker compose logs --no-log-prefix --tail 20 init >&2; \
+	echo "\`make logs\` shows the other services; after a change of .env, \`make up\` starts it again" >&2; exit $$status; }
+
 .DEFAULT_GOAL = help
 .PHONY: help demo test check audit bench web faults chaos clean lock env up down logs demo-compose test-compose faults-compose
 
@@ -42,7 +48,7 @@ env: ## write .env, with fresh secrets, for docker compose; what it says already
 	@$(PYTHON) include/manifold/deploy/env.py
 
 up: ## build the image and start the deployment of docker-compose.yml; WORKERS=3 sets the number of chunk workers
-	@docker compose up --detach --wait $(if $(WORKERS),--scale manifold-worker=$(WORKERS))
+	@$(COMPOSE_UP) $(if $(WORKERS),--scale manifold-worker=$(WORKERS)) $(EXPLAINED)
 
 down: ## stop the deployment; its volumes stay
 	@docker compose down
@@ -51,7 +57,7 @@ logs: ## follow what the deployment's services say; ARGS="worker" chooses
 	@docker compose logs --follow --tail 50 $(ARGS)
 
 demo-compose: ## send the 336,776 flights through the deployment, on three chunk workers
-	@docker compose up --detach --wait --scale manifold-worker=$(or $(WORKERS),3)
+	@$(COMPOSE_UP) --scale manifold-worker=$(or $(WORKERS),3) $(EXPLAINED)
 	@docker compose run --rm --no-deps demo
 
 test-compose: .venv/.dev ## bring the deployment up under a name of its own, and test it; needs Docker

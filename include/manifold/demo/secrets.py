@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import secrets
@@ -11,31 +10,23 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Self
 
+from manifold.deploy.env import fernet_key, login, password
 from manifold.settings import new_secret
-
-
-def _password() -> str:
-    """32 random bytes, in letters that need no quoting in a URL."""
-    return secrets.token_urlsafe(32)
-
-
-def _fernet_key() -> str:
-    return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
 
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
     """Every secret of the stack, each of its own. Databases: `postgres` is the superuser's, the others their roles'."""
 
-    postgres: str = field(default_factory=_password)
-    airflow_database: str = field(default_factory=_password)
-    ledger_database: str = field(default_factory=_password)
-    redis: str = field(default_factory=_password)
-    fernet: str = field(default_factory=_fernet_key)
-    jwt: str = field(default_factory=_password)
-    api: str = field(default_factory=_password)
+    postgres: str = field(default_factory=password)
+    airflow_database: str = field(default_factory=password)
+    ledger_database: str = field(default_factory=password)
+    redis: str = field(default_factory=password)
+    fernet: str = field(default_factory=fernet_key)
+    jwt: str = field(default_factory=password)
+    api: str = field(default_factory=password)
     manifold: str = field(default_factory=new_secret)
-    admin: str = field(default_factory=lambda: secrets.token_urlsafe(12))
+    admin: str = field(default_factory=login)
 
     @classmethod
     def kept(cls, path: Path) -> Self:
@@ -53,7 +44,7 @@ def kept_password(path: Path) -> str:
     """The password in that file; made where it is missing."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_private(path, _password())
+        write_private(path, password())
     return path.read_text()
 
 

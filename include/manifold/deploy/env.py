@@ -9,15 +9,43 @@ import base64
 import os
 import re
 import secrets
+import string
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 _ROOT = Path(__file__).parents[3]
 _SETTING = re.compile(r"^([A-Z][A-Z0-9_]*)=(.*)$", re.MULTILINE)
-_KINDS = {
-    "login": lambda: secrets.token_urlsafe(12),
-    "password": lambda: secrets.token_urlsafe(32),
-    "fernet": lambda: base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+_LOGIN, _PASSWORD = 16, 43  # characters: 95 bits for what people type, 256 for what they do not
+
+
+def password(length: int = _PASSWORD) -> str:
+    """Return a fresh password of ASCII letters and digits that begins with a letter.
+
+    Every reader takes it as it is: a command line (nothing begins with `-`), a URL, a shell, YAML (neither a number nor
+    a date), a `.env` file (no `$`, `#` or quote) and redis.conf.
+    """
+    rest = (secrets.choice(string.ascii_letters + string.digits) for _ in range(length - 1))
+    return secrets.choice(string.ascii_letters) + "".join(rest)
+
+
+def login() -> str:
+    """Return a password that a person types."""
+    return password(_LOGIN)
+
+
+def fernet_key() -> str:
+    """Return a fresh key for Fernet that begins with a letter, for the same readers."""
+    while True:
+        key = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+        if key[0].isalpha():
+            return key
+
+
+_KINDS: dict[str, Callable[[], str]] = {
+    "login": login,
+    "password": password,
+    "fernet": fernet_key,
     "manifold": lambda: f"k{secrets.token_hex(3)}:{secrets.token_hex(32)}",  # as settings.new_secret() makes it
 }
 

@@ -54,7 +54,8 @@ def connection() -> None:
 
 def login() -> None:
     """The admin's login, with the password of the environment."""
-    password = ["--username", _ADMIN, "--password", os.environ["AIRFLOW_ADMIN_PASSWORD"]]
+    # In one word with its option: a password that a person chose may begin with a hyphen.
+    password = ["--username", _ADMIN, f"--password={os.environ['AIRFLOW_ADMIN_PASSWORD']}"]
     person = ["--firstname", "Admin", "--lastname", "Admin", "--email", f"{_ADMIN}@localhost", "--role", "Admin"]
     airflow("users", "create", *password, *person)
     airflow("users", "reset-password", *password)
