@@ -17,6 +17,7 @@ from manifold.protocol.records import MAX_CHUNK
 from manifold.words import did_you_mean
 
 NAMED_ERRORS = str | type[BaseException]
+_EARLY = 1000  # items done before a share of an input of unknown length means anything
 _ADAPTIVE_START = 1  # an item may weigh 50 MB, or take a minute
 
 
@@ -39,7 +40,7 @@ class Tolerance:
         """How many items may fail, as far as is known now."""
         if self.share is None:
             return self.count or 0
-        if total is None and done < 1000 and not ended:
+        if total is None and done < _EARLY and not ended:
             return MAX_CHUNK  # too early to tell
         # By the decimal digits of the share: 0.29 * 100 is less than 29 in binary.
         return math.floor(Fraction(repr(self.share)) * (done if total is None else total))

@@ -6,7 +6,10 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from functools import partial
+from typing import TYPE_CHECKING, Any, NoReturn, Self
+
+from greenlet import getcurrent, greenlet
 
 from manifold.abc import Store
 from manifold.errors import BlobNotFound, ConfigError, StoreError, WorkerLost
@@ -63,19 +66,34 @@ class Run:
     puts: list[tuple[str, bytes]] = field(default_factory=list)
     begun: int = 0
     last: int | None = None
+    dead: bool = False
 
     def call(self, item: object) -> Any:
         """What the item does, this time."""
+        if self.dead:
+            raise RuntimeError("nothing runs in a process that is dead")
         pos = position(item)
         self.cluster.starts.append((self.ran, pos, self.cluster.world.now + self.worker.ahead))
         if pos != self.last:
             self.begun, self.last = self.begun + 1, pos
         self.worker.ahead += self.cluster.seconds
         if self.dies_at is not None and self.begun > self.dies_at:
-            raise Killed("the machine takes it")
+            self._die("the machine takes it")
         if self.drains_at is not None and self.begun > self.drains_at:
             beat.current().stop()
-        return self.cluster.model.execute(self.ran, pos, item)
+        try:
+            return self.cluster.model.execute(self.ran, pos, item)
+        except Killed as exc:
+            self._die(str(exc))
+
+    def _die(self, why: str) -> NoReturn:
+        """The process ends where it stands. No code of it runs any more, not even a handler that catches everything."""
+        self.dead = True
+        here = getcurrent()
+        assert here.parent is not None
+        self.cluster.world.at_end.append(here.throw)
+        here.parent.switch(Killed(why))
+        raise RuntimeError("the seed is over, and what was left of this process is unwound")
 
 
 class Cluster:
@@ -177,7 +195,7 @@ class Cluster:
             host=host,
             pid=next(self._pids),
             nonce=lambda: self._runs[-1].ran.nonce,
-            open_store=lambda _url: _WorkerStore(self._shelf, lambda: self._runs[-1]),
+            open_store=lambda _url: _WorkerStore(self._shelf, lambda: self._runs[-1] if self._runs else None),
             monotonic=lambda: begin + self.world.now + worker.ahead,
             sleep=lambda seconds: setattr(worker, "ahead", worker.ahead + seconds),
         )
@@ -227,12 +245,17 @@ class Cluster:
     def _ran(self, run: Run, delivery: Delivery) -> Callable[[], None]:
         """Really run it; what is to happen when its time has passed."""
         self._runs.append(run)
-        work.at_hand.append(run.call)
+        process = greenlet(partial(_process, run, delivery))
         try:
-            with beat.calling(delivery.name):
-                reply = run_chunk(delivery.message, run.worker.process)
-        except Killed as exc:
-            if "poison" in str(exc) and self.world.faults.hits("poison takes its coordinator", delivery.name):
+            ended = process.switch()
+        except StoreError as exc:
+            error = exc
+            self.model.interrupted(delivery.positions)
+            return lambda: self._refused(run.worker, delivery, error)
+        finally:
+            self._runs.pop()
+        if isinstance(ended, Killed):
+            if "poison" in str(ended) and self.world.faults.hits("poison takes its coordinator", delivery.name):
 
                 def both_die() -> None:
                     self._dies(run.worker, delivery, died=True)
@@ -240,14 +263,7 @@ class Cluster:
 
                 return both_die
             return lambda: self._dies(run.worker, delivery, died=True, position=len(run.ran.items))
-        except StoreError as exc:
-            error = exc
-            self.model.interrupted(delivery.positions)
-            return lambda: self._refused(run.worker, delivery, error)
-        finally:
-            self._runs.pop()
-            work.at_hand.pop()
-        return lambda: self._done(run, delivery, reply)
+        return lambda: self._done(run, delivery, ended)
 
     def _done(self, run: Run, delivery: Delivery, reply: bytes) -> None:
         for key, value in run.puts:
@@ -322,10 +338,17 @@ class Cluster:
         self.world.later(seconds, lose)
 
 
+def _process(run: Run, delivery: Delivery) -> bytes:
+    """What a worker process does with a message."""
+    work.at_hand.set(run.call)
+    with beat.calling(delivery.name):
+        return run_chunk(delivery.message, run.worker.process)
+
+
 class _WorkerStore(Store):
     """The store in a worker: what it puts is there when the chunk is through."""
 
-    def __init__(self, shelf: Shelf, at_work: Callable[[], Run]) -> None:
+    def __init__(self, shelf: Shelf, at_work: Callable[[], Run | None]) -> None:
         self._shelf = shelf
         self._at_work = at_work
         self.max_bytes = shelf.max_bytes  # type: ignore[misc]
@@ -338,7 +361,9 @@ class _WorkerStore(Store):
         world = self._shelf.world
         if world.now < self._shelf.away_until or world.faults.hits("put fails", key):
             raise StoreError("the store does not answer")
-        self._at_work().puts.append((checked(key), value))
+        run = self._at_work()
+        if run is not None:  # else it is unwound
+            run.puts.append((checked(key), value))
 
     def get(self, key: str) -> bytes:
         world = self._shelf.world

@@ -28,8 +28,8 @@ KINDS = {
 VERSIONS = ("as it was", "shorter", "longer", "changed")
 
 
-class Killed(KeyboardInterrupt):
-    """The worker process ends here. Of the one kind that an execution lets through."""
+class Killed(BaseException):
+    """The worker process ends here."""
 
 
 @dataclass(slots=True)

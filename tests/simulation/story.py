@@ -23,6 +23,7 @@ from tests.simulation.engine import SimEngine
 from tests.simulation.mischief import Mischief
 from tests.simulation.model import Model
 from tests.simulation.setting import Setting, Wish
+from tests.simulation.small import constants
 from tests.simulation.store import Shelf, SimStore
 from tests.simulation.world import Actor, SimClock, Violation, World
 
@@ -159,7 +160,7 @@ def simulate(
     before = random.getstate()
     random.seed(seed)  # the worker's jitter
     try:
-        with mock.patch.object(parts, "Dispatch", _dispatch):
+        with mock.patch.object(parts, "Dispatch", _dispatch), constants(world.rng) as world.crossed:
             Story(world, wild=wild).tell()
     except Exception as exc:
         raise Violation(f"{type(exc).__name__} where none may be: {exc}") from exc

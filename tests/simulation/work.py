@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
-at_hand: list[Callable[[object], Any]] = []
-"""What the items do, of the execution that runs now (the last one)."""
+at_hand: ContextVar[Callable[[object], Any]] = ContextVar("at_hand")
+"""What an item does, in the process that runs now."""
 
 
 def work(item: object) -> Any:
     """The user's function."""
-    return at_hand[-1](item)
+    return at_hand.get()(item)
 
 
 def work_again(item: object) -> Any:
     """The user's function, as somebody has changed it."""
-    done = at_hand[-1](item)
+    done = at_hand.get()(item)
     return done  # noqa: RET504 - it must be other code
 
 

@@ -7,6 +7,7 @@ import heapq
 import itertools
 import random
 import threading
+from collections import Counter
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import NoReturn
@@ -37,8 +38,10 @@ class World:
         self.trace: list[str] = []
         self.faults = Faults(self.rng, self.log, focus)
         self.violation: Violation | None = None
+        self.crossed: Counter[str] = Counter()  # edges of small constants, by their names
         self.hub = getcurrent()
         self.actors: list[Actor] = []
+        self.at_end: list[Callable[[], object]] = []  # unwinds what is left of dead processes
         self.on_stall: Callable[[Actor], None] = lambda _actor: None
         self._tell = tell
         self._events: list[tuple[float, int, Callable[[], object]]] = []
@@ -94,6 +97,8 @@ class World:
         """Kill what still runs, so that nothing of it is left for the next seed."""
         for actor in self.actors:
             actor.abandon()
+        for unwind in self.at_end:
+            unwind()
 
 
 class Actor:
