@@ -125,6 +125,16 @@ def test_a_secret_at_the_edge_of_a_long_line_is_masked_whole(monkeypatch: pytest
     assert len(line.text) <= capture._LINE
 
 
+def test_a_secret_at_the_edge_of_a_long_print_is_masked_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_TOKEN", "hunter2hunter2")
+    lines = capture.Lines(lambda: 0, 10)
+    lines.write("stdout", "hunter2hunter2" + "x" * (capture._LINE - 7))  # as print does: first the text,
+    lines.write("stdout", "\n")  # then the end of the line
+    (line,) = lines.close()
+    assert "hunter" not in line.text
+    assert line.text.startswith("***x")
+
+
 def test_log_records_of_items_are_masked_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_TOKEN", "hunter2hunter2")
     lines = capture.Lines(lambda: 0, 10)

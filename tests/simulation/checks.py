@@ -29,6 +29,7 @@ class Checks:
         self.begun: dict[tuple[str, int], dict[int, int]] = {}  # uid, epoch → what was failed when it began
         self.epochs: dict[tuple[str, str], int] = {}  # uid, who → the epoch that it has
         self.inputs: dict[str, Sequence[object]] = {}  # who → the items of its try, where they may not differ
+        self.chosen: dict[str, frozenset[int] | None] = {}  # who → which failed items it was asked to run again
         self.withdrawn: set[str] = set()  # uids of which chunks have gone
         self.written: set[str] = set()  # attempts that were ever in the ledger: gc takes old ones, whoever stands still
         self.failed: dict[tuple[str, int], Tables] = {}  # uid, epoch → the ledger when the scatter was called failed
@@ -212,6 +213,25 @@ class Checks:
             known = before.chunks.get(place)
             if known is None or known.attempt != new.attempt:
                 yield from self._committed(new)
+                if new.layer:
+                    yield from self._asked(new, before.kinds[new.uid])
+
+    def _asked(self, row: ChunkRow, kinds: dict[int, str]) -> Iterator[str]:
+        """A re-run touches only what its try was asked to run again; `kinds` are the errors of what was failed."""
+        wishes = self.now.redrives.get((row.uid, row.epoch))
+        who = next((who for (uid, who), epoch in self.epochs.items() if (uid, epoch) == (row.uid, row.epoch)), "")
+        if wishes is None:
+            chosen = self.chosen.get(who)
+        elif all(wish.keys() & {"positions", "fingerprints"} for wish in wishes):
+            named = {kind for wish in wishes for kind in wish.get("fingerprints", ())}
+            some = {pos for wish in wishes for pos in wish.get("positions", ())}
+            chosen = frozenset(some | {pos for pos, kind in kinds.items() if kind in named})
+        else:
+            chosen = None
+        if chosen is not None:
+            touched = enumerate(letters(row), row.start)
+            for pos in (pos for pos, letter in touched if letter != outcome.UNTOUCHED and pos not in chosen):
+                yield f"item {pos} is run again in epoch {row.epoch}, in which only {sorted(chosen)} were to be"
 
     def _may_go(self, old: ChunkRow, before: Tables) -> bool:
         """Its bytes are lost, or those of the chunk below it; its try had another input; or all of it was retired."""

@@ -81,6 +81,7 @@ class Run:
             self._die("the machine takes it")
         if self.drains_at is not None and self.begun > self.drains_at:
             beat.current().stop()
+        print(f"{pos} says that it runs")
         try:
             return self.cluster.model.execute(self.ran, pos, item)
         except Killed as exc:

@@ -48,6 +48,7 @@ class Ends:
             raise self._world.fail(f"{one.actor.name} ends with {type(error).__name__}: {error}") from error
         if one.results is not None:
             self._account(one, one.results)
+            self._failures(one.results)
             self._results(one.results)
 
     def _account(self, one: Try, results: Results) -> None:
@@ -60,6 +61,12 @@ class Ends:
         if results.n_failed > budget and "set" not in self._story.mischief.asked:
             self._world.fail(f"{one.actor.name} succeeded, and {results.n_failed} items failed, where {budget} may")
 
+    def _failures(self, results: Results) -> None:
+        """A reader finds the items that are failed now, in order."""
+        found = [one.position for one in self._mine(results).failures()]
+        if found != sorted(self._story.checks.now.failed[results.uid]):
+            self._world.fail(f"a reader finds the failed items {found}, and others are")
+
     def _results(self, results: Results) -> None:
         if self.ledger.scatter(results.uid).state != "replaced":
             expected = self._story.model.values(self.ledger.merged(results.uid, as_of=results.as_of))
@@ -68,21 +75,32 @@ class Ends:
 
     def _same(self, handle: Results, expected: list[tuple[int, str]]) -> None:
         """What a reader gets is what the model has, in order; or it is told that bytes are lost."""
-        counts = {"n_ok": handle.n_ok, "n_failed": handle.n_failed, "n_skipped": handle.n_skipped}
-        row = msgspec.structs.replace(self.ledger.scatter(handle.uid), seq=handle.as_of, **counts)
-        results = Results.of(row, self.ledger, self.store)
+        results = self._mine(handle)
         folded = "".join(value for _, value in expected)
         try:
             if self._story.setting.folds:
                 same = (results.value() if expected else self._empty(results)) == folded
             else:
-                same = list(results.pairs()) == expected
+                same = list(results.pairs()) == expected and self._parts(results, [value for _, value in expected])
         except ResultsLost as exc:
             if not self._story.shelf.lost:
                 raise self._world.fail(f"a reader misses results that nobody took: {exc}") from exc
             return
         if not same:
             self._world.fail(f"as of {handle.as_of} a reader gets other results than {expected}")
+
+    def _mine(self, handle: Results) -> Results:
+        """The same, read through a connection for which nothing goes wrong."""
+        counts = {"n_ok": handle.n_ok, "n_failed": handle.n_failed, "n_skipped": handle.n_skipped}
+        row = msgspec.structs.replace(self.ledger.scatter(handle.uid), seq=handle.as_of, **counts)
+        return Results.of(row, self.ledger, self.store)
+
+    @staticmethod
+    def _parts(results: Results, values: list[str]) -> bool:
+        """Single results and slices are those of the whole."""
+        middle = len(values) // 2
+        single = not values or (results[middle], results[-1]) == (values[middle], values[-1])
+        return single and list(results[middle:]) == values[middle:] and list(results[::-2]) == values[::-2]
 
     @staticmethod
     def _empty(results: Results) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from manifold.errors import LedgerError, ManifoldError, ScatterBusy
 from manifold.ledger import Owner
@@ -93,6 +93,13 @@ class Mischief:
             else:
                 self._paused = False
 
+    def redrive_all(self) -> None:
+        """A redrive of chosen items that nobody has begun is overtaken by one of all."""
+        found = self._living()
+        ledger = self._story.ends.ledger
+        if found is not None and any(one.verb == "redrive" for one in ledger.pending_controls(found.uid)):
+            ledger.control(found.uid, "redrive", {}, "the story")
+
     def over(self) -> None:
         """Nothing more is asked of anybody."""
         self._paused = False
@@ -148,6 +155,7 @@ class Mischief:
                 ("set", {"rate_limit": 5.0}),
                 ("set", {"tolerate": "100%"}),
                 ("set", {"chunk_size": 3}),
+                self._a_redrive(),
             )
         )
         self._world.log(f"somebody wants: {verb} {value}")
@@ -159,6 +167,13 @@ class Mischief:
         if verb == "pause":
             self._paused = True
             self._at(4.0, self.resume)
+
+    def _a_redrive(self) -> tuple[str, dict[str, Any]]:
+        """All failed items, those of one kind of error, or some by position."""
+        failed = {pos: kind for kinds in self._story.checks.now.kinds.values() for pos, kind in kinds.items()}
+        some = self._rng.sample(sorted(failed), len(failed) // 2)
+        values: tuple[dict[str, Any], ...] = ({}, {"positions": some}, {"fingerprints": sorted(failed.values())[:1]})
+        return "redrive", self._rng.choice(values)
 
     def _cancel(self) -> None:
         """Somebody cancels a scatter of which no coordinator lives, as the command line does."""
@@ -223,6 +238,9 @@ class Mischief:
                 _ = results.value() if self._story.setting.folds else list(results.pairs())
                 for failure in results.failures():
                     _ = failure.item
+                for line in results.logs():
+                    if not line.text.startswith(f"{line.pos} "):
+                        self._world.fail(f"{actor.name} finds the line {line.text!r} beside item {line.pos}")
             except ManifoldError as exc:
                 self._world.log(f"{actor.name}: {type(exc).__name__}: {exc}")
 

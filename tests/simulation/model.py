@@ -173,4 +173,15 @@ def inputs(kind: str, items: int, version: str, at: int, padding: int = 0) -> Se
     if kind == "range":
         return range(length)
     pad = "-" + "x" * padding if padding else ""
-    return [f"i{pos}{chr(39) if version == 'changed' and pos == at else ''}{pad}" for pos in range(length)]
+    names = [f"i{pos}{chr(39) if version == 'changed' and pos == at else ''}{pad}" for pos in range(length)]
+    return [Opaque(name) for name in names] if kind == "opaque" else names
+
+
+class Opaque:
+    """An item that has no digest."""
+
+    def __init__(self, name: str) -> None:
+        self._call = {1: name}
+
+    def __str__(self) -> str:
+        return self._call[1]

@@ -40,7 +40,7 @@ class Setting:
         items = rng.choice((0, 1, 2, 5, 8, 13, 20, 30))
         return cls(
             items=items,
-            kind=rng.choice(("range", "list", "list", "iterable", "sized", "iterator")),
+            kind=rng.choice(("range", "list", "list", "iterable", "sized", "iterator", "opaque")),
             folds=rng.random() < 0.4,
             chunk_size=rng.choice((None, 1, 2, 3, 5, 8)),
             hosts=rng.choice((1, 1, 2)),
@@ -71,6 +71,9 @@ class Wish:
     accept: bool = False
     on_code_changed: str = "warn"
     wrong_store: bool = False
+    keep_logs: bool = False
+    log_lines: int = 100
+    chosen: frozenset[int] | None = None
 
     @classmethod
     def drawn(cls, rng: random.Random, setting: Setting) -> Wish:
@@ -94,6 +97,9 @@ class Wish:
             speculate=seldom(False, True, chance=0.2),
             accept=seldom(False, True),
             on_code_changed=seldom("warn", "fail", "fresh"),
+            keep_logs=seldom(False, True, chance=0.3),
+            log_lines=seldom(100, 0, 2),
+            chosen=seldom(None, frozenset(rng.sample(range(setting.items), setting.items // 2))),
         )
 
     def plan(self, setting: Setting, faults: Faults, reading: Callable[[int], None]) -> Plan:
@@ -109,6 +115,8 @@ class Wish:
             reduce=self.fold if setting.folds else None,
             on_items_changed="accept" if self.accept else "fail",
             on_code_changed=self.on_code_changed,  # type: ignore[arg-type]
+            keep_logs=self.keep_logs,
+            log_lines=self.log_lines,
         )
         return Plan(
             fn=self.code,
@@ -119,6 +127,7 @@ class Wish:
             policy=policy,
             mode=self.mode,
             why="the story goes so",
+            chosen=None if self.chosen is None else self.chosen.__contains__,
         )
 
     def items(self, setting: Setting) -> Sequence[object]:

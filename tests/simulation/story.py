@@ -12,7 +12,7 @@ from manifold.abc import Monitor
 from manifold.coordinator import parts, tries
 from manifold.coordinator.dispatch import Address, Dispatch
 from manifold.errors import ScatterBusy
-from manifold.events import ChunkLost, Event
+from manifold.events import ChunkCommitted, ChunkLost, Event
 from manifold.ledger import Owner
 from manifold.protocol.wire import Keyring
 from manifold.results.view import Results
@@ -112,6 +112,7 @@ class Story:
         self.tries.append(begun)
         if self.setting.kind in ("range", "list"):
             self.checks.inputs[begun.actor.name] = wish.items(self.setting)
+        self.checks.chosen[begun.actor.name] = wish.chosen
         if wish.accept:
             self.checks.inputs.clear()  # from here on items may differ
         return begun
@@ -134,6 +135,7 @@ class Story:
         """With nothing in its way a try comes to its end, and heals what was lost."""
         for wish in self.ends.good_wishes():
             self.mischief.resume()
+            self.mischief.redrive_all()
             last = self.begin(wish)
             self.world.run(lambda one=last: one.actor.ended)  # type: ignore[misc]
             self.ends.judge(last)
@@ -178,6 +180,10 @@ class _Witness(Monitor):
         self._actor = actor
 
     def emit(self, event: Event) -> None:
+        if isinstance(event, ChunkCommitted):
+            said = [line for line in event.lines if line.level == "stdout" and not line.text.startswith(f"{line.pos} ")]
+            for line in said:
+                self._world.fail(f"the line {line.text!r} stands beside item {line.pos}")
         if isinstance(event, ChunkLost):
             self._world.log(f"{self._actor.name} has lost [{event.start}, {event.stop}): {event.reason}")
         self._actor.point(type(event).__name__)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +13,8 @@ from manifold.protocol.records import ChunkRow
 
 _CHUNK = ", ".join(f"chunk.{name}" for name in ChunkRow.__struct_fields__)
 _CHUNKS = f"SELECT {_CHUNK} FROM chunk ORDER BY uid, layer, start"
-_FAILED = "SELECT uid, pos, layer, epoch FROM failure ORDER BY pos"
+_FAILED = "SELECT uid, pos, layer, epoch, fingerprint FROM failure ORDER BY pos"
+_REDRIVES = "SELECT uid, applied_epoch, value FROM control WHERE verb = 'redrive' AND applied_epoch IS NOT NULL"
 _COUNTED = "SELECT engine, name, SUM(value) FROM tally GROUP BY engine, name"
 _ATTEMPTS = "SELECT id, uid, layer, start, stop, epoch, state FROM attempt"
 
@@ -26,6 +28,8 @@ class Tables:
     attempts: dict[str, dict[str, Any]] = field(default_factory=dict)
     failed: dict[str, dict[int, int]] = field(default_factory=lambda: defaultdict(dict))  # uid → position → layer
     counted: dict[tuple[str, str], float] = field(default_factory=dict)  # engine, name of a metric → its sum
+    kinds: dict[str, dict[int, str]] = field(default_factory=lambda: defaultdict(dict))  # …, and → kind of error
+    redrives: dict[tuple[str, int], list[Any]] = field(default_factory=lambda: defaultdict(list))  # uid, epoch → values
     failed_in: dict[str, dict[int, int]] = field(default_factory=lambda: defaultdict(dict))  # …, and → epoch
 
     @classmethod
@@ -40,9 +44,12 @@ class Tables:
                 tables.chunks[row[0], row[1], row[2]] = ChunkRow(*row)
             tables.attempts = {one["id"]: one for one in _dicts(cursor, _ATTEMPTS)}
             tables.counted = {(engine, name): value for engine, name, value in cursor.execute(_COUNTED).fetchall()}
-            for uid, pos, layer, epoch in cursor.execute(_FAILED).fetchall():
+            for uid, pos, layer, epoch, kind in cursor.execute(_FAILED).fetchall():
                 tables.failed[uid][pos] = layer
                 tables.failed_in[uid][pos] = epoch
+                tables.kinds[uid][pos] = kind
+            for uid, epoch, value in cursor.execute(_REDRIVES).fetchall():
+                tables.redrives[uid, epoch].append(json.loads(value))
         finally:
             connection.close()
         return tables

@@ -60,7 +60,9 @@ class Lines:
     def write(self, stream: str, text: str) -> None:
         """Text as it comes from print: lines are cut where they end."""
         whole, newline, rest = (self._part.get(stream, "") + text).rpartition("\n")
-        self._part[stream] = rest[-_LINE:]
+        self._part[stream] = rest[
+            : 2 * _LINE
+        ]  # as much as `add` looks at: a secret is not to be cut before it is masked
         if newline:
             self.add(stream, whole)
 
