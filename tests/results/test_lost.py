@@ -6,12 +6,15 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 from sqlalchemy import text
 
 from manifold import settings
 from manifold.errors import ResultsLost, StoreError, StoreNotShared, WireError
+from manifold.ledger.verify import verify_blobs
 from manifold.protocol import codec, wire
+from manifold.results.blobs import Blobs
 from manifold.sources import take
 from manifold.stores.file import FileStore
 from tests.results.conftest import CountingStore, Place
@@ -172,3 +175,46 @@ def test_a_lost_quarantine_says_so_only_where_it_is_asked_for(place: Place) -> N
     assert [one.position for one in failures] == list(range(10))
     with pytest.raises(ResultsLost, match="items 0 to 9"):
         _ = failures[3].item
+
+
+def larger(left: int, right: int) -> int:
+    return max(left, right)
+
+
+def _functions(place: Place, uid: str) -> list[Path]:
+    """Where the functions of a scatter's tries rest, by epoch."""
+    return sorted(place.store.root.glob(f"*/{uid}/function.*"))
+
+
+def test_the_function_of_another_try_does_not_stand_in_for_the_one_that_the_ledger_names(place: Place) -> None:
+    first = place.scatter(square, range(5), scatter_id="folded", reduce=larger, initial=0)
+    second = place.scatter(lambda n: n * n + 1, range(5), scatter_id="folded", reduce=larger, initial=0)
+    assert first.uid == second.uid
+    earlier, later = _functions(place, first.uid)
+    shutil.copy(earlier, later)
+    with pytest.raises(ResultsLost, match=r"the function of another try.*\.value\(reduce="):
+        place.anew(second).value()
+    assert place.anew(second).value(larger, initial=0) == 16, "the results themselves are as they were"
+    violations = verify_blobs(place.ledger, first.uid, place.store)
+    assert [(one.invariant, "digest" in one.text) for one in violations] == [("I7", True)]
+
+
+@pytest.mark.parametrize("damage", ["cut short", "altered at its end"])
+def test_a_function_that_was_altered_is_results_lost_with_what_to_do(place: Place, damage: str) -> None:
+    results = place.scatter(square, range(5), reduce=larger)
+    (function,) = _functions(place, results.uid)
+    DAMAGES[damage](function)
+    with pytest.raises(ResultsLost, match="is not the function that scatter"):
+        place.anew(results).value()
+
+
+def test_the_log_of_another_execution_of_a_chunk_does_not_stand_in(place: Place) -> None:
+    results = place.scatter(lambda n: print(n), range(5), keep_logs=True)
+    row = place.chunks(results)[0]
+    assert row.blob_key is not None
+    log = place.store.root / f"{row.blob_key.rpartition('.')[0]}.l"
+    keyring = settings.keyring()
+    header, payload = wire.unseal(keyring, log.read_bytes(), "log")
+    log.write_bytes(wire.seal(keyring, msgspec.structs.replace(header, nonce="another"), payload))
+    with pytest.raises(WireError, match="nonce"):
+        Blobs(place.ledger, place.store, keyring, place.ledger.scatter(results.uid)).log(row)

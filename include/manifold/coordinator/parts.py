@@ -172,8 +172,7 @@ class _Assembly:
         asked, claim, means, row = self._plan, self._claim, self._means, self._claim.row
         code = code_digest(asked.fn)
         job_digest, job_blob = self._sealed(job, row)
-        # A key of this epoch alone: gc may be about to delete what an earlier try has left.
-        fn_key = f"{means.ledger.uuid}/{row.uid}/function.{claim.epoch}.{job_digest[:32]}"
+        fn_key = wire.function_key(f"{means.ledger.uuid}/{row.uid}", claim.epoch, job_digest)
         means.store.put(fn_key, job_blob)
         claim.describe(fn_key=fn_key, fn_digest=code, policy=asked.policy.describe(), engine=asked.engine_url)
         return Address(

@@ -17,7 +17,7 @@ from manifold.ledger.queries import PAGE, Reader, merged_page
 from manifold.ledger.tables import failure, scatter
 from manifold.protocol import outcome
 from manifold.protocol.records import ChunkRow
-from manifold.protocol.wire import sealed_digest
+from manifold.protocol.wire import named_digest, sealed_digest
 
 
 class Violation(NamedTuple):
@@ -70,8 +70,10 @@ def verify_blobs(
                 named.add(execution_of(key))
                 if wrong := _wrong_blob(store, row, key, digest, complaint):
                     found.append(Violation("I7", uid, f"{_where(row)}: {key}: {wrong}"))
+    function = ledger.scatter(uid).fn_key
+    if function is not None and (wrong := _wrong_function(store, function)):
+        found.append(Violation("I7", uid, f"{function}: {wrong}"))
     if collected:
-        function = ledger.scatter(uid).fn_key
         strays = [
             key for key in store.keys(f"{ledger.uuid}/{uid}/") if key != function and execution_of(key) not in named
         ]
@@ -89,6 +91,19 @@ def _wrong_blob(store: Store, row: ChunkRow, key: str, digest: str | None, compl
     except WireError as exc:
         return str(exc)
     return complaint(row, key, data) if complaint else None
+
+
+def _wrong_function(store: Store, key: str) -> str | None:
+    """A missing one is no violation: it may have travelled with the chunks alone."""
+    if not (digest := named_digest(key)):
+        return None
+    try:
+        right = sealed_digest(store.get(key)).startswith(digest)
+    except BlobNotFound:
+        return None
+    except WireError as exc:
+        return str(exc)
+    return None if right else "its digest is not the one that the ledger names"
 
 
 def _all_merged(conn: Connection, uid: str) -> Iterator[MergedRow]:

@@ -149,6 +149,17 @@ def sealed_digest(data: bytes) -> str:
     return peek(data).digest
 
 
+def function_key(prefix: str, epoch: int, digest: str) -> str:
+    """Where the function of one try rests. Under its epoch: gc may be about to delete what an earlier one left."""
+    return f"{prefix}/function.{epoch}.{digest[:32]}"
+
+
+def named_digest(key: str) -> str:
+    """What the digest of the payload under a key of `function_key` begins with; "" for another kind of key."""
+    named = key.rpartition("/")[2].split(".")
+    return named[2] if len(named) == 3 else ""
+
+
 def dumps(value: Any) -> bytes:
     """`value` pickled; functions and classes of registered modules travel by value. Raises what pickling raises."""
     return cloudpickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)  # type: ignore[no-any-return]

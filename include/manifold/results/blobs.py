@@ -73,9 +73,11 @@ class Blobs:
         key = row.blob_key or row.fail_key
         if key is None:
             return []
+        execution = key.rpartition(".")[0]
         try:
-            place = {"uid": row.uid, "attempt": row.attempt}
-            _, payload = wire.unseal(self._keyring, self._store.get(key.rpartition(".")[0] + ".l"), "log", **place)
+            # A redelivered attempt ran more than once: the nonce tells the execution that the row counts.
+            place = {"uid": row.uid, "attempt": row.attempt, "nonce": execution.rpartition(".")[2]}
+            _, payload = wire.unseal(self._keyring, self._store.get(f"{execution}.l"), "log", **place)
         except BlobNotFound:
             return []
         return msgspec.msgpack.decode(payload, type=list[LogLine])
@@ -93,9 +95,23 @@ class Blobs:
                 f"the function of scatter {self._scatter.name} is not in its store any more, only its results are: "
                 "name the fold, as in .value(reduce=…)"
             ) from exc
-        _, payload = wire.unseal(self._keyring, blob, "function", uid=self._scatter.uid)
+        try:
+            header, payload = wire.unseal(self._keyring, blob, "function", uid=self._scatter.uid)
+        except WireError as exc:
+            if not wire.is_ours(self._keyring, blob):
+                raise  # perhaps it is this process that has another secret
+            raise self._not_the_function(str(exc)) from exc
+        if not header.digest.startswith(wire.named_digest(key)):
+            raise self._not_the_function("it is signed, but it is the function of another try")
         job: Job = wire.loads(payload)
         return job
+
+    def _not_the_function(self, why: str) -> ResultsLost:
+        return ResultsLost(
+            f"what lies under {self._scatter.fn_key} is not the function that scatter {self._scatter.name} ran: {why}. "
+            "Its results are not touched by that: name the fold, as in .value(reduce=…); to run items again, give the "
+            "function (manifold redrive --function MODULE:NAME), or run the program again that made it"
+        )
 
     def _payload(self, row: ChunkRow, key: str, digest: str | None, kind: wire.Kind) -> bytes:
         # The seal's stop is that of the attempt, of which the row may cover a prefix.
