@@ -18,6 +18,7 @@ from typing import Any
 
 from manifold import events
 from manifold.registry import masked
+from manifold.visible import storable
 from manifold.worker.capture import mask
 
 FIELDS = {
@@ -111,5 +112,5 @@ def without_secrets(_logger: object, _method: str, line: MutableMapping[str, Any
     """The line with *** in place of passwords in URLs and of the secrets in this process's environment."""
     for name, value in line.items():
         if isinstance(value, str):
-            line[name] = mask(_URL.sub(lambda found: masked(found[0]), value))
+            line[name] = storable(mask(_URL.sub(lambda found: masked(found[0]), value)))
     return line

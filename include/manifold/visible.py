@@ -1,11 +1,34 @@
-"""Text of others, such as an item's error message, for a terminal or a log: it is seen, and does nothing there."""
+"""Text of others, such as an item's error message: fit to be stored and sent, and harmless on a terminal."""
 
 from __future__ import annotations
 
 import re
+from typing import Any
 
 # Control characters but tab and newline; marks that turn the direction of writing; separators that end a line.
 _ACTING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+def storable(text: str) -> str:
+    """Return `text` as UTF-8, JSON and every database take it, so that nobody's text can stop a scatter.
+
+    A lone surrogate (a byte of a file name that is not UTF-8, for example) is written `\\udce9`, as Python's own
+    tracebacks write it, and NUL, which PostgreSQL refuses, `\\x00`. All other text is returned as it is.
+    """
+    if not str.isascii(text):
+        text = str.encode(text, "utf-8", "backslashreplace").decode()
+    return str.replace(text, "\0", "\\x00")
+
+
+def storable_all(value: Any) -> Any:
+    """Return `value`, made of dicts, lists and scalars, with all text in it `storable`."""
+    if isinstance(value, str):
+        return storable(value)
+    if isinstance(value, dict):
+        return {storable_all(key): storable_all(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [storable_all(one) for one in value]
+    return value
 
 
 def visible(text: str) -> str:

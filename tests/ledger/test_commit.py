@@ -188,10 +188,10 @@ def test_what_an_item_says_is_kept_short_and_in_characters_that_every_database_t
     failure = Failure(0, "boom", "ValueError", "a\0b\ud800c" + "x" * 999, key="k\0", item_repr="\0" * 9999)
     claim.commit([receipt(sent(claim, 0, 1), "f", failures=[failure], kinds={"boom": "trace\0back"})])
     (row,) = ledger.failures(claim.uid)
-    assert row.message.startswith("a\N{SYMBOL FOR NULL}b?c")
+    assert row.message.startswith("a\\x00b\\ud800c")
     assert (len(row.message), len(row.item_repr or "")) == (300, 1024)
-    assert row.key == "k\N{SYMBOL FOR NULL}"
-    assert ledger.kinds(claim.uid)[0].traceback == "trace\N{SYMBOL FOR NULL}back"
+    assert row.key == "k\\x00"
+    assert ledger.kinds(claim.uid)[0].traceback == "trace\\x00back"
 
 
 @pytest.mark.parametrize(

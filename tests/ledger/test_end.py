@@ -116,7 +116,7 @@ def test_a_scatter_can_be_ended_as_it_is_and_what_is_committed_stays(ledger: Led
     done(claim, 0, "oof")
     left = sent(claim, 3, 6)
     row = claim.end(state, "somebody wanted\0it")  # type: ignore[arg-type]
-    assert (row.state, row.message, row.done, row.owner) == (state, "somebody wanted\N{SYMBOL FOR NULL}it", 3, None)
+    assert (row.state, row.message, row.done, row.owner) == (state, "somebody wanted\\x00it", 3, None)
     assert row == ledger.scatter(claim.uid)
     sound(ledger)
     second = ledger.acquire(claim.uid, owner(2))

@@ -133,7 +133,7 @@ class Dispatch:
             stop=chunk.stop,
             attempt=attempt.id,
         )
-        message = wire.seal(self._keyring, header, msgspec.msgpack.encode(task))
+        message = wire.seal(self._keyring, header, wire.encode(task))
         chunk.sent += 1
         sent.at = now
         self.in_flight[attempt.id] = sent

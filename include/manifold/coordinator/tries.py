@@ -225,5 +225,5 @@ def _check(plan: Plan, engine: Engine) -> None:
 
 def _name(fn: Callable[..., Any]) -> str:
     """What people call the function. Airflow loads a DAG file as `unusual_prefix_<digest>_<file>`."""
-    module = re.sub(r"^unusual_prefix_[0-9a-f]+_", "", fn.__module__)
+    module = re.sub(r"^unusual_prefix_[0-9a-f]+_", "", getattr(fn, "__module__", None) or type(fn).__module__)
     return f"{module}.{getattr(fn, '__qualname__', type(fn).__qualname__)}"

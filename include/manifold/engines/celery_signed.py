@@ -36,7 +36,7 @@ class Signer:
 
     def signed(self, message: cw.Message, to: str) -> bytes:
         """The message as it travels to the receiver of that name; raises ConfigError without a usable secret."""
-        body = msgspec.msgpack.encode(message)
+        body = wire.encode(message)
         if isinstance(message, cw.Answered) or (isinstance(message, cw.Refused) and message.reason != "versions"):
             return body
         keyring = settings.keyring()

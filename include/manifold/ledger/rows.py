@@ -15,6 +15,7 @@ from sqlalchemy import Table
 from sqlalchemy.sql.elements import ColumnElement
 
 from manifold.protocol.records import ScatterRow, Why
+from manifold.visible import storable
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -132,7 +133,7 @@ class Committed(msgspec.Struct, frozen=True):
 
 def scatter_name(*parts: str | int) -> str:
     """One name of several parts (dag, run, task, map index), each percent-quoted so that no two join to the same."""
-    return "/".join(quote(str(part), safe="") for part in parts)
+    return "/".join(quote(storable(str(part)), safe="") for part in parts)
 
 
 def name_parts(name: str) -> tuple[str, str, str, int]:
@@ -153,7 +154,7 @@ def built(struct: type[S], row: Sequence[Any]) -> S:
 
 def stored(text: str, limit: int) -> str:
     """`text` as every database takes it (PostgreSQL refuses NUL and lone surrogates), at most `limit` characters."""
-    return text[:limit].encode("utf-8", "replace").decode().replace("\0", "\N{SYMBOL FOR NULL}")
+    return storable(text[:limit])[:limit]
 
 
 def process_is_gone(host: str | None, pid: int | None, started: float | None) -> bool:

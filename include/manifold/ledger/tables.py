@@ -25,6 +25,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     Connection,
+    Dialect,
     Double,
     Index,
     Integer,
@@ -32,12 +33,15 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    TypeDecorator,
     UniqueConstraint,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
+
+from manifold.visible import storable
 
 metadata = MetaData()
 
@@ -46,8 +50,18 @@ def _position(name: str, **options: Any) -> Column[int]:
     return Column(name, BigInteger, nullable=False, **options)
 
 
+class StorableText(TypeDecorator[str]):
+    """Text of people and their programs, in a form that every database takes, when written and when compared."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        return storable(value) if value is not None else None
+
+
 def _text(name: str, **options: Any) -> Column[str]:
-    return Column(name, Text, **({"nullable": False} | options))
+    return Column(name, StorableText, **({"nullable": False} | options))
 
 
 def _id(name: str, **options: Any) -> Column[str]:
@@ -181,7 +195,7 @@ error_kind = Table(
     "error_kind",
     metadata,
     _id("uid", primary_key=True),
-    Column("fingerprint", Text, primary_key=True),
+    _text("fingerprint", primary_key=True),
     _text("type"),
     _text("message"),
     _text("traceback"),
@@ -205,7 +219,7 @@ worker = Table(
     "worker",
     metadata,
     _id("uid", primary_key=True),
-    Column("worker", Text, primary_key=True),
+    _text("worker", primary_key=True),
     _text("host"),
     Column("pid", BigInteger, nullable=False),
     _time("last_seen"),
@@ -219,8 +233,8 @@ tally = Table(
     metadata,
     _id("uid", primary_key=True),
     Column("epoch", Integer, primary_key=True, autoincrement=False),
-    Column("engine", Text, primary_key=True),
-    Column("name", Text, primary_key=True),
+    _text("engine", primary_key=True),
+    _text("name", primary_key=True),
     Column("value", Double, nullable=False),
 )
 

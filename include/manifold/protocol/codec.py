@@ -68,7 +68,7 @@ def decode_segments(payload: bytes) -> list[Segment]:
 
 def encode_failed(items: Iterable[FailedItem]) -> bytes:
     """The payload of a sidecar."""
-    return msgspec.msgpack.encode(list(items))
+    return wire.encode(list(items))
 
 
 def decode_failed(payload: bytes) -> list[FailedItem]:

@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 
 _PATH = 1
+_TEXT = 2
 _NO_ENCODING = (TypeError, ValueError, OverflowError, RecursionError, AttributeError)
 
 
@@ -36,10 +37,31 @@ def chunk_digest(items: Sequence[Any]) -> str | None:
 def item_digest(item: Any) -> str | None:
     """32 hex digits for one item; None if it has no canonical encoding."""
     try:
-        encoded = msgspec.msgpack.encode(item, enc_hook=_encodable, order="deterministic")
+        encoded = _encoded(item)
+    except UnicodeEncodeError:
+        try:
+            encoded = _encoded(_with_bytes(item))
+        except _NO_ENCODING:
+            return None
     except _NO_ENCODING:
         return None
     return hashlib.blake2b(encoded, digest_size=16).hexdigest()
+
+
+def _encoded(item: Any) -> bytes:
+    return msgspec.msgpack.encode(item, enc_hook=_encodable, order="deterministic")
+
+
+def _with_bytes(value: Any) -> Any:
+    """`value` with bytes of their own kind in place of text that is no valid Unicode, such as some file names."""
+    if isinstance(value, str):
+        raw = value.encode("utf-8", "surrogatepass")
+        return value if raw == value.encode("utf-8", "replace") else msgspec.msgpack.Ext(_TEXT, raw)
+    if isinstance(value, dict):
+        return sorted(([_with_bytes(key), _with_bytes(one)] for key, one in value.items()), key=repr)
+    if type(value) in (list, tuple):
+        return [_with_bytes(one) for one in value]
+    return value
 
 
 def _encodable(value: Any) -> Any:

@@ -27,6 +27,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from manifold.errors import ConfigError, WireError
+from manifold.visible import storable_all
 
 Kind = Literal["task", "receipt", "result", "failed", "function", "call", "reply", "log", "signal"]
 
@@ -89,6 +90,14 @@ class Keyring:
 @lru_cache(maxsize=256)
 def _derive(secret: bytes, uid: str) -> bytes:
     return HKDF(algorithm=SHA256(), length=32, salt=None, info=b"manifold scatter " + uid.encode()).derive(secret)
+
+
+def encode(message: Any) -> bytes:
+    """Return a message of the protocol as MessagePack. Text in it that is not valid Unicode is made `storable`."""
+    try:
+        return msgspec.msgpack.encode(message)
+    except UnicodeEncodeError:
+        return msgspec.msgpack.encode(storable_all(msgspec.to_builtins(message, builtin_types=(bytes,))))
 
 
 def digest(data: bytes) -> str:

@@ -25,7 +25,7 @@ def to_jsonl(values: Iterable[Any], path: str | PathLike[str]) -> int:
     with written(path) as file:
         for value in values:
             try:
-                file.write(encode(value).encode() + b"\n")
+                file.write(encode(value).encode("utf-8", "backslashreplace") + b"\n")
             except (TypeError, ValueError) as exc:
                 raise ConfigError(f"result {number:,}, {a_type(value)}, is no JSON: {exc}") from exc
             number += 1

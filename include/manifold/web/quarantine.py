@@ -103,7 +103,7 @@ def _lines(ledger: Ledger, row: ScatterRow, fingerprint: str | None, store: Stor
             found, more = ledger.database.read(ask)
             for one in found:
                 line = _line(sidecars, one)
-                yield encode(msgspec.to_builtins(line)).encode() + b"\n"
+                yield encode(msgspec.to_builtins(line)).encode("utf-8", "backslashreplace") + b"\n"
                 after = one.pos
 
 

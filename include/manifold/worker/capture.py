@@ -15,6 +15,7 @@ from typing import Any, TextIO
 from urllib.parse import unquote
 
 from manifold.protocol.records import LogLine
+from manifold.visible import storable
 
 _LINE = 2_000
 _SECRET_NAME = re.compile(
@@ -49,7 +50,7 @@ class Lines:
         for line in text.splitlines():
             if not line.strip():
                 continue
-            entry = LogLine(self._position(), level, mask(line[: 2 * _LINE])[:_LINE])
+            entry = LogLine(self._position(), storable(level), storable(mask(line[: 2 * _LINE])[:_LINE]))
             if self.whole is not None:
                 self.whole.append(entry)
             if len(self.kept) < self._limit:

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from manifold.protocol.records import Failure
+from manifold.visible import storable
 from manifold.worker.capture import mask
 
 _MESSAGE = 300
@@ -33,11 +34,11 @@ def failure(
     kind = _kind(exc)
     record = Failure(
         pos=pos,
-        fingerprint=hashlib.sha256(f"{kind}|{place}".encode()).hexdigest()[:16],
+        fingerprint=hashlib.sha256(storable(f"{kind}|{place}").encode()).hexdigest()[:16],
         type=kind,
-        message=mask(_safe_str(exc))[:_MESSAGE],
+        message=storable(mask(_safe_str(exc))[:_MESSAGE]),
         attempts=attempts,
-        key=None if key is None else mask(key),
+        key=None if key is None else storable(mask(key)),
         item_repr=mask(shown(item)),
         item_digest=digest,
     )
@@ -51,14 +52,14 @@ def traceback_text(exc: BaseException) -> str:
     if cause is not None and cause is not exc:
         lines += [*_lines(cause), "\nThe above came first, then:\n\n"]
     lines += _lines(exc)
-    text = mask("".join(lines))
+    text = storable(mask("".join(lines)))
     return text if len(text) <= _TRACEBACK else "…\n" + text[-_TRACEBACK:]
 
 
 def shown(item: object) -> str:
     """A short repr that never raises."""
     try:
-        return _shown.repr(item)[:_REPR]
+        return storable(_shown.repr(item)[:_REPR])
     except Exception as exc:  # noqa: BLE001 - a user's __repr__ may do anything
         return f"<{type(item).__name__}, whose repr raises {type(exc).__name__}>"
 
@@ -77,7 +78,7 @@ def _user_frames(tb: TracebackType | None) -> traceback.StackSummary:
 
 def _kind(exc: BaseException) -> str:
     kind = type(exc)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    return storable(kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}")
 
 
 def _safe_str(exc: BaseException) -> str:

@@ -56,7 +56,7 @@ class Packing:
             execution.failed.sort(key=lambda one: one.failure.pos)
             sealed["fail"] = self._seal("failed", "f", codec.encode_failed(self._with_lines(execution.failed)))
         if self._lines.whole:
-            self._seal("log", "l", msgspec.msgpack.encode(self._lines.whole))
+            self._seal("log", "l", wire.encode(self._lines.whole))
         if store is not None:
             for key, blob in self._blobs.items():
                 store.put(key, blob)

@@ -16,6 +16,7 @@ from manifold import settings
 from manifold.abc import Store
 from manifold.protocol.job import Job
 from manifold.stores import open_store
+from manifold.visible import storable
 
 _JOBS_KEPT = 8
 _SCATTERS_KEPT = 1000
@@ -62,7 +63,7 @@ class Process:
 
     @property
     def host(self) -> str:
-        return self._host or socket.gethostname()
+        return self._host or storable(socket.gethostname())
 
     @property
     def pid(self) -> int:

@@ -48,7 +48,7 @@ def run_chunk(message: bytes, process: Process = HERE) -> bytes:
         if logs.wanted():
             _log_line(answer)
     sealed = msgspec.structs.replace(header, kind="receipt", nonce=nonce)
-    return wire.seal(keyring, sealed, msgspec.msgpack.encode(answer))
+    return wire.seal(keyring, sealed, wire.encode(answer))
 
 
 def _log_line(answer: Answer) -> None:
