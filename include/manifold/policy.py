@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from fractions import Fraction
 from typing import Any, Literal
 
+from manifold import error_names
 from manifold.errors import ConfigError
 from manifold.protocol.records import MAX_CHUNK
 from manifold.words import did_you_mean
@@ -79,7 +80,8 @@ class Policy:
 
     What happens when an item fails:
         item_retries: how often one item is tried again, in place, by the worker.
-        retry_on, no_retry_on: exception classes, or their names as `module.Class` or `Class`; by default every
+        retry_on, no_retry_on: exception classes, or their names: `module.Class` as an import would find it, `Class`
+            for one that is defined already, `*.Class` for any of that name, which is not checked; by default every
             Exception is retried. `no_retry_on` wins.
         item_backoff: seconds before the first retry of an item; doubles each time, up to 60 s, with jitter.
         item_timeout: seconds that one execution of an item may take; refused where the engine cannot keep it.
@@ -132,7 +134,7 @@ class Policy:
 
     def __post_init__(self) -> None:
         for name in ("retry_on", "no_retry_on"):
-            object.__setattr__(self, name, _as_tuple(name, getattr(self, name)))
+            object.__setattr__(self, name, error_names.checked(name, getattr(self, name)))
         object.__setattr__(self, "tolerate", Tolerance.parse(self.tolerate))
         _whole("chunk_size", self.chunk_size, 1, MAX_CHUNK)
         _whole("chunk_bytes", self.chunk_bytes, 1024)
@@ -188,15 +190,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(one) for one in value]
     return getattr(value, "__qualname__", None) or repr(value)[:200]
-
-
-def _as_tuple(name: str, value: Any) -> tuple[NAMED_ERRORS, ...]:
-    many = (value,) if isinstance(value, (str, type)) else value
-    if isinstance(many, Iterable):
-        checked = tuple(many)
-        if all(isinstance(one, str) or (isinstance(one, type) and issubclass(one, BaseException)) for one in checked):
-            return checked
-    raise ConfigError(f"{name}={value!r} must be exception classes or their names")
 
 
 def _whole(name: str, value: int | None, low: int, high: int | None = None) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 
+from manifold.error_names import is_named
 from manifold.errors import ItemTimeout, RetryItem, SkipItem, Unpicklable
 from manifold.protocol.job import Job
 
@@ -17,11 +17,11 @@ def again(job: Job, exc: BaseException, attempts: int) -> bool:
         return False
     if isinstance(exc, RetryItem):
         return True
-    if not isinstance(exc, (Exception, ItemTimeout)) or _named(exc, ("AirflowFailException",)):
+    if not isinstance(exc, (Exception, ItemTimeout)) or is_named(exc, ("AirflowFailException",)):
         return False
-    if _named(exc, job.no_retry_on):
+    if is_named(exc, job.no_retry_on):
         return False
-    return not job.retry_on or _named(exc, job.retry_on)
+    return not job.retry_on or is_named(exc, job.retry_on)
 
 
 def delay(job: Job, exc: BaseException, attempts: int) -> float:
@@ -34,15 +34,4 @@ def delay(job: Job, exc: BaseException, attempts: int) -> float:
 
 def skips(exc: BaseException) -> bool:
     """The item is to be skipped: neither a result nor a failure."""
-    return isinstance(exc, SkipItem) or _named(exc, ("AirflowSkipException",))
-
-
-def _named(exc: BaseException, wanted: Sequence[str | type[BaseException]]) -> bool:
-    """`exc` is one of these classes; those given by name match with and without their module."""
-    for one in wanted:
-        if isinstance(one, type):
-            if isinstance(exc, one):
-                return True
-        elif any(one in (kind.__name__, f"{kind.__module__}.{kind.__qualname__}") for kind in type(exc).__mro__):
-            return True
-    return False
+    return isinstance(exc, SkipItem) or is_named(exc, ("AirflowSkipException",))
