@@ -49,7 +49,7 @@ MEANT: list[tuple[str, BaseException]] = [
     ("json.JSONDecodeError", _raised(lambda: json.loads("{"))),
     ("json.decoder.JSONDecodeError", _raised(lambda: json.loads("{"))),
     ("JSONDecodeError", _raised(lambda: json.loads("{"))),
-    ("urllib.error.URLError", __import__("urllib.error").error.HTTPError("u", 500, "m", None, None)),  # type: ignore[arg-type]
+    ("urllib.error.URLError", __import__("urllib.error").error.HTTPError("u", 500, "m", None, None)),
     ("subprocess.SubprocessError", subprocess.CalledProcessError(1, "x")),
     ("socket.gaierror", socket.gaierror()),
     ("requests.ConnectionError", __import__("requests").exceptions.ProxyError()),
@@ -68,10 +68,10 @@ MEANT: list[tuple[str, BaseException]] = [
 
 @pytest.mark.parametrize(("name", "exc"), MEANT, ids=[name for name, _ in MEANT])
 def test_a_name_means_what_an_import_gives(name: str, exc: BaseException) -> None:
-    wanted = Policy(retry_on=name).retry_on
+    wanted = Policy.of({"retry_on": name}).retry_on
     assert error_names.is_named(exc, wanted)
     assert error_names.is_named(exc, pickle.loads(pickle.dumps(wanted))), "and so it does where it was sent to"
-    assert not error_names.is_named(ZeroDivisionError(), Policy(retry_on=name).retry_on) or name == "Exception"
+    assert not error_names.is_named(ZeroDivisionError(), Policy.of({"retry_on": name}).retry_on) or name == "Exception"
 
 
 NOTHING = [
@@ -103,18 +103,18 @@ NOTHING = [
 @pytest.mark.parametrize("name", NOTHING)
 def test_a_name_that_names_nothing_is_refused_when_it_is_read(option: str, name: str) -> None:
     with pytest.raises(ConfigError, match=f"{option}="):
-        Policy(**{option: name})
+        Policy.of({option: name})
     with pytest.raises(ConfigError, match=f"{option}="):
-        Policy(**{option: (TimeoutError, "OSError", name)})
+        Policy.of({option: (TimeoutError, "OSError", name)})
 
 
 def test_a_refusal_says_what_to_write() -> None:
     with pytest.raises(ConfigError, match=r"'asyncio' has no TimoutError \(did you mean TimeoutError"):
-        Policy(retry_on="asyncio.TimoutError")
+        Policy.of({"retry_on": "asyncio.TimoutError"})
     with pytest.raises(ConfigError, match=r"no module 'nosuch'.*'\*\.Error' means any class of that name"):
-        Policy(retry_on="nosuch.Error")
+        Policy.of({"retry_on": "nosuch.Error"})
     with pytest.raises(ConfigError, match="did you mean ConnectionError"):
-        Policy(retry_on="ConectionError")
+        Policy.of({"retry_on": "ConectionError"})
 
 
 def test_a_name_in_a_dag_is_refused_when_the_dag_is_read() -> None:
@@ -130,7 +130,7 @@ def test_a_package_that_is_not_imported_yet_is_not_imported_to_check_a_name(tmp_
         import sys
         from manifold.errors import ConfigError
         from manifold.policy import Policy
-        Policy(retry_on=("heavy.errors.Soft", "heavy.errors.Renamed"))
+        Policy.of({'retry_on': ("heavy.errors.Soft", "heavy.errors.Renamed")})
         assert "heavy" not in sys.modules
     """
     run = [sys.executable, "-c", textwrap.dedent(code)]
@@ -140,9 +140,9 @@ def test_a_package_that_is_not_imported_yet_is_not_imported_to_check_a_name(tmp_
 def test_a_name_that_only_an_import_shows_is_found_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "made_errors.py").write_text("globals()['Odd'] = type('Odd', (Exception,), {})\n")
     monkeypatch.syspath_prepend(tmp_path)
-    Policy(retry_on="made_errors.Odd")
+    Policy.of({"retry_on": "made_errors.Odd"})
     with pytest.raises(ConfigError, match="'made_errors' has no Even"):
-        Policy(retry_on="made_errors.Even")
+        Policy.of({"retry_on": "made_errors.Even"})
     monkeypatch.delitem(sys.modules, "made_errors")
 
 
@@ -153,7 +153,7 @@ def test_a_class_of_a_dag_file_goes_by_the_files_name() -> None:
 
 def test_options_made_of_options_are_not_checked_again() -> None:
     name = error_names.CheckedName("only.there.Error")
-    assert Policy(retry_on=name).with_(item_retries=1).retry_on == ("only.there.Error",)
+    assert Policy.of({"retry_on": name}).with_(item_retries=1).retry_on == ("only.there.Error",)
 
 
 @pytest.mark.parametrize("engine", ["threads://1", "processes://1"])
