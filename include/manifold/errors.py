@@ -18,7 +18,9 @@
     │   └── Fenced                another coordinator has taken the scatter over
     ├── ScatterError              a scatter ended without success
     │   ├── TooManyFailures       more items failed than `tolerate` allows
-    │   ├── Cancelled             somebody cancelled it
+    │   ├── Cancelled             somebody ended it before its last item
+    │   │   ├── Drained           what ran has ended and is committed; it waits to be continued
+    │   │   └── Stopped           its process was told to end; the next try continues
     │   ├── ItemsChanged          the input is not the one that was committed
     │   ├── InputGone             a one-shot input cannot be read again
     │   ├── CodeChanged           `on_code_changed="fail"` and the function changed
@@ -117,7 +119,15 @@ class TooManyFailures(ScatterError):
 
 
 class Cancelled(ScatterError):
-    """Somebody cancelled the scatter."""
+    """Somebody ended the scatter before its last item."""
+
+
+class Drained(Cancelled):
+    """Somebody drained the scatter: what ran has ended and is committed. It is not ended, and waits to be continued."""
+
+
+class Stopped(Cancelled):
+    """The coordinator's process was told to end. The scatter is not ended: the next try continues."""
 
 
 class ItemsChanged(ScatterError):

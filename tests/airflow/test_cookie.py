@@ -31,7 +31,6 @@ def row(state: ScatterState, n_failed: int = 0) -> ScatterRow:
         engine="threads://1",
         source_kind="range",
         source_fp="f",
-        source_pin={},
         codec="pickle",
         reduce_digest=None,
         consts_digest=None,

@@ -17,7 +17,7 @@ from manifold.protocol import outcome
 from manifold.protocol.records import Attempt, ChunkRow, Failure, Receipt, Why
 
 _UNTOLD = {"claimed_at", "lease_until", "created_at", "ended_at", "committed_at", "sent_at", "last_seen", "at"}
-_UNTOLD |= {"owner_token", "token", "suspect_at"}
+_UNTOLD |= {"owner_token", "token", "suspect_at", "began_at"}
 
 
 class Clock:

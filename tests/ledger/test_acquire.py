@@ -34,7 +34,9 @@ def test_a_new_scatter_has_all_that_was_said_of_it_and_nobody_owns_it(ledger: Le
     wanted = new(source_pin={"files": ["a"]}, policy={"tolerate": 1}, total=7, source_fp="fp", reduce_digest="r")
     row = ledger.create(wanted)
     assert row == ledger.scatter(wanted.uid) == ledger.find("flights")
-    assert {name: getattr(row, name) for name in wanted.__struct_fields__} == msgspec.structs.asdict(wanted)
+    told = msgspec.structs.asdict(wanted)
+    assert ledger.pin(wanted.uid) == told.pop("source_pin")
+    assert {name: getattr(row, name) for name in told} == told
     assert (row.gen, row.state, row.epoch, row.owner, row.done) == (1, "running", 0, None, 0)
 
 

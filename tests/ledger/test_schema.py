@@ -11,9 +11,9 @@ from sqlalchemy import Connection, inspect, text, update
 from manifold.errors import LedgerError, SchemaError
 from manifold.ledger import Ledger, gauges, open_ledger, schema
 from manifold.ledger.connection import connect
-from manifold.ledger.tables import meta, metadata, tally
+from manifold.ledger.tables import meta, metadata, pin, scatter_try, tally
 from manifold.policy import Tolerance
-from tests.ledger.made import claimed, done, new, sound
+from tests.ledger.made import claimed, done, new, owner, sound
 
 
 def test_an_empty_database_is_refused_until_it_is_migrated(ledger_url: str) -> None:
@@ -79,13 +79,41 @@ def test_an_upgrade_runs_once_and_keeps_what_is_there(ledger: Ledger, monkeypatc
     sound(ledger)
 
 
+def _back_to_2(conn: Connection) -> None:
+    """Make of the present tables what version 2 had."""
+    pin.drop(conn)
+    scatter_try.drop(conn)
+    conn.execute(text("ALTER TABLE scatter ADD COLUMN source_pin JSON DEFAULT '{}' NOT NULL"))
+    conn.execute(update(meta).where(meta.c.name == "version").values(value="2"))
+
+
+def test_an_upgrade_moves_pins_to_a_table_of_their_own_and_drops_those_of_replaced_scatters(ledger: Ledger) -> None:
+    claim = claimed(ledger, source_pin={"files": ["a", "b"]})
+    old = claimed(ledger, "old")
+    old.fresh(new("old"))
+    with ledger.database.engine.begin() as conn:
+        _back_to_2(conn)
+        for uid, files in ((claim.uid, '{"files": ["a", "b"]}'), (old.uid, '{"files": ["c"]}')):
+            conn.execute(text("UPDATE scatter SET source_pin = :files WHERE uid = :uid"), {"files": files, "uid": uid})
+    assert schema.migrate(ledger.database.engine) == 2
+    assert ledger.pin(claim.uid) == {"files": ["a", "b"]}
+    assert ledger.pin(old.uid) == {}
+    assert ledger.tries(claim.uid) == []
+    assert "source_pin" not in {column["name"] for column in inspect(ledger.database.engine).get_columns("scatter")}
+    claim.release()
+    again = ledger.acquire(claim.uid, owner(2))
+    assert [one.epoch for one in ledger.tries(again.uid)] == [2]
+    sound(ledger)
+
+
 def test_a_ledger_of_the_first_version_is_upgraded_and_works(ledger: Ledger) -> None:
     claim = claimed(ledger)
     done(claim, 0, "oof")
     with ledger.database.engine.begin() as conn:  # as the first version left it
+        _back_to_2(conn)
         tally.drop(conn)
         conn.execute(update(meta).where(meta.c.name == "version").values(value="1"))
-    with pytest.raises(SchemaError, match="version 1, not 2"):
+    with pytest.raises(SchemaError, match="version 1, not 3"):
         schema.check(ledger.database.engine)
     assert schema.migrate(ledger.database.engine) == 1
     claim.set_total(3)

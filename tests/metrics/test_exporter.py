@@ -48,10 +48,13 @@ def test_the_exporter_tells_what_the_ledger_knows_and_promtool_is_content(scatte
     assert told["manifold_ledger_up"] == {(): 1}
     assert told["manifold_scatters"] == {
         ("cancelled",): 0,
+        ("drained",): 0,
+        ("draining",): 0,
         ("failed",): 0,
+        ("paused",): 0,
         ("running",): 0,
+        ("stopped",): 0,
         ("succeeded",): 1,
-        ("waiting",): 0,
     }
     assert told["manifold_items_total"] == {
         (scattered, "succeeded"): 9980,

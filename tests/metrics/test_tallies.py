@@ -171,15 +171,15 @@ def test_silence_is_the_time_since_the_latest_commit_or_the_claim(sqlite_ledger:
     assert gauges.read(ledger).living[0].silence == pytest.approx(3)
 
 
-def test_a_scatter_whose_coordinator_is_gone_waits(sqlite_ledger: Ledger) -> None:
+def test_a_scatter_whose_coordinator_is_gone_is_stopped(sqlite_ledger: Ledger) -> None:
     clock = Clock()
     ledger = Ledger(sqlite_ledger.database.engine, now=clock)
     claimed(ledger, "a")
     claimed(ledger, "b").release()
     claimed(ledger, "c").end("failed", "enough")
-    assert states(ledger) == {"running": 1, "waiting": 1, "failed": 1}
+    assert states(ledger) == {"running": 1, "stopped": 1, "failed": 1}
     clock.now += 31
-    assert states(ledger) == {"waiting": 2, "failed": 1}
+    assert states(ledger) == {"stopped": 2, "failed": 1}
 
 
 def states(ledger: Ledger) -> dict[str, int]:

@@ -79,12 +79,22 @@ def test_a_search_finds_names_as_people_write_them(admin: TestClient, book: Ledg
     assert len(names(admin, search="etl/manual__")) == 1
 
 
-def test_paused_and_stalled_are_told_apart_from_running(admin: TestClient, book: Ledger) -> None:
-    running, paused, stalled = (airflow_scatter(book, run=name) for name in ("a", "b", "c"))
+def test_paused_draining_drained_and_stopped_are_told_apart_from_running(admin: TestClient, book: Ledger) -> None:
+    running, paused, stopped, draining, drained = (airflow_scatter(book, run=name) for name in "abcde")
     book.control(paused.uid, "pause", by_whom="ann")
-    stalled.release()
+    stopped.release()
+    book.control(draining.uid, "drain", by_whom="ann")
+    drained.release(ending="drained", message="drained by ann")
     states = {one["uid"]: one["state"] for one in get(admin, "/scatters")["scatters"]}
-    assert states == {running.uid: "running", paused.uid: "paused", stalled.uid: "stalled"}
+    assert states == {
+        running.uid: "running",
+        paused.uid: "paused",
+        stopped.uid: "stopped",
+        draining.uid: "draining",
+        drained.uid: "drained",
+    }
+    for state in ("stopped", "stalled"):  # the latter is what it was called before
+        assert [one["uid"] for one in get(admin, "/scatters", state=state)["scatters"]] == [stopped.uid]
     assert get(admin, f"/scatters/{paused.uid}")["paused_by"] == "ann"
     book.control(paused.uid, "resume", by_whom="ann")
     assert get(admin, f"/scatters/{paused.uid}")["state"] == "running"

@@ -79,12 +79,13 @@ def account(ledger: Ledger, uid: str) -> shapes.Ran:
 class Recorded(Source):
     """An input that the ledger knows of and that nobody needs to read: every position has an outcome."""
 
-    def __init__(self, row: ScatterRow) -> None:
+    def __init__(self, row: ScatterRow, pinned: dict[str, Any]) -> None:
         self.kind = row.source_kind  # type: ignore[misc]  # as the scatter's was
         self._row = row
+        self._pinned = pinned
 
     def pin(self, pinned: dict[str, Any] | None) -> dict[str, Any]:
-        return self._row.source_pin
+        return self._pinned
 
     def fingerprint(self) -> str | None:
         return self._row.source_fp
@@ -101,10 +102,11 @@ def _source(ledger: Ledger, row: ScatterRow, items: str | None) -> Source:
     if items is not None:
         return items_of(items)
     missing = None if row.total is None else row.total - row.done
+    pinned = ledger.pin(row.uid)
     # Results of re-runs need none of it: their items are in the quarantine.
     if missing == 0 and all(one.layer for one in ledger.suspects(row.uid)):
-        return Recorded(row)
-    path = row.source_pin.get("path", "***")
+        return Recorded(row, pinned)
+    path = pinned.get("path", "***")
     if row.source_kind == "files" and "***" not in path:
         return items_of(path)
     what = "results are lost" if missing == 0 else f"{'some' if missing is None else f'{missing:,}'} items never ran"

@@ -28,6 +28,7 @@ class Controls:
         self._report = report
         self.paused = False
         self.draining = False
+        self.drained_by = ""
         self.cancelled = False
 
     def poll(self, target: Changeable) -> None:
@@ -46,7 +47,7 @@ class Controls:
         if row.verb in ("pause", "resume"):
             self.paused = row.verb == "pause"
         elif row.verb == "drain":
-            self.draining = True
+            self.draining, self.drained_by = True, row.by_whom
         elif row.verb == "cancel":
             self.cancelled = True
         elif row.verb == "set":

@@ -23,12 +23,14 @@ from manifold.coordinator.report import Reporter
 from manifold.coordinator.tally import Tally
 from manifold.errors import (
     Cancelled,
+    Drained,
     EngineError,
     Fenced,
     InputGone,
     ItemsChanged,
     ManifoldError,
     ScatterError,
+    Stopped,
     TooManyFailures,
 )
 from manifold.protocol.records import Receipt, ScatterRow
@@ -63,6 +65,7 @@ class Coordinator:
         self._choice = Choice(parts, self._backlog)
         send_with_job = partial(self._send, with_job=True)
         self._hearing = Hearing(parts, self._backlog, self._report, self._tally, send_with_job)
+        self._trouble: BaseException | None = None
         self._renewed = self._polled = self._idle_since = self._clock.monotonic()
 
     def run(self) -> ScatterRow:
@@ -84,8 +87,10 @@ class Coordinator:
             self._controls.poll(self)
             while not self._round():
                 self._clock.wait(self._dispatch.signal, 0.0 if self._hearing.receipts else self._choice.patience())
-        except ScatterError as exc:
-            self._end_as(exc)
+        except BaseException as exc:
+            self._trouble = exc
+            if isinstance(exc, ScatterError):
+                self._end_as(exc)
             raise
         finally:
             self._dispatch.stop_all()
@@ -106,13 +111,14 @@ class Coordinator:
         if self._hearing.receipts or self._dispatch.in_flight:
             return False
         if self._controls.draining:
-            raise Cancelled("drained: what was running is committed; the next try continues with the rest")
+            by = self._controls.drained_by
+            raise Drained(f"drained by {by}: what was running is committed; a try that continues does the rest")
         return self._backlog.empty and self._finish()
 
     def _poll(self) -> None:
         """What is looked at once a second: people's wishes, the lease, the share of the engine."""
         if self._parts.stop.is_set():
-            raise Cancelled("stopped: what is committed stays; the next try continues")
+            raise Stopped("stopped by a signal to its process: what is committed stays; the next try continues")
         now = self._clock.monotonic()
         if now - self._polled < _POLL_SECONDS:
             return
@@ -226,8 +232,8 @@ class Coordinator:
         """Say in the ledger how it ended, where the ledger does not know yet."""
         if isinstance(exc, ItemsChanged):
             self._row = self._claim.withdraw_epoch()
-        if isinstance(exc, Cancelled) and not self._controls.cancelled:
-            return  # stopped or drained: it stays to be continued
+        if isinstance(exc, (Drained, Stopped)):
+            return  # it stays to be continued
         if self._row.state == "running":
             state: Literal["failed", "cancelled"] = "cancelled" if isinstance(exc, Cancelled) else "failed"
             self._count_refused()
@@ -237,7 +243,8 @@ class Coordinator:
         if self._row.state == "running":
             with suppress(Fenced):
                 self._count_refused()
-                self._claim.release(self._tally.sums)
+                ending, message = ending_of(self._trouble)
+                self._claim.release(self._tally.sums, ending=ending, message=message)
 
     def _count_refused(self) -> None:
         """Unsigned messages since the last look. The engine may have refused some before this try."""
@@ -251,3 +258,10 @@ class Coordinator:
         self._policy = self._policy.with_(**{name: value})
         self._choice.change(self._policy, self._clock.monotonic())
         self._budget.change(self._policy)
+
+
+def ending_of(exc: BaseException | None) -> tuple[Literal["drained", "stopped", "error"], str | None]:
+    """How a try ended that left the scatter to be continued, and why, for people."""
+    if exc is None or isinstance(exc, (Stopped, KeyboardInterrupt)):
+        return "stopped", mask(str(exc)) if exc and str(exc) else "interrupted"
+    return "drained" if isinstance(exc, Drained) else "error", mask(f"{type(exc).__name__}: {exc}")

@@ -16,7 +16,7 @@ from manifold import settings
 from manifold.abc import Clock, Engine, Monitor, Source, Store
 from manifold.clock import SystemClock
 from manifold.coordinator import sameness
-from manifold.coordinator.loop import Coordinator
+from manifold.coordinator.loop import Coordinator, ending_of
 from manifold.coordinator.parts import Means, assembled
 from manifold.errors import ConfigError, ScatterBusy
 from manifold.policy import Policy
@@ -106,7 +106,7 @@ class _Try:
         self._plan = plan
         self._means = means
         self._ledger = means.ledger
-        self._owner = owner
+        self._owner = msgspec.structs.replace(owner, mode=plan.mode, why=plan.why)
 
     def go(self) -> Results:
         # Around all of it: items may be instances of classes in the author's modules, and are pickled as they are sent.
@@ -120,14 +120,15 @@ class _Try:
         if plan.mode == "hand back" and found is not None:
             return self._results(found)
         source = plan.source
-        pinned = source.pin(found.source_pin if found is not None and plan.mode != "fresh" else None)
+        pinned = source.pin(self._ledger.pin(found.uid) if found is not None and plan.mode != "fresh" else None)
         if found is not None and plan.mode == "continue" and self._is_done(found):
             return self._results(found)
         claim, same = self._claim(found, pinned)
         try:
             parts = assembled(plan, claim, same, self._means)
-        except BaseException:
-            claim.release()
+        except BaseException as exc:
+            ending, message = ending_of(exc)
+            claim.release(ending=ending, message=message)
             raise
         return self._results(Coordinator(parts).run())
 

@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 
 from manifold import settings
 from manifold.ledger import schema
-from manifold.ledger.claim import LEASE, Claim
+from manifold.ledger.claim import Claim
 from manifold.ledger.connection import PATIENCE, Database, connect
 from manifold.ledger.ledger import Ledger
 from manifold.ledger.merged import MergedRow, Run
@@ -23,9 +23,11 @@ from manifold.ledger.rows import (
     KindRow,
     NewScatter,
     Owner,
+    TryRow,
     WorkerRow,
     scatter_name,
 )
+from manifold.ledger.tries import LEASE
 from manifold.ledger.verify import Violation, verify, verify_blobs
 
 __all__ = [
@@ -40,6 +42,7 @@ __all__ = [
     "NewScatter",
     "Owner",
     "Run",
+    "TryRow",
     "Violation",
     "WorkerRow",
     "open_ledger",

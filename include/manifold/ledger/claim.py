@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import msgspec
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, exists, insert, literal, select, update
 
 from manifold.errors import Fenced, ItemsChanged
 from manifold.ledger import guards
@@ -15,8 +15,9 @@ from manifold.ledger.commit import commit
 from manifold.ledger.ending import NOBODY, account, end
 from manifold.ledger.queries import scatter_row
 from manifold.ledger.rows import Committed, NewScatter, Owner
-from manifold.ledger.tables import attempt, chunk, control, scatter
+from manifold.ledger.tables import attempt, chunk, control, insert_into, pin, scatter
 from manifold.ledger.tallies import write_tallies
+from manifold.ledger.tries import LEASE, begin_try, end_try
 from manifold.ledger.withdraw import withdraw, withdraw_epoch
 from manifold.policy import Tolerance
 from manifold.protocol.records import Attempt, ChunkRow, Failure, Receipt, ScatterRow, ScatterState, WorkerInfo
@@ -26,12 +27,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-LEASE = 30.0
-"""Seconds that others wait for an owner that is not heard of. Every write of the owner renews it."""
-
-_DESCRIBED = frozenset(NewScatter.__struct_fields__) - {"uid", "name", "total"} | {"expected"}
-# The pin of a large input is long, and only this claim changes it: not read again with every write.
-_CHANGING = [name for name in ScatterRow.__struct_fields__ if name not in ("source_pin", "policy")]
+_DESCRIBED = frozenset(NewScatter.__struct_fields__) - {"uid", "name", "total", "source_pin"} | {"expected"}
+# The options may be long, and only this claim changes them: not read again with every write.
+_CHANGING = [name for name in ScatterRow.__struct_fields__ if name != "policy"]
 
 
 class Claim:
@@ -186,11 +184,21 @@ class Claim:
 
         return self._finally((state,), work)
 
-    def release(self, tallies: Mapping[str, float] | None = None) -> None:
-        """Give the scatter up as it is, still running, so that another coordinator need not wait for the lease."""
+    def release(
+        self,
+        tallies: Mapping[str, float] | None = None,
+        *,
+        ending: Literal["drained", "stopped", "error"] = "stopped",
+        message: str | None = None,
+    ) -> None:
+        """Give the scatter up as it is, still running, so that another coordinator need not wait for the lease.
+
+        `ending` and `message` say to people how this try ended.
+        """
 
         def work(conn: Connection, row: ScatterRow, now: float) -> ScatterRow:
             write_tallies(conn, row, tallies)
+            end_try(conn, row.uid, now, ending, message)
             conn.execute(update(scatter).where(scatter.c.uid == self.uid).values(NOBODY))
             return msgspec.structs.replace(row, owner=None, lease_until=None)
 
@@ -213,7 +221,10 @@ class Claim:
             end(conn, old, now, "replaced", "replaced by a fresh start")
             values = created(new, now) | owned(self._owner, token, now)
             conn.execute(insert(scatter), values | {"name": old.name, "gen": old.gen + 1, "epoch": 1})
-            return scatter_row(conn, new.uid)
+            write_pin(conn, new)
+            row = scatter_row(conn, new.uid)
+            begin_try(conn, row, self._owner, now)
+            return row
 
         return Claim(self.ledger, self.ledger.database.write(work), self._owner)
 
@@ -263,7 +274,18 @@ class Claim:
 
 def created(new: NewScatter, now: float) -> dict[str, Any]:
     """The columns of a scatter that is to be inserted, but for its generation."""
-    return msgspec.structs.asdict(new) | {"state": "running", "created_at": now}
+    values = msgspec.structs.asdict(new) | {"state": "running", "created_at": now}
+    del values["source_pin"]  # `write_pin`
+    return values
+
+
+def write_pin(conn: Connection, new: NewScatter) -> None:
+    """Keep what the input was when the scatter began, if the scatter was really made."""
+    if new.source_pin:
+        made = exists(select(scatter.c.uid).where(scatter.c.uid == new.uid))
+        values = select(literal(new.uid).label("uid"), literal(new.source_pin, pin.c.value.type).label("value"))
+        insertion = insert_into(conn, pin).from_select(["uid", "value"], values.where(made))
+        conn.execute(insertion.on_conflict_do_nothing())
 
 
 def owned(owner: Owner, token: str | None, now: float) -> dict[str, Any]:

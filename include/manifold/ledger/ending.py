@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import msgspec
-from sqlalchemy import Connection, exists, func, select, update
+from sqlalchemy import Connection, delete, exists, func, select, update
 
 from manifold.errors import LedgerError
 from manifold.ledger.rows import stored
-from manifold.ledger.tables import attempt, chunk, failure, scatter
+from manifold.ledger.tables import attempt, chunk, failure, pin, scatter
 from manifold.ledger.tallies import fold_tallies
+from manifold.ledger.tries import end_try
 from manifold.protocol.records import ScatterRow, ScatterState
 
 NOBODY = {"owner": None, "owner_token": None, "lease_until": None}
@@ -21,6 +22,10 @@ def end(conn: Connection, row: ScatterRow, now: float, state: ScatterState, mess
     conn.execute(update(attempt).where(attempt.c.uid == row.uid, attempt.c.state == "open").values(state="void"))
     ended = {"state": state, "ended_at": now, "message": message and stored(message, _MESSAGE)}
     conn.execute(update(scatter).where(scatter.c.uid == row.uid).values(NOBODY | ended))
+    if state != "running":
+        end_try(conn, row.uid, now, state, message)
+    if state == "replaced":  # nobody continues it
+        conn.execute(delete(pin).where(pin.c.uid == row.uid))
     fold_tallies(conn, row.uid)
     return msgspec.structs.replace(row, owner=None, lease_until=None, **ended)
 

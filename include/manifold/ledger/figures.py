@@ -14,8 +14,8 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.functions import FunctionElement
 
-from manifold.ledger.listing import Condition, condition
 from manifold.ledger.rows import AttemptRow, WorkerRow, built, columns
+from manifold.ledger.states import Condition, condition
 from manifold.ledger.tables import attempt, chunk, control, scatter, worker
 from manifold.protocol.records import ScatterRow
 

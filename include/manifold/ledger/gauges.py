@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Text, and_, case, cast, func, literal, select
 from sqlalchemy.sql.elements import ColumnElement
 
 from manifold.ledger.queries import Reader
+from manifold.ledger.states import alive, condition
 from manifold.ledger.tables import attempt, chunk, control, scatter, tally, worker
 from manifold.ledger.tallies import sums_by_engine
 
@@ -24,8 +25,8 @@ REMEMBERED = 3600.0
 
 
 class Stand(msgspec.Struct, frozen=True):
-    """The scatters of one engine in one state. `state` is the ledger's, but `waiting` where a running one has no
-    living coordinator. `quarantined` counts the items that are failed now."""
+    """The scatters of one engine in one state. `state` is as people are shown it.
+    `quarantined` counts the items that are failed now."""
 
     engine: str
     state: str
@@ -84,14 +85,9 @@ def read(ledger: Reader) -> Gauges:
     return ledger.database.read(work)
 
 
-def _alive(now: ColumnElement[float]) -> ColumnElement[bool]:
-    return and_(scatter.c.state == "running", scatter.c.owner.is_not(None), scatter.c.lease_until > now)
-
-
 def _stands(conn: Connection, now: ColumnElement[float]) -> list[Stand]:
     of = scatter.c
-    state = case((and_(of.state == "running", ~_alive(now)), "waiting"), else_=of.state).label("state")
-    each = select(of.engine, state, of.n_failed).where(of.state != "replaced").subquery().c
+    each = select(of.engine, condition(now).label("state"), of.n_failed).where(of.state != "replaced").subquery().c
     asked = select(each.engine, each.state, func.count(), func.sum(each.n_failed)).group_by(each.engine, each.state)
     return [Stand(engine, state, n, int(failed)) for engine, state, n, failed in conn.execute(asked)]
 
@@ -110,7 +106,7 @@ def _living(conn: Connection, now: ColumnElement[float]) -> list[Living]:
         (of.n_ok + of.n_failed + of.n_skipped).label("done"),
         (now - since).label("silence"),
         func.coalesce(paused == "pause", literal(False)).label("paused"),
-    ).where(_alive(now))
+    ).where(alive(now))
     rows = [Living(**row._asdict()) for row in conn.execute(asked)]
     uids = [row.uid for row in rows]
     out = dict(_pairs(conn, select(attempt.c.uid, func.count()).where(attempt.c.state == "open"), attempt.c.uid, uids))
@@ -146,7 +142,7 @@ def _crews(conn: Connection, now: ColumnElement[float]) -> list[Crew]:
             func.min(now - worker.c.last_seen),
         )
         .join(worker, worker.c.uid == scatter.c.uid)
-        .where(_alive(now), worker.c.last_seen > now - REMEMBERED)
+        .where(alive(now), worker.c.last_seen > now - REMEMBERED)
         .group_by(scatter.c.engine, worker.c.host)
     )
     return [Crew(*row) for row in conn.execute(asked)]

@@ -20,7 +20,7 @@ from manifold.errors import StoreError
 from manifold.ledger.ledger import Ledger
 from manifold.ledger.queries import scatter_row
 from manifold.ledger.rows import built, columns
-from manifold.ledger.tables import attempt, chunk, control, error_kind, failure, scatter, worker
+from manifold.ledger.tables import attempt, chunk, control, error_kind, failure, pin, scatter, scatter_try, worker
 from manifold.protocol.records import TERMINAL, ScatterRow
 
 OpenStore = Callable[[ScatterRow], Store]
@@ -174,7 +174,7 @@ def _empty(conn: Connection, row: ScatterRow) -> bool:
     same = and_(scatter.c.uid == row.uid, scatter.c.state == row.state, scatter.c.epoch == row.epoch)
     if conn.execute(update(scatter).where(same).values(tombstone)).rowcount != 1:
         return False
-    for table in (chunk, attempt, failure, error_kind, control, worker):
+    for table in (pin, scatter_try, chunk, attempt, failure, error_kind, control, worker):
         conn.execute(delete(table).where(table.c.uid == row.uid))
     return True
 

@@ -10,12 +10,13 @@ from sqlalchemy import Connection, Engine, and_, exists, func, insert, literal, 
 
 from manifold.errors import Fenced, LedgerError, ScatterBusy
 from manifold.ledger import guards
-from manifold.ledger.claim import Claim, created, owned
+from manifold.ledger.claim import Claim, created, owned, write_pin
 from manifold.ledger.connection import Database
 from manifold.ledger.queries import Reader, scatter_row
 from manifold.ledger.rows import NewScatter, Owner, process_is_gone
 from manifold.ledger.schema import check
 from manifold.ledger.tables import attempt, chunk, control, insert_into, scatter
+from manifold.ledger.tries import LEASE, LOST, begin_try, end_try
 from manifold.protocol.records import TERMINAL, ChunkRow, ScatterRow
 
 STALE = 24 * 3600.0
@@ -57,6 +58,7 @@ class Ledger(Reader):
             typed = [literal(value, of[name].type).label(name) for name, value in values.items()]
             row = select(*typed, gen.label("gen")).where(~living)
             conn.execute(insert_into(conn, scatter).from_select([*values, "gen"], row).on_conflict_do_nothing())
+            write_pin(conn, new)
             newest = select(of.uid).where(of.name == new.name).order_by(of.gen.desc()).limit(1)
             return scatter_row(conn, conn.execute(newest).scalar_one())
 
@@ -73,17 +75,23 @@ class Ledger(Reader):
         def work(conn: Connection) -> ScatterRow:
             of = scatter.c
             held = conn.execute(
-                select(of.owner_token, of.owner_host, of.owner_pid, of.owner_started, self.now()).where(of.uid == uid)
+                select(of.owner_token, of.owner_host, of.owner_pid, of.owner_started, of.lease_until, self.now()).where(
+                    of.uid == uid
+                )
             ).one_or_none()
             if held is None or held[0] == token:  # unknown; or the COMMIT was in doubt, and had counted
                 return scatter_row(conn, uid)
             dead = held[0] if process_is_gone(*held[1:4]) else None
-            values = owned(owner, token, held[4]) | {"state": "running", "ended_at": None, "message": None}
-            free = and_(of.uid == uid, guards.not_replaced(), guards.free(owner, dead, held[4]))
+            lease, now = held[4:]
+            values = owned(owner, token, now) | {"state": "running", "ended_at": None, "message": None}
+            free = and_(of.uid == uid, guards.not_replaced(), guards.free(owner, dead, now))
             if conn.execute(update(scatter).where(free).values(epoch=of.epoch + 1, **values)).rowcount != 1:
                 raise self._refusal(conn, uid)
             _void_reruns(conn, uid)
-            return scatter_row(conn, uid)
+            row = scatter_row(conn, uid)
+            _end_earlier(conn, row, owner, now, lease=lease, dead=dead is not None)
+            begin_try(conn, row, owner, now)
+            return row
 
         return Claim(self, self.database.write(work), owner)
 
@@ -138,6 +146,17 @@ class Ledger(Reader):
         stale = and_(attempt.c.state == "open", guards.of_older_epoch(), old)
         void = update(attempt).where(stale).values(state="void")
         return self.database.write(lambda conn: conn.execute(void).rowcount)
+
+
+def _end_earlier(
+    conn: Connection, row: ScatterRow, owner: Owner, now: float, *, lease: float | None, dead: bool
+) -> None:
+    """Write down how the try ended that `owner` takes over from, where it could not do so itself."""
+    if dead or lease is None or lease < now:
+        heard = now if lease is None else min(now, lease - LEASE)
+        end_try(conn, row.uid, heard, "lost", LOST, before=row.epoch)
+    else:
+        end_try(conn, row.uid, now, "fenced", f"{owner.text} took over", before=row.epoch)
 
 
 def _void_reruns(conn: Connection, uid: str) -> None:

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import quote
 
 import msgspec
-from sqlalchemy import Connection, String, and_, case, func, literal, not_, or_, select
+from sqlalchemy import Connection, String, and_, func, literal, or_, select
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.functions import FunctionElement
 
 from manifold.ledger.rows import built, columns
+from manifold.ledger.states import Condition, alive, condition
 from manifold.ledger.tables import control, scatter
 from manifold.protocol.records import ScatterRow
-
-Condition = Literal["running", "paused", "stalled", "succeeded", "failed", "cancelled", "replaced"]
-"""A scatter's state, with what a running one lives under: `paused` by a person, `stalled` without a coordinator."""
 
 
 class Visible(msgspec.Struct, frozen=True):
@@ -68,25 +66,6 @@ def _postgresql_first_part(element: first_part, compiler: SQLCompiler, **options
     return f"split_part({compiler.process(element.clauses, **options)}, '/', 1)"
 
 
-def condition(now: ColumnElement[float]) -> ColumnElement[str]:
-    """The SQL of a scatter's condition at `now`, by the ledger's clock."""
-    of = scatter.c
-    latest = (
-        select(control.c.verb)
-        .where(control.c.uid == of.uid, control.c.verb.in_(("pause", "resume")))
-        .order_by(control.c.no.desc())
-        .limit(1)
-        .correlate(scatter)
-        .scalar_subquery()
-    )
-    return case(
-        (of.state != "running", of.state),
-        (not_(_alive(now)), "stalled"),
-        (latest == "pause", "paused"),
-        else_="running",
-    )
-
-
 def page(conn: Connection, now: ColumnElement[float], visible: Visible, wanted: Wanted) -> tuple[list[Listed], int]:
     """One page, and how many there are on all pages."""
     state = condition(now)
@@ -112,16 +91,12 @@ def page(conn: Connection, now: ColumnElement[float], visible: Visible, wanted: 
 def changes(conn: Connection, now: ColumnElement[float], visible: Visible) -> tuple[Any, ...]:
     """What is another tuple after anything that the list shows has changed."""
     of = scatter.c
-    alive = func.count().filter(and_(of.state == "running", _alive(now)))
+    living = func.count().filter(alive(now))
     sums = [func.sum(one) for one in (of.seq, of.epoch, of.n_failed, of.total, of.expected)]
     latest = [func.max(one) for one in (of.created_at, of.ended_at, of.lease_until)]
     wishes = select(func.count(), func.max(control.c.at)).select_from(control)
-    asked = select(func.count(), alive, *sums, *latest).where(_seen(visible))
+    asked = select(func.count(), living, *sums, *latest).where(_seen(visible))
     return (*conn.execute(asked).one(), *conn.execute(wishes).one())
-
-
-def _alive(now: ColumnElement[float]) -> ColumnElement[bool]:
-    return and_(scatter.c.owner.is_not(None), func.coalesce(scatter.c.lease_until, 0) > now)
 
 
 def _seen(visible: Visible) -> ColumnElement[bool]:

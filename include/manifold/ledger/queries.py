@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -12,9 +12,11 @@ from sqlalchemy.sql.elements import ColumnElement
 from manifold.errors import LedgerError
 from manifold.ledger.connection import Database
 from manifold.ledger.merged import MergedRow, merge
-from manifold.ledger.rows import AttemptRow, FailureRow, KindRow, S, WorkerRow, built, columns
-from manifold.ledger.tables import attempt, chunk, control, database_time, error_kind, failure, scatter, worker
-from manifold.protocol.records import MAX_CHUNK, ChunkRow, ControlRow, ScatterRow, ScatterState
+from manifold.ledger.rows import AttemptRow, FailureRow, KindRow, S, TryRow, WorkerRow, built, columns
+from manifold.ledger.states import Condition, alive, condition
+from manifold.ledger.tables import attempt, chunk, control, database_time, error_kind, failure, pin, scatter, worker
+from manifold.ledger.tries import read_tries
+from manifold.protocol.records import MAX_CHUNK, ChunkRow, ControlRow, ScatterRow
 
 PAGE = 1000
 
@@ -57,16 +59,16 @@ class Reader:
     def scatters(
         self,
         *,
-        state: ScatterState | None = None,
+        state: Condition | None = None,
         name_like: str | None = None,
         uid_prefix: str | None = None,
         limit: int = 100,
         before: ScatterRow | None = None,
     ) -> list[ScatterRow]:
-        """The newest first; those that are older than `before`. `name_like` is any part of a name."""
+        """The newest first; those that are older than `before`. `name_like` is any part of a name, `state` as shown."""
         asked = _of(ScatterRow).order_by(scatter.c.created_at.desc(), scatter.c.uid.desc()).limit(limit)
         if state:
-            asked = asked.where(scatter.c.state == state)
+            asked = asked.where(condition(self.now()) == state)
         if name_like:
             asked = asked.where(scatter.c.name.contains(name_like, autoescape=True))
         if uid_prefix:
@@ -76,10 +78,31 @@ class Reader:
             asked = asked.where(tuple_(scatter.c.created_at, scatter.c.uid) < mark)
         return self._all(ScatterRow, asked)
 
+    def states(self, uids: Iterable[str]) -> dict[str, Condition]:
+        """The state of each scatter, as people are shown it."""
+        wanted = list(uids)
+        asked = select(scatter.c.uid, condition(self.now()))
+        return self.database.read(
+            lambda conn: {
+                uid: state
+                for first in range(0, len(wanted), PAGE // 2)
+                for uid, state in conn.execute(asked.where(scatter.c.uid.in_(wanted[first : first + PAGE // 2])))
+            }
+        )
+
+    def tries(self, uid: str) -> list[TryRow]:
+        """The tries at the scatter, the newest first; one without a living coordinator has ended as `lost`."""
+        now = select(self.now())
+        return self.database.read(lambda conn: read_tries(conn, uid, conn.execute(now).scalar_one()))
+
+    def pin(self, uid: str) -> dict[str, Any]:
+        """What the input was when the scatter began (`Source.pin`); {} where nothing was kept."""
+        asked = select(pin.c.value).where(pin.c.uid == uid)
+        return self.database.read(lambda conn: conn.execute(asked).scalar()) or {}
+
     def running(self, engine: str) -> int:
         """How many scatters have a living coordinator on this engine."""
-        alive = and_(scatter.c.state == "running", scatter.c.engine == engine, scatter.c.lease_until > self.now())
-        asked = select(func.count()).select_from(scatter).where(alive)
+        asked = select(func.count()).select_from(scatter).where(scatter.c.engine == engine, alive(self.now()))
         return self.database.read(lambda conn: conn.execute(asked).scalar_one())
 
     def chunks(self, uid: str, *, after: int = -1, limit: int = PAGE, as_of: int | None = None) -> list[ChunkRow]:

@@ -52,6 +52,8 @@ class Owner(msgspec.Struct, frozen=True):
         host, pid, pid_started: its process; another one on the same host takes over at once where that is gone.
         claim_key: who claims again and again under growing numbers (one Airflow task instance); None for others.
         claim_no: the number of this claim (the try number); a higher one takes over from a lower one at once.
+        claims: how many there are at the most (the tries that Airflow grants so far); 0 where nobody limits them.
+        mode, why: what this try does, in a word and in a sentence, for people.
     """
 
     text: str
@@ -60,13 +62,45 @@ class Owner(msgspec.Struct, frozen=True):
     pid_started: float
     claim_key: str | None = None
     claim_no: int = 0
+    claims: int = 0
+    mode: str = ""
+    why: str = ""
 
     @classmethod
-    def here(cls, text: str = "", *, claim_key: str | None = None, claim_no: int = 0) -> Owner:
+    def here(
+        cls, text: str = "", *, claim_key: str | None = None, claim_no: int = 0, claims: int = 0, mode: str = ""
+    ) -> Owner:
         """This process. Without `text` it is named by host and pid."""
         pid = os.getpid()
         named = text or f"{platform.node()}, pid {pid}"
-        return cls(named, _this_host(), pid, psutil.Process(pid).create_time(), claim_key, claim_no)
+        return cls(named, _this_host(), pid, psutil.Process(pid).create_time(), claim_key, claim_no, claims, mode)
+
+
+Ending = Literal["succeeded", "failed", "cancelled", "replaced", "drained", "stopped", "error", "fenced", "lost"]
+"""How a try ended. The first four ended the scatter with it; after the others it can be continued: `drained` by a
+person, `stopped` by a signal to its process, `error` it could not go on, `fenced` a later try of the same task took
+over while it was alive, `lost` its process was not heard of any more."""
+
+
+class TryRow(msgspec.Struct, frozen=True):
+    """One try at a scatter, as it stands in the ledger. `ended_at` and `ending` are None while it runs; `claim_no` of
+    `claims` is its number among the tries of its Airflow task, both 0 for another program."""
+
+    epoch: int
+    owner: str
+    owner_key: str | None
+    claim_no: int
+    claims: int
+    host: str
+    pid: int
+    mode: str
+    why: str
+    began_at: float
+    ended_at: float | None
+    ending: Ending | None
+    message: str | None
+    items: int
+    chunks: int
 
 
 class AttemptRow(msgspec.Struct, frozen=True):

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from typing import Any
 
-from sqlalchemy import Connection, Engine, func, insert, inspect, select, update
+from sqlalchemy import Column, Connection, Engine, func, insert, inspect, select, text, update
+from sqlalchemy.schema import CreateColumn
 
 from manifold.errors import SchemaError
 from manifold.ledger.connection import Database
-from manifold.ledger.tables import meta, metadata, tally
+from manifold.ledger.tables import meta, metadata, pin, scatter_try, tally
 
 _OPENING_PATIENCE = 30.0  # seconds; who opens a ledger wants to hear soon that its URL is wrong
 _MIGRATING = 0x6D616E69666F6C64  # the lock's number: "manifold" in ASCII
@@ -23,7 +25,22 @@ def _to_2(conn: Connection) -> None:
     tally.create(conn)
 
 
-UPGRADES: tuple[Callable[[Connection], None], ...] = (_to_2,)
+def _to_3(conn: Connection) -> None:
+    """Pins and tries stand in tables of their own. A scatter that was replaced needs its pin no more."""
+    pin.create(conn)
+    scatter_try.create(conn)
+    moved = "INSERT INTO pin (uid, value) SELECT uid, source_pin FROM scatter WHERE state <> 'replaced'"
+    conn.execute(text(moved))
+    conn.execute(text("ALTER TABLE scatter DROP COLUMN source_pin"))
+
+
+def _add(conn: Connection, column: Column[Any]) -> None:
+    """Add a column, as `tables` describes it, to a table that has rows: it has a server default or takes NULL."""
+    described = CreateColumn(column).compile(dialect=conn.dialect)
+    conn.execute(text(f"ALTER TABLE {column.table.name} ADD COLUMN {described}"))
+
+
+UPGRADES: tuple[Callable[[Connection], None], ...] = (_to_2, _to_3)
 """Each takes a database from one version to the next; the first from version 1 to 2. A new database needs none."""
 
 

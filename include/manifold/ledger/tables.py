@@ -3,6 +3,8 @@
 | table | holds |
 |---|---|
 | scatter | one row per scatter: who owns it, how far it is |
+| pin | the files, sizes and times that a scatter's input had when it began; written once, read by those who need it |
+| scatter_try | one row per try: who coordinated it, when it began, how it ended and why |
 | chunk | the committed intervals: disjoint within (uid, layer) |
 | attempt | one row per sending of a chunk, written before it is sent |
 | failure | exactly the items that are failed now |
@@ -98,7 +100,6 @@ scatter = Table(
     _text("engine"),
     _text("source_kind"),
     _text("source_fp", nullable=True),
-    Column("source_pin", JSON, nullable=False),
     _text("codec"),
     _text("reduce_digest", nullable=True),
     _text("consts_digest", nullable=True),
@@ -115,6 +116,30 @@ scatter = Table(
     _time("collected_at", nullable=True),
     UniqueConstraint("name", "gen", name="scatter_name_gen"),
     Index("scatter_created", "created_at", "uid"),
+)
+
+pin = Table("pin", metadata, _id("uid", primary_key=True), Column("value", JSON, nullable=False))
+
+scatter_try = Table(
+    "scatter_try",
+    metadata,
+    _id("uid", primary_key=True),
+    Column("epoch", Integer, primary_key=True, autoincrement=False),
+    _text("owner"),
+    _text("owner_key", nullable=True),
+    Column("claim_no", Integer, nullable=False),
+    Column("claims", Integer, nullable=False),
+    _text("host"),
+    Column("pid", BigInteger, nullable=False),
+    _text("mode"),
+    _text("why"),
+    _position("began_seq"),
+    _time("began_at"),
+    _time("ended_at", nullable=True),
+    _text("ending", nullable=True),
+    _text("message", nullable=True),
+    _position("items", default=0),
+    _position("chunks", default=0),
 )
 
 chunk = Table(

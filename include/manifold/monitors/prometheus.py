@@ -21,6 +21,7 @@ from manifold.coordinator.tally import BUCKETS, REST
 from manifold.errors import ManifoldError
 from manifold.ledger import Ledger, gauges
 from manifold.ledger.gauges import Crew, Gauges, Living, Stand
+from manifold.ledger.states import CONDITIONS
 from manifold.monitors.watch import EngineWatch, Seen
 from manifold.policy import Policy
 from manifold.registry import without_login
@@ -38,7 +39,7 @@ _COUNTERS: tuple[tuple[str, str, str, str | None], ...] = (
     ("speculations", "manifold_speculations", "Second copies of stragglers, by whether they were first.", "result"),
     ("bytes", "manifold_bytes", "Bytes of items sent to workers (in) and of results in the store (out).", "direction"),
 )
-_STATES = ("running", "waiting", "succeeded", "failed", "cancelled")
+_STATES = tuple(state for state in CONDITIONS if state != "replaced")
 _PARTS = {
     "items": ("succeeded", "failed", "skipped"),
     "speculations": ("won", "lost"),
@@ -104,13 +105,13 @@ class Page:
 
 
 def _scatters(found: Gauges) -> Iterator[Metric]:
-    states = dict.fromkeys(_STATES, 0)
+    states: dict[str, int] = dict.fromkeys(_STATES, 0)
     quarantined: dict[str, int] = {}
     for one in found.stands:
         states[one.state] += one.scatters
         engine = _engine_of(one)
         quarantined[engine] = quarantined.get(engine, 0) + one.quarantined
-    yield _gauge("manifold_scatters", "Scatters by state; waiting: running, and without a coordinator.", states)
+    yield _gauge("manifold_scatters", "Scatters by state, as the page shows it.", states)
     text = "Items that are failed now, in the quarantines of all scatters."
     yield _gauge("manifold_items_quarantined", text, quarantined, "engine")
     silence: dict[str, float] = {}

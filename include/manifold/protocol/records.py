@@ -147,7 +147,6 @@ class ScatterRow(msgspec.Struct, frozen=True):
     engine: str
     source_kind: str
     source_fp: str | None
-    source_pin: dict[str, Any]
     codec: str
     reduce_digest: str | None
     consts_digest: str | None

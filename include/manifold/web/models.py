@@ -10,9 +10,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, StringConstraints
 
-State = Literal["running", "paused", "stalled", "succeeded", "failed", "cancelled"]
-"""`paused`: somebody asked for that and nobody took it back; `stalled`: not ended, and no coordinator is alive (a retry
-continues it); the others are the ledger's."""
+State = Literal["running", "paused", "draining", "drained", "stopped", "succeeded", "failed", "cancelled"]
+"""As `manifold.ledger.states` derives it. `paused`: somebody asked for that and nobody took it back; `draining`: it
+ends once what runs has ended; `drained`: it has, and waits to be continued; `stopped`: its coordinator is gone, and the
+next try continues."""
+
+Filter = State | Literal["stalled"]
+"""What the list can be filtered by; `stalled` is the former name of `stopped`."""
 
 Sort = Literal["created", "-created", "name", "-name", "state", "-state", "engine", "-engine", "failed", "-failed"]
 Verb = Literal["pause", "resume", "drain", "cancel", "set"]

@@ -11,8 +11,8 @@ from manifold.coordinator.controls import SETTINGS
 from manifold.errors import ConfigError
 from manifold.ledger import WorkerRow
 from manifold.ledger.figures import Recent
-from manifold.ledger.listing import Condition
 from manifold.ledger.rows import FailureRow, KindRow, name_parts
+from manifold.ledger.states import Condition
 from manifold.policy import Policy, Tolerance
 from manifold.protocol.records import TERMINAL, ScatterRow
 from manifold.registry import masked

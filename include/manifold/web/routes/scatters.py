@@ -10,6 +10,7 @@ from sqlalchemy import Connection, select
 
 from manifold.ledger import figures, listing, quarantine
 from manifold.ledger.listing import Listed, Wanted
+from manifold.ledger.states import LIVE
 from manifold.protocol.records import TERMINAL, ScatterRow
 from manifold.steering import coordinator
 from manifold.web import bars, deployment, models, spans, views
@@ -32,7 +33,7 @@ def scatters(
     request: Request,
     response: Response,
     who: Who,
-    state: Annotated[list[models.State] | None, Query(description="One or several.")] = None,
+    state: Annotated[list[models.Filter] | None, Query(description="One or several.")] = None,
     search: Annotated[
         str | None, Query(max_length=200, description="Any part of the name, which has DAG, run and task; or a uid.")
     ] = None,
@@ -51,7 +52,7 @@ def scatters(
     mark = ledger.database.read(lambda conn: listing.changes(conn, now, visible))
     unless_unchanged(request, response, mark, sorted(visible.dags), visible.plain)
     wanted = Wanted(
-        states=state or (),
+        states=["stopped" if one == "stalled" else one for one in state or ()],
         search=search or "",
         engine=engine or "",
         task=(dag_id, run_id, task_id, map_index),
@@ -73,7 +74,7 @@ def scatters(
 
 
 def _row(conn: Connection, one: Listed, flying: views.Flying, now: Any, time: float) -> models.Scatter:
-    alive = one.condition in ("running", "paused")
+    alive = one.condition in LIVE
     newest = figures.newest(conn, one.row.uid, now, _NEWEST_OF_MANY) if alive else ()
     return views.scatter(one.row, one.condition, one.key, flying=flying, rate=views.rate(one.row, newest), now=time)
 
@@ -99,7 +100,7 @@ def scatter(found: Scatter) -> models.ScatterDetail:
             figures.workers(conn, uid, _WORKERS),
             newest,
             engine=row.engine,
-            coordinated=glance.condition in ("running", "paused"),
+            coordinated=glance.condition in LIVE,
             now=time,
         )
         return told | {
@@ -155,7 +156,7 @@ def rate(found: Scatter, points: Annotated[int, Query(ge=2, le=500)] = 120) -> m
 def _last_moment(conn: Connection, found: Found) -> float:
     """Until when there is something to plot: now, as long as somebody is at work on it."""
     row: ScatterRow = found.row
-    if found.glance.condition in ("running", "paused"):
+    if found.glance.condition in LIVE:
         return float(conn.execute(select(found.ledger.now())).scalar_one())
     return row.ended_at or figures.last_commit(conn, row.uid) or row.created_at
 

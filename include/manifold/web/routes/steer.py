@@ -9,6 +9,7 @@ from fastapi import APIRouter, HTTPException
 from manifold import steering
 from manifold.errors import ConfigError, LedgerError
 from manifold.ledger import quarantine as rows
+from manifold.ledger.states import LIVE
 from manifold.protocol.records import TERMINAL
 from manifold.web import models, server, wishes
 from manifold.web.found import AnyScatter, Found
@@ -50,7 +51,7 @@ def redrive(found: AnyScatter, chosen: wishes.Redrive, session: SessionDep) -> m
         raise HTTPException(
             409, f"{found.row.name} is no Airflow task's scatter, so nobody could run it: manifold redrive {found.uid}"
         )
-    if found.glance.condition in ("running", "paused"):
+    if found.glance.condition in LIVE:
         raise HTTPException(409, f"{found.row.name} is being run by {found.row.owner}; wait for its end, or drain it")
     items = _count(found, chosen)
     if not items and not found.ledger.suspects(found.uid):

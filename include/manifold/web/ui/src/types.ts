@@ -1,6 +1,6 @@
 // What the API answers. `manifold/web/models.py` says what each field means; a test compares the two.
 
-export type State = "running" | "paused" | "stalled" | "succeeded" | "failed" | "cancelled";
+export type State = "running" | "paused" | "draining" | "drained" | "stopped" | "succeeded" | "failed" | "cancelled";
 export type Verb = "pause" | "resume" | "drain" | "cancel" | "set";
 export type Why = "first" | "lost" | "half" | "speculative" | "redrive";
 

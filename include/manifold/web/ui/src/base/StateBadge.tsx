@@ -6,10 +6,12 @@ import { Icon, type IconName } from "./Icon";
 // Airflow's own colours of states; the picture tells them apart without colour.
 const LOOK: Record<State, [palette: string, icon: IconName]> = {
   cancelled: ["removed", "stop"],
+  drained: ["up_for_reschedule", "pause"],
+  draining: ["up_for_reschedule", "play"],
   failed: ["failed", "fail"],
   paused: ["up_for_retry", "pause"],
   running: ["running", "play"],
-  stalled: ["upstream_failed", "warn"],
+  stopped: ["upstream_failed", "warn"],
   succeeded: ["success", "ok"],
 };
 

@@ -6,7 +6,7 @@ import { Icon } from "../base/Icon";
 import type { Scatter } from "../types";
 import type { ListQuery } from "./useListQuery";
 
-const STATES = ["running", "paused", "stalled", "succeeded", "failed", "cancelled"];
+const STATES = ["running", "paused", "draining", "drained", "stopped", "succeeded", "failed", "cancelled"];
 
 interface Props {
   query: ListQuery;

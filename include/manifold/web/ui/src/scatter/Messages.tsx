@@ -12,7 +12,7 @@ export function Messages({ scatter }: { scatter: ScatterDetail }) {
   return (
     <Stack _empty={{ display: "none" }} gap={2}>
       {state === "paused" && <Notice kind="warning">Paused by {paused_by}. No further chunk is sent until somebody resumes it.</Notice>}
-      {state === "stalled" && (
+      {state === "stopped" && (
         <Notice kind="warning">
           Nobody coordinates this scatter at the moment. Airflow notices a lost task after its heartbeat timeout; the next
           try continues with what is missing. If no retry is left, clear the task instance.

@@ -1,0 +1,76 @@
+"""The tries at a scatter: each is written down when it begins and when it ends, in the transaction that does so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, func, insert, select, update
+
+from manifold.ledger.rows import Ending, Owner, TryRow, built, columns, stored
+from manifold.ledger.tables import chunk, scatter, scatter_try
+from manifold.protocol.records import ScatterRow
+
+LEASE = 30.0
+"""Seconds that others wait for an owner that does not report. Every write of the owner renews it."""
+
+_WHY, _MESSAGE = 500, 2000  # characters kept
+
+
+def begin_try(conn: Connection, row: ScatterRow, owner: Owner, now: float) -> None:
+    """Write down that `owner` coordinates the scatter from now on; `row` is as it stands since."""
+    values = {
+        "uid": row.uid,
+        "epoch": row.epoch,
+        "owner": stored(owner.text, _WHY),
+        "owner_key": owner.claim_key,
+        "claim_no": owner.claim_no,
+        "claims": owner.claims,
+        "host": owner.host,
+        "pid": owner.pid,
+        "mode": owner.mode,
+        "why": stored(owner.why, _WHY),
+        "began_seq": row.seq,
+        "began_at": now,
+    }
+    conn.execute(insert(scatter_try), values)
+
+
+def end_try(
+    conn: Connection, uid: str, now: float, ending: Ending, message: str | None, *, before: int | None = None
+) -> None:
+    """Write down how the try that still runs has ended. `before`: only one of an older epoch than that."""
+    of = scatter_try.c
+    running = [of.uid == uid, of.ended_at.is_(None)] + ([of.epoch < before] if before is not None else [])
+    items, chunks = _done_since(conn, uid, select(func.min(of.began_seq)).where(*running).scalar_subquery())
+    told = message and stored(message, _MESSAGE)
+    done = {"ended_at": now, "ending": ending, "message": told, "items": items, "chunks": chunks}
+    conn.execute(update(scatter_try).where(*running).values(done))
+
+
+def read_tries(conn: Connection, uid: str, now: float) -> list[TryRow]:
+    """The tries, the newest first. One whose coordinator is not heard of any more reads as lost."""
+    of = scatter_try.c
+    asked = select(*columns(scatter_try, TryRow), of.began_seq).where(of.uid == uid).order_by(of.epoch.desc())
+    found = conn.execute(asked).all()
+    rows = [built(TryRow, one) for one in found]
+    if rows and rows[0].ended_at is None:
+        items, chunks = _done_since(conn, uid, found[0][-1])
+        rows[0] = msgspec.structs.replace(rows[0], items=items, chunks=chunks)
+        lease = conn.execute(select(scatter.c.lease_until).where(scatter.c.uid == uid)).scalar()
+        if lease is None or lease <= now:
+            heard = rows[0].began_at if lease is None else lease - LEASE
+            rows[0] = msgspec.structs.replace(rows[0], ended_at=heard, ending="lost", message=LOST)
+    return rows
+
+
+LOST = "its coordinator was not heard of any more: killed, out of memory, or its host was lost"
+"""Why a try is said to be lost."""
+
+
+def _done_since(conn: Connection, uid: str, seq: Any) -> tuple[int, int]:
+    """Items and chunks that were committed after `seq`."""
+    of = chunk.c
+    asked = select(func.coalesce(func.sum(of.n_ok + of.n_failed + of.n_skipped), 0), func.count())
+    items, chunks = conn.execute(asked.where(of.uid == uid, of.seq > seq)).one()
+    return int(items), int(chunks)
