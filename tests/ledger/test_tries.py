@@ -42,7 +42,7 @@ def test_a_try_is_written_down_with_what_it_does_and_what_it_did(timed: Ledger, 
     assert (ended.owner, ended.owner_key, ended.claim_no, ended.claims) == ("coordinator 1", "dag/run/task/-1", 2, 3)
     assert (ended.host, ended.pid, ended.mode, ended.why) == ("host 1", 1, "continue", "continues: 4 of 9 items")
     assert (ended.began_at, ended.ended_at, ended.ending) == (1000.0, 1005.0, "error")
-    assert (ended.message, ended.items, ended.chunks) == ("EngineError: no broker␀", 5, 2)
+    assert (ended.message, ended.items, ended.chunks) == ("EngineError: no broker\\x00", 5, 2)
     sound(timed)
 
 
