@@ -65,6 +65,8 @@ class WorkerLost(EngineError):
         position: items of the chunk that were done when it was last heard of; None if unknown.
         worker: its name; None if unknown.
         overdue: the engine ended it, because the item at `position` ran past `item_timeout` and did not yield.
+        witnessed: whoever keeps the process (its parent, its host) lives and saw it end. Without a witness, and with
+            nothing heard of its host any more, the whole host may be gone, and no item is to blame.
     """
 
     started: bool = False
@@ -72,6 +74,7 @@ class WorkerLost(EngineError):
     position: int | None = None
     worker: str | None = None
     overdue: bool = False
+    witnessed: bool = False
 
 
 class VersionMismatch(EngineError):

@@ -130,6 +130,48 @@ def test_a_host_that_is_lost_whole_is_no_items_fault() -> None:
     assert [chunk.strikes for chunk in chunks] == [0, 0, 0, 0]
 
 
+def away(*names: str, node: str = "") -> list[WorkerInfo]:
+    """Workers that nothing is heard of any more."""
+    return [WorkerInfo(name, name.partition(":")[0], 1, silence=12.0, alive=False, node=node) for name in names]
+
+
+ELSEWHERE = [WorkerInfo("other:1", "other", 1, node="celery@other")]
+
+
+def test_spot_hosts_lost_one_after_the_other_are_no_strike_against_a_long_item() -> None:
+    losses, chunk = Losses(), Chunk(7, 8, range(7, 8))
+    for at in range(5):  # each has one slot, or one that is busy: no mass loss is to be seen
+        verdict = losses.judge(chunk, lost(f"spot{at}:1"), at * 3600.0, [*away(f"spot{at}:1"), *ELSEWHERE])
+        assert (verdict.again, verdict.condemned, verdict.strike) == ([chunk], [], False)
+    assert chunk.strikes == 0
+
+
+def test_a_host_of_which_not_even_a_name_is_known_any_more_is_lost_whole_too() -> None:
+    chunk = Chunk(7, 8, range(7, 8))
+    assert not Losses().judge(chunk, lost("spot:1"), 0.0, ELSEWHERE).strike
+
+
+def test_a_celery_worker_that_is_lost_with_its_children_is_no_strike_though_another_lives_on_its_host() -> None:
+    chunk, gone = Chunk(7, 8, range(7, 8)), away("h:11", "h:12", node="celery@first")
+    second = WorkerInfo("h:21", "h", 21, node="celery@second")
+    assert not Losses().judge(chunk, lost("h:11"), 0.0, [*gone, second]).strike
+    # Whereas a child whose worker lives died alone.
+    alive = WorkerInfo("h:12", "h", 12, node="celery@first")
+    assert Losses().judge(chunk, lost("h:11"), 0.0, [*gone[:1], alive, second]).strike
+
+
+def test_a_death_that_was_witnessed_is_a_strike_also_of_the_only_worker_of_a_host() -> None:
+    chunk = Chunk(7, 8, range(7, 8))
+    assert Losses().judge(chunk, lost("h:1", witnessed=True), 0.0, away("h:1")).strike
+
+
+def test_an_item_that_takes_every_host_with_it_is_found_in_the_end() -> None:
+    losses, chunk, taken = Losses(), Chunk(7, 8, range(7, 8)), 0
+    while not losses.judge(chunk, lost(f"spot{taken}:1"), taken * 60.0, ELSEWHERE).condemned:
+        taken += 1
+    assert 8 <= taken <= 10
+
+
 def test_one_poison_item_that_kills_every_worker_is_not_taken_for_a_lost_host() -> None:
     losses, chunk = Losses(), Chunk(0, 1, range(1))
     losses.judge(chunk, lost("h:1"), 0.0, FOUR[1:2])

@@ -121,7 +121,7 @@ class Cluster:
         self.world.log(f"{host or 'no host'} is lost")
         for worker in [one for one in self.workers if one.host == host]:
             if worker.busy is not None:
-                self._dies(worker, worker.busy, died=True)
+                self._dies(worker, worker.busy, died=True, witnessed=False)
             else:
                 self._replace(worker)
 
@@ -284,14 +284,17 @@ class Cluster:
         worker.busy = None
         self.world.later(0.0, self._pump)
 
-    def _dies(self, worker: Worker, delivery: Delivery, *, died: bool, position: int | None = None) -> None:
+    def _dies(
+        self, worker: Worker, delivery: Delivery, *, died: bool, position: int | None = None, witnessed: bool = True
+    ) -> None:
         worker.busy = None
         self._replace(worker)
         name = worker.process.name
         self.world.log(f"{name} {'dies of' if died else 'is stopped over'} {delivery.name}")
         known = position if self.world.rng.random() < 0.6 else None
         seconds = self.world.rng.choice((0.1, 3.0))
-        self._later_lost(seconds, delivery, "its worker died", started=True, died=died, position=known, worker=name)
+        facts = {"started": True, "died": died, "position": known, "worker": name, "witnessed": witnessed}
+        self._later_lost(seconds, delivery, "its worker died", **facts)
 
     # -- back to a coordinator ---------------------------------------------------------------------------------------
 

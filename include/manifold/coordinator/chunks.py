@@ -31,7 +31,9 @@ class Chunk:
         positions: for an overlay, the positions of the items; the range [start, stop) then has gaps.
         died_on: the worker processes that died of it, in order, on the way to being called poison.
         excused: deaths that were laid to its host instead.
+        hosts_lost: hosts that were lost whole while they ran it.
         sent: how often it was sent.
+        refused: how often a worker could not set the function up for it.
         each: every item must travel in a pickle of its own.
     """
 
@@ -43,8 +45,10 @@ class Chunk:
     raw: bool = False
     why: Why = "first"
     excused: int = 0
+    hosts_lost: int = 0
     died_on: list[str] = field(default_factory=list)
     sent: int = 0
+    refused: int = 0
     not_before: float = 0.0
     each: bool = False
 
@@ -78,6 +82,7 @@ class Chunk:
             self.raw,
             why,
             excused=self.excused,
+            hosts_lost=self.hosts_lost,
             each=self.each,
         )
 

@@ -11,10 +11,10 @@ from manifold.coordinator.dispatch import Outcome, Sent
 from manifold.coordinator.losses import Losses
 from manifold.coordinator.parts import Parts
 from manifold.coordinator.report import Reporter
+from manifold.coordinator.set_up import SetUpFailures
 from manifold.coordinator.tally import Tally
 from manifold.errors import (
     BlobNotFound,
-    EngineError,
     ItemTimeout,
     ManifoldError,
     PoisonItem,
@@ -25,6 +25,7 @@ from manifold.errors import (
     WorkerLost,
 )
 from manifold.protocol.records import Receipt
+from manifold.protocol.task import Answer
 from manifold.worker import faults
 
 _MANY_TRIES = 8  # of one chunk against a store that does not work
@@ -52,6 +53,7 @@ class Hearing:
         self._tally = tally
         self._send_with_job = send_with_job
         self._losses = Losses()
+        self._set_up = SetUpFailures()
         self.receipts: list[tuple[Sent | None, Receipt]] = []
         self.condemned: list[tuple[Chunk, ManifoldError]] = []
 
@@ -64,11 +66,12 @@ class Hearing:
         answer = outcome.answer
         assert answer is not None
         if answer.refused is not None:
-            self._refused(outcome.sent, answer.refusal, answer.refused)
+            self._refused(outcome.sent, answer, answer.refused)
         elif answer.receipt is not None:
             receipt = answer.receipt
             if receipt.fatal is not None:
                 raise ScatterError(f"the reduce function failed, so no item is to blame:\n{receipt.fatal}")
+            self._set_up.ran()
             self.receipts.append((outcome.sent, self._completed(receipt, answer.blobs)))
         elif outcome.sent is not None:
             outcome.sent.chunk.each |= answer.need == "each"
@@ -91,22 +94,33 @@ class Hearing:
             chunk.not_before = self._clock.monotonic() + min(30.0, 0.25 * 2.0**chunk.sent)
             self._report.notice("warning", f"items {chunk.start:,} to {chunk.stop - 1:,} will be sent again: {error}")
             self._backlog.put([chunk])
+        elif isinstance(error, VersionMismatch):
+            self._not_set_up(sent, str(error), "versions", str(error))
         elif isinstance(error, ManifoldError):
             raise error
         else:
-            raise EngineError(
-                f"items {chunk.start:,} to {chunk.stop - 1:,} came back with {type(error).__name__}: {error}. "
-                "No item is to blame: the function could not be set up on the worker\n" + faults.traceback_text(error)
-            ) from error
+            text = f"{type(error).__qualname__}: {faults.traceback_text(error)}"
+            self._not_set_up(sent, "a worker that the engine does not name", "set-up", text)
 
-    def _refused(self, sent: Sent | None, kind: str | None, text: str) -> None:
-        if kind == "versions":
-            raise VersionMismatch(text)
-        if kind != "stale":
-            raise EngineError(text)
-        self._claim.renew()  # raises Fenced, unless it is an echo from before this coordinator
-        if sent is not None:
-            self._backlog.again(sent.chunk, sent.attempt.start, sent.attempt.stop)
+    def _refused(self, sent: Sent | None, answer: Answer, text: str) -> None:
+        if answer.refusal == "stale":
+            self._claim.renew()  # raises Fenced, unless it is an echo from before this coordinator
+            if sent is not None:
+                self._backlog.again(sent.chunk, sent.attempt.start, sent.attempt.stop)
+        elif sent is not None:
+            self._not_set_up(sent, answer.worker or text, answer.refusal or "set-up", text)
+
+    def _not_set_up(self, sent: Sent, worker: str, kind: str, text: str) -> None:
+        """Send the chunk again later, to another process perhaps; raises where several processes failed alike."""
+        chunk = sent.chunk
+        processes = sum(one.alive for one in self._parts.engine.workers())
+        pause = self._set_up.failed(chunk, worker, kind, text, processes=processes, now=self._clock.monotonic())
+        self._report.notice(
+            "warning",
+            f"items {chunk.start:,} to {chunk.stop - 1:,} will be sent again in {pause:g} s, since the function could "
+            f"not be set up on {worker}: {text.strip().splitlines()[-1]}",
+        )
+        self._backlog.put([chunk])
 
     def _lost(self, sent: Sent, lost: WorkerLost) -> None:
         verdict = self._losses.judge(sent.chunk, lost, self._clock.monotonic(), self._parts.engine.workers())

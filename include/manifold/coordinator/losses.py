@@ -19,6 +19,9 @@ MASS_SECONDS = 10.0
 STRIKES = 2
 EXCUSES = 2
 """How often a chunk is held innocent for a mass loss: two poison items that die side by side look like one."""
+HOSTS = 8
+"""How often a chunk is held innocent for a host that was lost whole. More hosts in a row, lost over the same items, are
+no accident: an item may take its whole host with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,9 @@ class Losses:
         if not lost.died:
             return Verdict([chunk], reason=f"{where} gave it back: {lost}")
         host = (lost.worker or "").rpartition(":")[0]
+        if chunk.hosts_lost < HOSTS and not lost.witnessed and not _heard(lost.worker, host, workers):
+            chunk.hosts_lost += 1
+            return Verdict([chunk], reason=f"{where} was lost with all of {host or 'its host'}: no item's fault")
         self._deaths.append(_Death(now, host, lost.worker or "", chunk))
         if chunk.excused < EXCUSES and self._mass(host, now, workers):
             chunk.excused += 1
@@ -101,3 +107,9 @@ class Losses:
                 death.chunk.died_on.remove(death.worker)
                 death.chunk.excused += 1
         return True
+
+
+def _heard(name: str | None, host: str, workers: Sequence[WorkerInfo]) -> bool:
+    """Something of the worker's node, or of its host where no node is known, still gives a sign of life."""
+    node = next((worker.node for worker in workers if worker.name == name), "")
+    return any(worker.alive and (worker.node == node if node else worker.host == host) for worker in workers)

@@ -72,6 +72,7 @@ class Loss:
     call: Sent
     why: str
     overdue: bool = False
+    witnessed: bool = False
 
     def error(self) -> WorkerLost:
         """What the future fails with."""
@@ -80,6 +81,7 @@ class Loss:
         lost.started = call.worker is not None
         lost.died = lost.started and (self.overdue or not call.excused)
         lost.position, lost.worker, lost.overdue = call.position, call.worker, self.overdue
+        lost.witnessed = self.witnessed
         return lost
 
 

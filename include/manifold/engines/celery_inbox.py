@@ -76,7 +76,7 @@ class Inbox:
         call = self._flight.get(message.call)
         if call is not None:
             call.worker, call.position = message.worker, message.position
-            self.lose(Loss(call, why, overdue=overdue))
+            self.lose(Loss(call, why, overdue=overdue, witnessed=True))  # the main process of the worker says so
 
     def _answered(self, answered: cw.Answered) -> None:
         if self._flight.get(answered.call) is None:

@@ -67,7 +67,7 @@ class Roster:
             for pid in serving.pids:
                 name = cw.worker_name(serving.host, pid)
                 held = tuple(holding.get(name, ()))
-                found.append(WorkerInfo(name, serving.host, pid, now - at, held, alive=now - at <= _GONE))
+                found.append(WorkerInfo(name, serving.host, pid, now - at, held, now - at <= _GONE, serving.node))
         return found
 
     def fault(self, app: Celery, now: float) -> str | None:

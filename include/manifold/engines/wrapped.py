@@ -126,7 +126,7 @@ class _Follower(Future[Any]):
 
 def _translated(error: BrokenExecutor) -> WorkerLost:
     lost = WorkerLost(f"the executor broke while it held this call: {error}")
-    lost.died = True  # which of its workers died, and what that one ran, it does not say
+    lost.died = lost.witnessed = True  # which of its workers died, and what that one ran, it does not say
     lost.__cause__ = error
     return lost
 

@@ -186,7 +186,10 @@ class ControlRow(msgspec.Struct, frozen=True):
 
 
 class WorkerInfo(msgspec.Struct, frozen=True):
-    """A worker as its engine sees it. `silence` is seconds since it was last heard of, by this process's clock."""
+    """A worker as its engine sees it. `silence` is seconds since it was last heard of, by this process's clock.
+
+    `node` names what keeps the process and is lost with it (a Celery worker with its children); "" for its host.
+    """
 
     name: str
     host: str
@@ -194,3 +197,4 @@ class WorkerInfo(msgspec.Struct, frozen=True):
     silence: float = 0.0
     holding: tuple[str, ...] = ()
     alive: bool = True
+    node: str = ""

@@ -100,10 +100,14 @@ class ChunkTask(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What comes back: a receipt (with blobs, where the worker reaches no store), or what is missing, or a refusal."""
+    """What comes back: a receipt (with blobs, where the worker reaches no store), or what is missing, or a refusal.
+
+    `worker` is the process that refuses. A refusal of the kind "set-up" begins with the type of the exception.
+    """
 
     receipt: Receipt | None = None
     blobs: dict[str, bytes] = {}
     need: Literal["job", "each", None] = None
     refused: str | None = None
-    refusal: Literal["versions", "package", "stale", None] = None
+    refusal: Literal["versions", "package", "set-up", "stale", None] = None
+    worker: str | None = None

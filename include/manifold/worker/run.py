@@ -9,12 +9,12 @@ from typing import Any
 import msgspec
 
 from manifold import logs, settings
-from manifold.errors import StoreError, Unpicklable, WireError
+from manifold.errors import ManifoldError, StoreError, Unpicklable, WireError
 from manifold.protocol import wire
 from manifold.protocol.itemdigest import chunk_digest
 from manifold.protocol.job import Job
 from manifold.protocol.task import Answer, Broken, ChunkTask, Unsendable, Versions
-from manifold.worker import beat, capture
+from manifold.worker import beat, capture, faults
 from manifold.worker.execute import Execution
 from manifold.worker.packing import Packing
 from manifold.worker.perworker import resolve_per_worker
@@ -62,7 +62,8 @@ def _log_line(answer: Answer) -> None:
 
 def _answer(process: Process, keyring: wire.Keyring, task: ChunkTask, nonce: str) -> Answer:
     if difference := task.versions.differs(Versions.here()):
-        return Answer(refused=f"{difference} ({process.name}). Install the same on both", refusal="versions")
+        text = f"{difference} ({process.name}). Install the same on both"
+        return Answer(refused=text, refusal="versions", worker=process.name)
     if task.epoch < process.newest_epoch(task.uid, task.epoch):
         return Answer(refused="a newer coordinator has taken the scatter over", refusal="stale")
     try:
@@ -73,7 +74,13 @@ def _answer(process: Process, keyring: wire.Keyring, task: ChunkTask, nonce: str
             refused=f"the function needs {missing!r}, which worker {process.name} lacks: {exc}. Install it there, or "
             "import it from a module beside the DAG, which is sent along",
             refusal="package",
+            worker=process.name,
         )
+    except ManifoldError:
+        raise
+    except Exception as exc:  # noqa: BLE001 - a user's code: unpickling the function, factories of `per_worker`
+        text = f"{type(exc).__qualname__}: {faults.traceback_text(exc)}"
+        return Answer(refused=text, refusal="set-up", worker=process.name)
     if loaded is None:
         return Answer(need="job")
     items = _items(process, task)

@@ -128,7 +128,8 @@ class Crew:
         """Hand out what waits; where nothing does, let a worker without a call have the spare one of another."""
         ready = [worker for worker in self._workers.values() if worker.takes_calls()]
         while ready and self.backlog:
-            worker = min(ready, key=lambda one: len(one.held))
+            # Idle ones take turns: else a process that fails whatever it gets, at once, would get whatever comes.
+            worker = min(ready, key=lambda one: (len(one.held), one.latest))
             if len(worker.held) >= DEPTH:
                 return
             self._hand(worker)
@@ -147,6 +148,7 @@ class Crew:
             return
         assert call.frame is not None
         worker.held[call.number] = call
+        worker.latest = call.number
         self._send(worker, call.frame)
 
     def _recall(self, worker: Worker) -> None:

@@ -45,12 +45,16 @@ class Call(Future[Any]):
 
 @dataclass(slots=True, eq=False)
 class Worker:
-    """A worker process. `number` is the crew's name for it; `held` are the calls sent to it and not answered."""
+    """A worker process. `number` is the crew's name for it; `held` are the calls sent to it and not answered.
+
+    `latest` is the number of the last call that it was sent.
+    """
 
     number: int
     link: Link
     vitals: Vitals
     held: dict[int, Call] = field(default_factory=dict)
+    latest: int = 0
     pid: int = 0
     killed: bool = False
     hung_up: bool = False
@@ -119,6 +123,7 @@ class Worker:
         error.died = error.overdue or not (self.killed or self.vitals.draining())
         error.position = self.vitals.position(call)
         error.worker = self.name
+        error.witnessed = True
         return error
 
 
