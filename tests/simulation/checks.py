@@ -48,6 +48,8 @@ class Checks:
                 self.makers[uid] = who
             if old is None or scatter["epoch"] > old["epoch"]:
                 self.epochs[uid, who] = scatter["epoch"]
+            if scatter["epoch"] > (old["epoch"] if old is not None else 0):
+                self._begins(uid)
             if scatter["state"] == "failed" and (old is None or old["state"] == "running"):
                 self.failed[uid, scatter["epoch"]] = self.now
             rows = self.now.of(uid)
@@ -62,6 +64,12 @@ class Checks:
                 self._world.fail(f"scatter {uid}, after {who} wrote: {wrong}")
         for wrong in (*self._attempts(before, who), *self._chunks(before), *self._names(), *self._counted(before)):
             self._world.fail(f"after {who} wrote: {wrong}")
+
+    def _begins(self, uid: str) -> None:
+        """A coordinator takes the scatter: what has not succeeded and was not skipped runs, once."""
+        failed = self.now.failed[uid]
+        done = {pos for row in self.now.of(uid) if not row.layer for pos in range(row.start, row.stop)} - failed.keys()
+        self._model.excuses.update(pos for pos in range(self._model.positions) if pos not in done)
 
     def sending(self, attempt: str) -> None:
         """Rule 3: an attempt is in the ledger before it is sent."""
@@ -195,16 +203,26 @@ class Checks:
             new = self.now.attempts.get(id_)
             if new is None or new["state"] == old["state"]:
                 continue
+            if new["state"] == "void":
+                self._lost_race(new)
             if old["state"] != "open":
                 yield f"attempt {id_} was {old['state']}, and is {new['state']}"
             if who.startswith("gc") and new["epoch"] == self.now.scatters[new["uid"]]["epoch"]:
                 yield f"attempt {id_} is at work, and is given up"
+
+    def _lost_race(self, attempt: dict[str, Any]) -> None:
+        """Where others committed some of its items first, the rest has to run once more."""
+        start, stop = attempt["start"], attempt["stop"]
+        rows = (row for row in self.now.of(attempt["uid"]) if row.layer == attempt["layer"])
+        if any(row.start < stop and start < row.stop and row.attempt != attempt["id"] for row in rows):
+            self._model.excuses.update(range(start, stop))
 
     def _chunks(self, before: Tables) -> Iterator[str]:
         for place, old in before.chunks.items():
             new = self.now.chunks.get(place)
             if new is None or new.attempt != old.attempt:
                 self.withdrawn.add(old.uid)
+                self._model.excuses.update(range(old.start, old.stop))  # they have no outcome any more
                 if not self._may_go(old, before):
                     yield f"the chunk [{old.start}, {old.stop}) of layer {old.layer} is gone"
             elif msgspec.structs.replace(new, suspect_at=None) != msgspec.structs.replace(old, suspect_at=None):

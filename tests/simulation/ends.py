@@ -170,10 +170,14 @@ class Ends:
     def _costs(self) -> None:
         """Nothing ran more often, killed more workers or went faster than it may."""
         model, tries = self._story.model, self._story.tries
-        for pos, count in model.executions.items():
-            most = (len(tries) + model.excuses[pos]) * (1 + max(one.wish.retries for one in tries))
-            if count > most:
-                self._world.fail(f"item {pos} ran {count} times, and {most} are excused")
+        for pos, count in model.starts.items():
+            if count > model.excuses[pos]:
+                self._world.fail(f"item {pos} was begun {count} times, and for {model.excuses[pos]} there is a reason")
+        calls, most = max(1, *(one.wish.retries + 1 for one in tries)), 0
+        for ran in (ran for runs in model.runs.values() for ran in runs):
+            most = max(ran.calls.values(), default=0)
+            if most > calls:
+                self._world.fail(f"an execution of {ran.attempt} called an item {most} times, and {calls} may be")
         for (_, epoch, pos), count in model.killed.items():
             strikes = STRIKES + any(one.wish.speculate for one in tries)  # a copy may be on its way to die, too
             most = strikes * (math.ceil(math.log2(model.largest)) + 1) + EXCUSES + model.disturbed[pos]

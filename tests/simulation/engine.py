@@ -11,10 +11,10 @@ import msgspec
 from manifold import settings
 from manifold.abc import Engine
 from manifold.coordinator.choice import WINDOW
-from manifold.coordinator.dispatch import Dispatch
+from manifold.coordinator.dispatch import Dispatch, Sent
 from manifold.errors import ConfigError, EngineError
 from manifold.protocol import wire
-from manifold.protocol.records import WorkerInfo
+from manifold.protocol.records import Attempt, WorkerInfo
 from manifold.protocol.task import ChunkTask
 from manifold.worker.run import run_chunk
 from tests.simulation.cluster import Cluster, Delivery
@@ -28,9 +28,12 @@ class SimEngine(Engine):
     Args:
         sending: is asked about each attempt before it goes out.
         adaptive: the author has not said how many items a chunk has.
+        speculates: second copies were asked for.
     """
 
-    def __init__(self, cluster: Cluster, actor: Actor, sending: Callable[[str], None], *, adaptive: bool) -> None:
+    def __init__(
+        self, cluster: Cluster, actor: Actor, sending: Callable[[str], None], *, adaptive: bool, speculates: bool
+    ) -> None:
         self.actor = actor
         self.dispatch: Dispatch | None = None
         self.uid = ""
@@ -39,6 +42,7 @@ class SimEngine(Engine):
         self._cluster = cluster
         self._sending = sending
         self._adaptive = adaptive
+        self._speculates = speculates
         self._out: dict[Future[Any], Delivery] = {}
         self._most_slots = 0
         cluster.engines.append(self)
@@ -60,6 +64,8 @@ class SimEngine(Engine):
             raise EngineError("the broker does not answer")
         header = wire.peek(message)
         self._sending(header.attempt)
+        if self._speculates and any(self._copies(sent.attempt, header) for sent in self._in_flight()):
+            self._cluster.model.excuses.update(range(header.start, header.stop))
         future: Future[bytes] = Future()
         delivery = Delivery(self, header, message, future, range(header.start, header.stop))
         self._out[future] = delivery
@@ -89,6 +95,15 @@ class SimEngine(Engine):
     def window(self) -> int:
         """Chunks that may be in flight."""
         return WINDOW * self._most_slots
+
+    def _in_flight(self) -> list[Sent]:
+        assert self.dispatch is not None
+        return list(self.dispatch.in_flight.values())
+
+    @staticmethod
+    def _copies(one: Attempt, header: wire.Header) -> bool:
+        overlaps = one.layer == header.layer and one.start < header.stop and header.start < one.stop
+        return overlaps and one.id != header.attempt
 
     def _hold(self, message: bytes) -> None:
         """Memory is bounded by the window: so many chunks are in flight, and each has so many bytes."""

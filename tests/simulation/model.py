@@ -41,6 +41,7 @@ class Ran:
     attempt: str
     nonce: str
     items: dict[int, tuple[str, str, object]] = field(default_factory=dict)  # position → letter, value, the item
+    calls: Counter[int] = field(default_factory=Counter)  # position → how often it was called
 
     def agrees(self, row: ChunkRow) -> bool:
         """The row says what this execution did."""
@@ -57,12 +58,13 @@ class Model:
         kinds = rng.choices(list(KINDS), list(KINDS.values()), k=items + 4)
         # A fold of what cannot be pickled ends the scatter, which is another matter.
         self._kinds = ["ok" if calm or (folds and kind == "unpicklable") else kind for kind in kinds]
+        self.positions = items + 4  # that there may be in some version of the input
         self._values = 0
         self.mended = False
         self.largest = 1  # items in a chunk
         self.runs: dict[str, list[Ran]] = defaultdict(list)  # by attempt
-        self.executions: Counter[int] = Counter()
-        self.excuses: Counter[int] = Counter()
+        self.starts: Counter[int] = Counter()  # position → in how many executions of chunks it was begun
+        self.excuses: Counter[int] = Counter()  # position → reasons for it to be begun (once more)
         self.disturbed: Counter[int] = Counter()
         self.died_alone: Counter[int] = Counter()
         self.killed: Counter[tuple[str, int, int]] = Counter()  # uid, epoch, position
@@ -77,7 +79,8 @@ class Model:
 
     def execute(self, ran: Ran, pos: int, item: object) -> Any:
         """The item's own doing: what the user's function returns, or raises, this time."""
-        self.executions[pos] += 1
+        ran.calls[pos] += 1
+        self.starts[pos] += ran.calls[pos] == 1
         self._values += 1
         kind, again = self._kind(pos), pos in ran.items
         if kind == "poison":

@@ -41,7 +41,9 @@ class Try:
         self._number = number
         story.world.log(f"try {number}: {_shown(wish)}")
         self.actor = Actor(story.world, f"coordinator {number}", self._run)
-        self.engine = SimEngine(story.cluster, self.actor, story.checks.sending, adaptive=wish.chunk_size is None)
+        adaptive, speculates = wish.chunk_size is None, wish.speculate
+        sending = story.checks.sending
+        self.engine = SimEngine(story.cluster, self.actor, sending, adaptive=adaptive, speculates=speculates)
 
     def _reading(self, pos: int) -> None:
         """Input is read only as fast as it is dispatched."""
