@@ -50,9 +50,13 @@ class Ran:
 
 
 class Model:
-    """The items of one world, and every execution of them."""
+    """The items of one world, and every execution of them.
 
-    def __init__(self, rng: random.Random, items: int, *, folds: bool) -> None:
+    Args:
+        weight: bytes that a result has beside its name; twice as many at times.
+    """
+
+    def __init__(self, rng: random.Random, items: int, *, folds: bool, weight: int) -> None:
         self._rng = rng
         calm = rng.random() < 0.3
         kinds = rng.choices(list(KINDS), list(KINDS.values()), k=items + 4)
@@ -60,6 +64,7 @@ class Model:
         self._kinds = ["ok" if calm or (folds and kind == "unpicklable") else kind for kind in kinds]
         self.positions = items + 4  # that there may be in some version of the input
         self._values = 0
+        self._weight = weight // 2
         self.mended = False
         self.largest = 1  # items in a chunk
         self.runs: dict[str, list[Ran]] = defaultdict(list)  # by attempt
@@ -86,7 +91,7 @@ class Model:
         if kind == "poison":
             self.killed[ran.uid, ran.epoch, pos] += 1
             raise Killed(f"poison at {pos}")
-        value = f"{pos}.{self._values:x};"
+        value = f"{pos}.{self._values:x};{self._rng.randbytes(self._weight * self._rng.choice((1, 2))).hex()}"
         letter = self._letter(kind, again=again)
         ran.items[pos] = (letter, value, item)
         if letter == outcome.SKIPPED:

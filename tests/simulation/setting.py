@@ -33,6 +33,7 @@ class Setting:
     max_bytes: int | None
     changed_at: int
     padding: int
+    weight: int
     same_task: bool
 
     @classmethod
@@ -47,7 +48,8 @@ class Setting:
             slots=rng.choice((1, 2, 3, 5)),
             seconds=rng.choice((0.01, 0.1, 0.5)),
             reach=rng.choice(("hosts", "hosts", "process")),
-            max_bytes=rng.choice((None, None, 420)),
+            max_bytes=rng.choice((None, None, 700)),
+            weight=rng.choice((0, 0, 0, 0)),
             changed_at=rng.randrange(max(1, items)),
             padding=rng.choice((0, 0, 0, 300)),
             same_task=rng.random() < 0.7,

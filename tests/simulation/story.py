@@ -81,7 +81,7 @@ class Story:
         self.world = world
         self.setting = setting = Setting.drawn(world.rng)
         world.log(str(setting))
-        self.model = Model(world.rng, setting.items, folds=setting.folds)
+        self.model = Model(world.rng, setting.items, folds=setting.folds, weight=setting.weight)
         self.shelf = Shelf(world, reach=setting.reach, max_bytes=setting.max_bytes)
         self.checks = Checks(world, self.model, self.shelf)
         self.cluster = Cluster(
