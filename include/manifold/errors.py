@@ -13,6 +13,7 @@
     │   └── StoreNotShared        this is another store than the one the scatter wrote to
     ├── WireError                 bytes that are not signed by us, or cut short, or altered
     ├── LedgerError               the ledger cannot be reached or used
+    │   ├── LedgerUnavailable     its database was away for longer than the ledger waits
     │   ├── SchemaError           its tables are missing or of another version
     │   ├── ScatterBusy           another coordinator, which is alive, owns the scatter
     │   └── Fenced                another coordinator has taken the scatter over
@@ -99,6 +100,10 @@ class WireError(ManifoldError):
 
 class LedgerError(ManifoldError):
     """The ledger cannot be reached or used."""
+
+
+class LedgerUnavailable(LedgerError):
+    """The ledger's database was away, or took no writes, for longer than the ledger waits; the next try continues."""
 
 
 class SchemaError(LedgerError):

@@ -146,17 +146,13 @@ class Dispatch:
         self._arrived.put((attempt_id, future))
         self.signal.set()
 
-    def collect(self) -> list[Outcome]:
-        """Everything that has arrived since the last call."""
+    def collect(self) -> Iterator[Outcome]:
+        """Yield what has arrived since the last call; what the caller does not take is there at the next call."""
         self.signal.clear()
-        found: list[Outcome] = []
-        while True:
-            try:
-                attempt_id, future = self._arrived.get_nowait()
-            except queue.Empty:
-                return found
+        for _ in range(self._arrived.qsize()):
+            attempt_id, future = self._arrived.get_nowait()
             sent = self.in_flight.pop(attempt_id, None)
-            found.append(self._read(attempt_id, sent, future))
+            yield self._read(attempt_id, sent, future)
 
     def covering(self, layer: int, start: int, stop: int) -> Iterator[tuple[int, int]]:
         """The ranges in flight that touch [start, stop) of a layer."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import CancelledError
 
 from manifold.coordinator.backlog import Backlog
@@ -22,11 +23,14 @@ from manifold.errors import (
     StoreError,
     StoreNotShared,
     VersionMismatch,
+    WireError,
     WorkerLost,
 )
 from manifold.protocol.records import Receipt
 from manifold.protocol.task import Answer
 from manifold.worker import faults
+
+log = logging.getLogger(__name__)
 
 _MANY_TRIES = 8  # of one chunk against a store that does not work
 
@@ -76,6 +80,22 @@ class Hearing:
         elif outcome.sent is not None:
             outcome.sent.chunk.each |= answer.need == "each"
             self._send_with_job(outcome.sent)
+
+    def hear_last(self, outcomes: Iterable[Outcome]) -> None:
+        """Take the receipts among the outcomes, of a try that is ending: nothing else that came is acted on any more.
+
+        Stops at the first one that the store does not take. Raises Fenced.
+        """
+        for outcome in outcomes:
+            receipt = outcome.answer.receipt if outcome.answer is not None else None
+            if receipt is None or receipt.fatal is not None:
+                continue
+            assert outcome.answer is not None
+            try:
+                self.receipts.append((outcome.sent, self._completed(receipt, outcome.answer.blobs)))
+            except (StoreError, WireError) as exc:
+                log.warning("items %d to %d will run again: %s", receipt.start, receipt.stop - 1, exc)
+                return
 
     def _completed(self, receipt: Receipt, blobs: Mapping[str, bytes]) -> Receipt:
         try:

@@ -7,7 +7,8 @@ here is memory that the next coordinator does without.
 
 from __future__ import annotations
 
-from contextlib import suppress
+import logging
+from contextlib import nullcontext, suppress
 from functools import partial
 from typing import Literal
 
@@ -28,6 +29,8 @@ from manifold.errors import (
     Fenced,
     InputGone,
     ItemsChanged,
+    LedgerError,
+    LedgerUnavailable,
     ManifoldError,
     ScatterError,
     Stopped,
@@ -35,6 +38,8 @@ from manifold.errors import (
 )
 from manifold.protocol.records import Receipt, ScatterRow
 from manifold.worker.capture import mask
+
+log = logging.getLogger(__name__)
 
 RENEW_SECONDS = 5.0
 _POLL_SECONDS = 1.0  # between looks at controls, slots and the lease
@@ -66,6 +71,7 @@ class Coordinator:
         send_with_job = partial(self._send, with_job=True)
         self._hearing = Hearing(parts, self._backlog, self._report, self._tally, send_with_job)
         self._trouble: BaseException | None = None
+        self._unreachable = False
         self._renewed = self._polled = self._idle_since = self._clock.monotonic()
 
     def run(self) -> ScatterRow:
@@ -89,6 +95,7 @@ class Coordinator:
                 self._clock.wait(self._dispatch.signal, 0.0 if self._hearing.receipts else self._choice.patience())
         except BaseException as exc:
             self._trouble = exc
+            self._last_commit(exc)
             if isinstance(exc, ScatterError):
                 self._end_as(exc)
             raise
@@ -156,7 +163,7 @@ class Coordinator:
         """One transaction for what came and for what goes; only then is anything sent, reported or deleted."""
         if not chunks and not self._hearing.receipts:
             return
-        batch, self._hearing.receipts = self._hearing.receipts, []
+        batch = self._hearing.receipts
         attempts = [self._dispatch.attempt(chunk) for chunk in chunks]
         began = self._clock.monotonic()
         committed = self._claim.commit([receipt for _, receipt in batch], attempts)
@@ -164,8 +171,11 @@ class Coordinator:
         self._row = committed.row
         for attempt, chunk in zip(attempts, chunks, strict=True):
             self._send(Sent(attempt, chunk))
+        self._hearing.receipts = []  # until here they would be committed once more on the way out, to no effect
         for (sent, receipt), won in zip(batch, committed.won, strict=True):
             self._settle(sent, receipt, won)
+            if sent is not None and (not won or receipt.stop < sent.attempt.stop):
+                self._backlog.again(sent.chunk, receipt.stop if won else sent.attempt.start, sent.attempt.stop)
         self._report.progress(self._row, self._dispatch, self._parts.engine, paused=self._controls.paused)
         if batch:
             self._budget.check(self._row)
@@ -182,7 +192,7 @@ class Coordinator:
         self._tally.add("bytes:in", packed)
 
     def _settle(self, sent: Sent | None, receipt: Receipt, won: bool) -> None:
-        """After the commit: what the receipt did not cover runs again; what lost is thrown away."""
+        """After the commit: what won is counted and reported; what lost is thrown away."""
         done = receipt.n_ok + receipt.n_failed + receipt.n_skipped
         self._choice.settled(receipt, won=won)
         self._tally.add("retries", max(0, receipt.executions - done))
@@ -195,8 +205,6 @@ class Coordinator:
             self._tally.add("speculations:lost", self._dispatch.stop_copies(receipt))
         else:
             self._parts.receipts.discard(receipt)
-        if sent is not None and (not won or receipt.stop < sent.attempt.stop):
-            self._backlog.again(sent.chunk, receipt.stop if won else sent.attempt.start, sent.attempt.stop)
 
     def _quarantine(self) -> None:
         """Items that no worker survives: written as failed, by this process, in the next round."""
@@ -222,11 +230,42 @@ class Coordinator:
             return False
         if lost and self._parts.source.one_shot:
             raise InputGone(f"the results of {lost:,} chunks are lost: give the iterator once more to make them again")
+        if self._parts.source.one_shot and self._claim.lost_commits:
+            raise InputGone("the ledger's database has lost commits in a failover: give the iterator once more")
         if self._parts.source.one_shot:
             raise ManifoldError("the ledger misses items that were given once and are not held any more; this is a bug")
         self._report.notice("warning", "the account does not close yet: what is missing is looked for in the ledger")
         self._backlog.replan(self._parts.planner_again(row.total))
         return False
+
+    def _last_commit(self, exc: BaseException) -> None:
+        """Let count what was heard and what has arrived, whatever ends this try; nothing is waited for."""
+        self._unreachable = isinstance(exc, LedgerUnavailable)
+        if self._unreachable or isinstance(exc, Fenced):
+            return  # the ledger was waited for long enough; or it would not count
+        try:
+            self._hearing.hear_last(self._dispatch.collect())
+            batch, self._hearing.receipts = self._hearing.receipts, []
+            # One receipt that the ledger refuses may be what ends the try: the others count without it.
+            for some in [[one] for one in batch] if isinstance(exc, LedgerError) else [batch]:
+                self._commit_some(some)
+        except (Fenced, LedgerUnavailable) as failed:
+            self._unreachable = isinstance(failed, LedgerUnavailable)
+            log.warning("what came last is not committed: %s", failed)
+
+    def _commit_some(self, batch: list[tuple[Sent | None, Receipt]]) -> None:
+        if not batch:
+            return
+        try:
+            committed = self._claim.commit([receipt for _, receipt in batch])
+        except (Fenced, LedgerUnavailable):
+            raise
+        except LedgerError as failed:
+            log.warning("what came last is not committed, and runs again: %s", failed)
+            return
+        self._row = committed.row
+        for (sent, receipt), won in zip(batch, committed.won, strict=True):
+            self._settle(sent, receipt, won)
 
     def _end_as(self, exc: ScatterError) -> None:
         """Say in the ledger how it ended, where the ledger does not know yet."""
@@ -240,11 +279,14 @@ class Coordinator:
             self._row = self._claim.end(state, mask(str(exc))[:2000], self._tally.sums)
 
     def _give_back(self) -> None:
-        if self._row.state == "running":
-            with suppress(Fenced):
-                self._count_refused()
-                ending, message = ending_of(self._trouble)
-                self._claim.release(self._tally.sums, ending=ending, message=message)
+        """Let the next try begin at once. A ledger that was waited for already is asked only once more."""
+        if self._row.state != "running":
+            return
+        database = self._parts.ledger.database
+        with database.briefly() if self._unreachable else nullcontext(), suppress(Fenced, LedgerUnavailable):
+            self._count_refused()
+            ending, message = ending_of(self._trouble)
+            self._claim.release(self._tally.sums, ending=ending, message=message)
 
     def _count_refused(self) -> None:
         """Unsigned messages since the last look. The engine may have refused some before this try."""
