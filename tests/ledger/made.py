@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Self
 
 import msgspec
-from sqlalchemy import select
+from sqlalchemy import Connection, delete, insert, select
 
 from manifold.abc import Store
 from manifold.errors import BlobNotFound
@@ -162,3 +162,27 @@ def dump(ledger: Ledger) -> dict[str, list[tuple[Any, ...]]]:
             if table.name != "meta":
                 held[table.name] = sorted(map(tuple, conn.execute(select(*told))), key=repr)
     return held
+
+
+def copied(ledger: Ledger) -> dict[str, list[dict[str, Any]]]:
+    """All rows as they are now, as a replica that lags has them."""
+
+    def read(conn: Connection) -> dict[str, list[dict[str, Any]]]:
+        return {
+            table.name: [dict(one) for one in conn.execute(select(table)).mappings()]
+            for table in metadata.sorted_tables
+        }
+
+    return ledger.database.read(read)
+
+
+def fail_over(ledger: Ledger, copy: dict[str, list[dict[str, Any]]]) -> None:
+    """What was committed since the copy is lost."""
+
+    def write(conn: Connection) -> None:
+        for table in metadata.sorted_tables:
+            conn.execute(delete(table))
+            if copy[table.name]:
+                conn.execute(insert(table), copy[table.name])
+
+    ledger.database.write(write)

@@ -20,11 +20,11 @@ ITEMS = 120
 SPAWN = multiprocessing.get_context("spawn")
 
 
-def commit_at_random(url: str, row: ScatterRow, seed: int, start: Barrier) -> None:
+def commit_at_random(url: str, row: ScatterRow, token: str, seed: int, start: Barrier) -> None:
     """Commit overlapping chunks of all sizes with a claim that another process has too."""
     chance = random.Random(seed)
     ledger = open_ledger(url)
-    claim = Claim(ledger, row, owner())
+    claim = Claim(ledger, row, owner(), token)
     start.wait(60)
     for _ in range(60):
         attempts = []
@@ -36,10 +36,10 @@ def commit_at_random(url: str, row: ScatterRow, seed: int, start: Barrier) -> No
     ledger.close()
 
 
-def commit_until_fenced(url: str, row: ScatterRow, start: Barrier) -> None:
+def commit_until_fenced(url: str, row: ScatterRow, token: str, start: Barrier) -> None:
     """Commit one item after the other until another coordinator takes over; fail if none does."""
     ledger = open_ledger(url)
-    claim = Claim(ledger, row, owner())
+    claim = Claim(ledger, row, owner(), token)
     start.wait(60)
     try:
         for position in range(100_000):
@@ -54,7 +54,10 @@ def commit_until_fenced(url: str, row: ScatterRow, start: Barrier) -> None:
 def test_processes_that_race_to_commit_leave_no_overlap(ledger_url: str, ledger: Ledger) -> None:
     claim = claimed(ledger)
     start = SPAWN.Barrier(2)
-    racers = [SPAWN.Process(target=commit_at_random, args=(ledger_url, claim.row, seed, start)) for seed in (1, 2)]
+    racers = [
+        SPAWN.Process(target=commit_at_random, args=(ledger_url, claim.row, claim.token, seed, start))
+        for seed in (1, 2)
+    ]
     for racer in racers:
         racer.start()
     for racer in racers:
@@ -70,7 +73,7 @@ def test_a_coordinator_that_is_fenced_in_the_midst_commits_nothing_afterwards(le
     uid = ledger.create(new()).uid
     claim = ledger.acquire(uid, owner(claim_key="task", claim_no=1))
     start = SPAWN.Barrier(2)
-    racer = SPAWN.Process(target=commit_until_fenced, args=(ledger_url, claim.row, start))
+    racer = SPAWN.Process(target=commit_until_fenced, args=(ledger_url, claim.row, claim.token, start))
     racer.start()
     start.wait(60)
     while len(ledger.chunks(uid)) < 20:
@@ -114,11 +117,12 @@ def test_of_many_that_create_a_name_all_get_the_same_scatter(ledger_url: str, le
 
 
 def test_of_two_that_start_afresh_one_does(ledger_url: str, ledger: Ledger) -> None:
-    row = claimed(ledger).row
+    claim = claimed(ledger)
+    row = claim.row
 
     def fresh(mine: Ledger, number: int) -> bool:
         try:
-            Claim(mine, row, owner()).fresh(new())
+            Claim(mine, row, owner(), claim.token).fresh(new())
         except Fenced:
             return False
         return True

@@ -39,7 +39,7 @@ def _commit_without(dropped: Callable[[], ColumnElement[bool]]) -> AbstractConte
 # -- the fence -------------------------------------------------------------------------------------------------------
 
 
-def _any_epoch(uid: str, _epoch: int) -> ColumnElement[bool]:
+def _any_epoch(uid: str, _epoch: int, _token: str) -> ColumnElement[bool]:
     return and_(scatter.c.uid == uid, scatter.c.state == "running")
 
 

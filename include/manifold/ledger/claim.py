@@ -10,9 +10,9 @@ import msgspec
 from sqlalchemy import Connection, exists, insert, literal, select, update
 
 from manifold.errors import Fenced, ItemsChanged
-from manifold.ledger import guards
 from manifold.ledger.commit import commit
 from manifold.ledger.ending import NOBODY, account, end
+from manifold.ledger.fence import Fence
 from manifold.ledger.queries import scatter_row
 from manifold.ledger.rows import Committed, NewScatter, Owner
 from manifold.ledger.tables import attempt, chunk, control, insert_into, pin, scatter
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _DESCRIBED = frozenset(NewScatter.__struct_fields__) - {"uid", "name", "total", "source_pin"} | {"expected"}
-# The options may be long, and only this claim changes them: not read again with every write.
-_CHANGING = [name for name in ScatterRow.__struct_fields__ if name != "policy"]
 
 
 class Claim:
@@ -43,12 +41,19 @@ class Claim:
       sums since the claim was made, not what came on top, so that a transaction may be run again.
     """
 
-    def __init__(self, ledger: Ledger, row: ScatterRow, owner: Owner) -> None:
+    def __init__(self, ledger: Ledger, row: ScatterRow, owner: Owner, token: str) -> None:
         self.row = row
         self.uid = row.uid
         self.epoch = row.epoch
         self.ledger = ledger
+        self.token = token
         self._owner = owner
+        self._fence = Fence(ledger, row, token)
+
+    @property
+    def lost_commits(self) -> bool:
+        """The database has lost commits of this claim's: it failed over to an older copy, or was restored."""
+        return self._fence.lost_commits
 
     def renew(self) -> ScatterRow:
         """Keep the scatter for another `LEASE` seconds."""
@@ -64,7 +69,9 @@ class Claim:
         def work(conn: Connection, row: ScatterRow, now: float) -> ScatterRow:
             return _set(conn, row, **changes)
 
-        return self._write(work)
+        self._write(work)
+        self._fence.said |= {name: value for name, value in changes.items() if name != "expected"}
+        return self.row
 
     def commit(
         self,
@@ -202,7 +209,16 @@ class Claim:
             conn.execute(update(scatter).where(scatter.c.uid == self.uid).values(NOBODY))
             return msgspec.structs.replace(row, owner=None, lease_until=None)
 
-        self._write(work)
+        def once(conn: Connection) -> ScatterRow:
+            try:
+                return work(conn, *self._lock(conn))
+            except Fenced:
+                row = scatter_row(conn, self.uid)
+                if (row.epoch, row.state, row.owner) == (self.epoch, "running", None):
+                    return row  # the COMMIT was in doubt, and had counted
+                raise
+
+        self.row = self.ledger.database.write(once)
 
     def fresh(self, new: NewScatter) -> Claim:
         """The claim on a new scatter that takes this one's name and place; nothing of this one counts for it."""
@@ -226,7 +242,7 @@ class Claim:
             begin_try(conn, row, self._owner, now)
             return row
 
-        return Claim(self.ledger, self.ledger.database.write(work), self._owner)
+        return Claim(self.ledger, self.ledger.database.write(work), self._owner, token)
 
     def _write(self, work: Callable[[Connection, ScatterRow, float], ScatterRow]) -> ScatterRow:
         self.row = self._fenced(work)
@@ -254,22 +270,8 @@ class Claim:
         return self.ledger.database.write(lambda conn: work(conn, *self._lock(conn)))
 
     def _lock(self, conn: Connection) -> tuple[ScatterRow, float]:
-        """The scatter, locked until the transaction ends, and the time. This statement fences, serialises the commits
-        of a scatter, and waits for a dead session of ours whose COMMIT is in doubt."""
-        now = self.ledger.now()
-        renewed = update(scatter).where(guards.mine(self.uid, self.epoch)).values(lease_until=now + LEASE)
-        held = conn.execute(renewed).rowcount == 1
-        changing = select(*(scatter.c[name] for name in _CHANGING), now).where(scatter.c.uid == self.uid)
-        found = conn.execute(changing).one_or_none()
-        if found is None:
-            raise Fenced(f"scatter {self.uid} is not in the ledger {self.ledger.url} any more")
-        row = msgspec.structs.replace(self.row, **dict(zip(_CHANGING, found[:-1], strict=True)))
-        if not held:
-            taken = (
-                f"has ended: {row.state}" if row.epoch == self.epoch else f"was taken over by {row.owner or 'another'}"
-            )
-            raise Fenced(f"scatter {row.name} {taken} (epoch {row.epoch}; this coordinator has {self.epoch})")
-        return row, found[-1]
+        """The scatter, locked until the transaction ends, and the time."""
+        return self._fence.lock(conn, self.row)
 
 
 def created(new: NewScatter, now: float) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,7 +25,7 @@ from sqlalchemy.exc import TimeoutError as NoFreeConnection
 from sqlalchemy.pool import Pool, QueuePool
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
-from manifold.errors import ConfigError, LedgerError, MissingExtra, SchemaError
+from manifold.errors import ConfigError, LedgerError, LedgerUnavailable, MissingExtra, SchemaError
 from manifold.registry import masked
 
 T = TypeVar("T")
@@ -49,10 +50,14 @@ _KEEPALIVES = {
 _REMOTE = {"nfs", "nfs3", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "afs", "ceph", "glusterfs", "lustre"}
 _REMOTE_FUSE = ("fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "fuse.s3fs", "fuse.gcsfuse")
 
-# https://www.postgresql.org/docs/current/errcodes-appendix.html: connection, resources, operator intervention,
-# serialisation, lock not available, idle in transaction.
+# https://www.postgresql.org/docs/current/errcodes-appendix.html: connection (and PgBouncer's own errors), resources;
+# serialisation, which is also a standby's conflict with recovery, deadlock, lock not available, idle in transaction,
+# statement cancelled (a timeout of the server's own, or a person).
 _PASSING_CLASSES = ("08", "53")
-_PASSING_STATES = {"57P01", "57P02", "57P03", "40001", "40P01", "55P03", "25P03"}
+_PASSING_STATES = {"40001", "40P01", "55P03", "25P03", "57014"}
+# The server is shut down, restarts or was closed to us; or it takes no writes, because it became a standby in a
+# failover or is set so for a while: this connection may lead to the wrong server, so the next try makes a new one.
+_OTHER_SERVER = {"57P01", "57P02", "57P03", "57P05", "25006"}
 _PASSING_SQLITE = {5, 6, 13}  # SQLITE_BUSY, SQLITE_LOCKED, SQLITE_FULL: https://www.sqlite.org/rescode.html
 _LASTING = ("authentication failed", "does not exist", "no pg_hba.conf entry", "no password supplied")
 _NO_TABLE = ("UndefinedTable", "UndefinedColumn", "no such table", "no such column")
@@ -125,7 +130,9 @@ class Database:
     * The work must be re-runnable: a COMMIT whose answer was lost may have counted, and the work is then run again.
       The ledger's transitions begin with a row lock, which waits for the dead session's end, and then find their own
       traces.
-    * A fault that may pass (connection, restart, lock timeout, full disk) is waited for; any other is a LedgerError.
+    * A fault that may pass (connection, restart, failover, a server that takes no writes, lock timeout, full disk) is
+      waited for, on a new connection where the old one may lead to the wrong server; any other is a LedgerError.
+    * LedgerUnavailable is raised when `patience` is over.
     * `on_wait` is told while it waits, once per try.
     """
 
@@ -156,6 +163,15 @@ class Database:
         """What `work` returns; all it reads is of one moment."""
         return self._persist(work, False)
 
+    @contextmanager
+    def briefly(self) -> Iterator[None]:
+        """Try each transaction once within this block, and wait for nothing."""
+        patience, self.patience = self.patience, 0.0
+        try:
+            yield
+        finally:
+            self.patience = patience
+
     def close(self) -> None:
         """Give up the connections; the next transaction makes new ones."""
         self.engine.dispose()
@@ -182,9 +198,15 @@ class Database:
 
     def _once(self, work: Callable[[Connection], T], write: bool) -> T:
         kind = self.engine.dialect.name
-        with self.engine.connect() as conn, conn.begin():
-            conn.exec_driver_sql(_OPENING[kind, write] + (f"; {_LIMITS}" if kind == "postgresql" else ""))
-            return work(conn)
+        with self.engine.connect() as conn:
+            try:
+                with conn.begin():
+                    conn.exec_driver_sql(_OPENING[kind, write] + (f"; {_LIMITS}" if kind == "postgresql" else ""))
+                    return work(conn)
+            except DBAPIError as exc:
+                if _state(exc) in _OTHER_SERVER:
+                    conn.invalidate(exc)
+                raise
 
     def _tell(self, state: RetryCallState) -> None:
         if self.on_wait and state.outcome:
@@ -195,7 +217,7 @@ class Database:
         if any(sign in f"{type(getattr(exc, 'orig', exc)).__name__} {text}" for sign in _NO_TABLE):
             return SchemaError(f"the ledger {self.url} lacks what this code needs ({text}); run `manifold db migrate`")
         if may_pass(exc):
-            return LedgerError(f"the ledger {self.url} could not be used for {self.patience:.0f} s: {text}")
+            return LedgerUnavailable(f"the ledger {self.url} could not be used for {self.patience:.0f} s: {text}")
         return LedgerError(f"the ledger {self.url} refused: {text}")
 
 
@@ -208,12 +230,16 @@ def may_pass(exc: BaseException) -> bool:
     cause = exc.orig
     if (number := getattr(cause, "sqlite_errorcode", None)) is not None:
         return number & 0xFF in _PASSING_SQLITE
-    state = getattr(cause, "pgcode", None) or getattr(cause, "sqlstate", None)
-    if state:
-        return state in _PASSING_STATES or state.startswith(_PASSING_CLASSES)
+    if state := _state(exc):
+        return state in _PASSING_STATES | _OTHER_SERVER or state.startswith(_PASSING_CLASSES)
     # No SQLSTATE: the server was not reached, or went away in the midst of it.
     unreached = type(cause).__name__ in ("OperationalError", "InterfaceError")
     return exc.connection_invalidated or (unreached and not any(sign in str(cause) for sign in _LASTING))
+
+
+def _state(exc: DBAPIError) -> str | None:
+    """The SQLSTATE of what the server said; None where it said nothing."""
+    return getattr(exc.orig, "pgcode", None) or getattr(exc.orig, "sqlstate", None)
 
 
 def _first_line(exc: BaseException | None) -> str:

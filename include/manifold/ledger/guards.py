@@ -15,9 +15,14 @@ from manifold.ledger.tables import attempt, chunk, scatter
 from manifold.protocol.records import ChunkRow
 
 
-def mine(uid: str, epoch: int) -> ColumnElement[bool]:
-    """No other coordinator has taken the scatter over, and it has not ended."""
-    return and_(scatter.c.uid == uid, scatter.c.epoch == epoch, scatter.c.state == "running")
+def mine(uid: str, epoch: int, token: str) -> ColumnElement[bool]:
+    """No other coordinator has taken the scatter over, and it has not ended.
+
+    A database that loses an acquire in a failover gives the same epoch to another coordinator: the token tells them
+    apart.
+    """
+    of = scatter.c
+    return and_(of.uid == uid, of.epoch == epoch, of.owner_token == token, of.state == "running")
 
 
 def not_replaced() -> ColumnElement[bool]:

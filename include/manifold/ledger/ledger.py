@@ -93,7 +93,7 @@ class Ledger(Reader):
             begin_try(conn, row, owner, now)
             return row
 
-        return Claim(self, self.database.write(work), owner)
+        return Claim(self, self.database.write(work), owner, token)
 
     def _refusal(self, conn: Connection, uid: str) -> LedgerError:
         row = scatter_row(conn, uid)

@@ -1,0 +1,90 @@
+"""The first statement of every write of a claim: it fences, serialises, renews the lease, and restores what was lost.
+
+A failover to a replica that lags, or a restored backup, may take back the latest commits of a coordinator that lives.
+Its claim shows it: a later epoch or another owner's token stands in the row, and nothing more is written. Where the
+claim itself is still there, what this coordinator had said of the scatter is said again, in the same transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from sqlalchemy import Connection, select, update
+
+from manifold.errors import Fenced
+from manifold.ledger import guards
+from manifold.ledger.tables import scatter
+from manifold.ledger.tries import LEASE
+from manifold.protocol.records import ScatterRow
+
+if TYPE_CHECKING:
+    from manifold.ledger.ledger import Ledger
+
+# The options may be long, and only this claim changes them: not read again with every write.
+_CHANGING = [name for name in ScatterRow.__struct_fields__ if name != "policy"]
+
+
+class Fence:
+    """The right of one claim to write.
+
+    Args:
+        row: the scatter as the claim got it.
+        token: what tells this claim from any other of the same epoch.
+    """
+
+    def __init__(self, ledger: Ledger, row: ScatterRow, token: str) -> None:
+        self._ledger = ledger
+        self._uid = row.uid
+        self._epoch = row.epoch
+        self._token = token
+        self.said: dict[str, Any] = {}
+        """What this claim has described: said again where the database has lost it."""
+        self.lost_commits = False
+        """The database went back behind what this claim had committed."""
+
+    def lock(self, conn: Connection, known: ScatterRow) -> tuple[ScatterRow, float]:
+        """Return the scatter, locked until the transaction ends, and the database's time.
+
+        The update waits for a dead session of ours whose COMMIT is in doubt. `known` is the scatter as this claim last
+        saw it. Raises Fenced.
+        """
+        now = self._ledger.now()
+        mine = guards.mine(self._uid, self._epoch, self._token)
+        held = conn.execute(update(scatter).where(mine).values(lease_until=now + LEASE)).rowcount == 1
+        changing = select(*(scatter.c[name] for name in _CHANGING), scatter.c.owner_token, now)
+        found = conn.execute(changing.where(scatter.c.uid == self._uid)).one_or_none()
+        if found is None:
+            raise Fenced(f"scatter {self._uid} is not in the ledger {self._ledger.url} any more")
+        row = msgspec.structs.replace(known, **dict(zip(_CHANGING, found[:-2], strict=True)))
+        if not held:
+            raise Fenced(self._why(row, found[-2]))
+        return self._restored(conn, row, known), found[-1]
+
+    def _why(self, row: ScatterRow, token: str | None) -> str:
+        epochs = f"(epoch {row.epoch}; this coordinator has {self._epoch})"
+        if row.epoch < self._epoch:
+            return (
+                f"the ledger has lost this coordinator's claim on scatter {row.name} {epochs}: its database was "
+                "restored or failed over to an older copy. The next try continues with what is committed there"
+            )
+        if row.epoch == self._epoch and row.state != "running":
+            return f"scatter {row.name} has ended: {row.state} {epochs}"
+        if row.epoch == self._epoch and token is None:
+            return f"scatter {row.name} was given up by its coordinator {epochs}"
+        lost = ", after the ledger's database had lost this one's claim" if row.epoch == self._epoch else ""
+        return f"scatter {row.name} was taken over by {row.owner or 'another'}{lost} {epochs}"
+
+    def _restored(self, conn: Connection, row: ScatterRow, known: ScatterRow) -> ScatterRow:
+        """The scatter with what this claim had said of it, where the database has lost that."""
+        self.lost_commits |= row.seq < known.seq
+        lost: Mapping[str, Any] = {}
+        if any(getattr(row, name) != value for name, value in self.said.items() if name in _CHANGING):
+            lost = self.said
+        if row.total is None and known.total is not None:  # nothing can be committed past it meanwhile
+            lost = {**lost, "total": known.total}
+        if not lost:
+            return row
+        conn.execute(update(scatter).where(scatter.c.uid == row.uid).values(**lost))
+        return msgspec.structs.replace(row, **lost)
