@@ -7,7 +7,6 @@ here is memory that the next coordinator does without.
 
 from __future__ import annotations
 
-import logging
 from contextlib import nullcontext, suppress
 from functools import partial
 from typing import Literal
@@ -19,6 +18,7 @@ from manifold.coordinator.chunks import Chunk
 from manifold.coordinator.controls import Controls
 from manifold.coordinator.dispatch import Sent
 from manifold.coordinator.hearing import Hearing
+from manifold.coordinator.last_commit import LastCommit
 from manifold.coordinator.parts import Parts
 from manifold.coordinator.report import Reporter
 from manifold.coordinator.tally import Tally
@@ -29,7 +29,6 @@ from manifold.errors import (
     Fenced,
     InputGone,
     ItemsChanged,
-    LedgerError,
     LedgerUnavailable,
     ManifoldError,
     ScatterError,
@@ -38,8 +37,6 @@ from manifold.errors import (
 )
 from manifold.protocol.records import Receipt, ScatterRow
 from manifold.worker.capture import mask
-
-log = logging.getLogger(__name__)
 
 RENEW_SECONDS = 5.0
 _POLL_SECONDS = 1.0  # between looks at controls, slots and the lease
@@ -71,7 +68,7 @@ class Coordinator:
         send_with_job = partial(self._send, with_job=True)
         self._hearing = Hearing(parts, self._backlog, self._report, self._tally, send_with_job)
         self._trouble: BaseException | None = None
-        self._unreachable = False
+        self._last = LastCommit(self._claim, self._dispatch, self._hearing, self._settle)
         self._renewed = self._polled = self._idle_since = self._clock.monotonic()
 
     def run(self) -> ScatterRow:
@@ -95,7 +92,7 @@ class Coordinator:
                 self._clock.wait(self._dispatch.signal, 0.0 if self._hearing.receipts else self._choice.patience())
         except BaseException as exc:
             self._trouble = exc
-            self._last_commit(exc)
+            self._row = self._last.write(exc) or self._row
             if isinstance(exc, ScatterError):
                 self._end_as(exc)
             raise
@@ -238,35 +235,6 @@ class Coordinator:
         self._backlog.replan(self._parts.planner_again(row.total))
         return False
 
-    def _last_commit(self, exc: BaseException) -> None:
-        """Let count what was heard and what has arrived, whatever ends this try; nothing is waited for."""
-        self._unreachable = isinstance(exc, LedgerUnavailable)
-        if self._unreachable or isinstance(exc, Fenced):
-            return  # the ledger was waited for long enough; or it would not count
-        try:
-            self._hearing.hear_last(self._dispatch.collect())
-            batch, self._hearing.receipts = self._hearing.receipts, []
-            # One receipt that the ledger refuses may be what ends the try: the others count without it.
-            for some in [[one] for one in batch] if isinstance(exc, LedgerError) else [batch]:
-                self._commit_some(some)
-        except (Fenced, LedgerUnavailable) as failed:
-            self._unreachable = isinstance(failed, LedgerUnavailable)
-            log.warning("what came last is not committed: %s", failed)
-
-    def _commit_some(self, batch: list[tuple[Sent | None, Receipt]]) -> None:
-        if not batch:
-            return
-        try:
-            committed = self._claim.commit([receipt for _, receipt in batch])
-        except (Fenced, LedgerUnavailable):
-            raise
-        except LedgerError as failed:
-            log.warning("what came last is not committed, and runs again: %s", failed)
-            return
-        self._row = committed.row
-        for (sent, receipt), won in zip(batch, committed.won, strict=True):
-            self._settle(sent, receipt, won)
-
     def _end_as(self, exc: ScatterError) -> None:
         """Say in the ledger how it ended, where the ledger does not know yet."""
         if isinstance(exc, ItemsChanged):
@@ -283,7 +251,7 @@ class Coordinator:
         if self._row.state != "running":
             return
         database = self._parts.ledger.database
-        with database.briefly() if self._unreachable else nullcontext(), suppress(Fenced, LedgerUnavailable):
+        with database.briefly() if self._last.ledger_is_away else nullcontext(), suppress(Fenced, LedgerUnavailable):
             self._count_refused()
             ending, message = ending_of(self._trouble)
             self._claim.release(self._tally.sums, ending=ending, message=message)

@@ -7,17 +7,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import msgspec
-from sqlalchemy import Connection, exists, insert, literal, select, update
+from sqlalchemy import Connection, insert, select, update
 
 from manifold.errors import Fenced, ItemsChanged
 from manifold.ledger.commit import commit
+from manifold.ledger.creation import created, owned, write_pin
 from manifold.ledger.ending import NOBODY, account, end
 from manifold.ledger.fence import Fence
 from manifold.ledger.queries import scatter_row
 from manifold.ledger.rows import Committed, NewScatter, Owner
-from manifold.ledger.tables import attempt, chunk, control, insert_into, pin, scatter
+from manifold.ledger.tables import attempt, chunk, control, scatter
 from manifold.ledger.tallies import write_tallies
-from manifold.ledger.tries import LEASE, begin_try, end_try
+from manifold.ledger.tries import begin_try, end_try
 from manifold.ledger.withdraw import withdraw, withdraw_epoch
 from manifold.policy import Tolerance
 from manifold.protocol.records import Attempt, ChunkRow, Failure, Receipt, ScatterRow, ScatterState, WorkerInfo
@@ -272,37 +273,6 @@ class Claim:
     def _lock(self, conn: Connection) -> tuple[ScatterRow, float]:
         """The scatter, locked until the transaction ends, and the time."""
         return self._fence.lock(conn, self.row)
-
-
-def created(new: NewScatter, now: float) -> dict[str, Any]:
-    """The columns of a scatter that is to be inserted, but for its generation."""
-    values = msgspec.structs.asdict(new) | {"state": "running", "created_at": now}
-    del values["source_pin"]  # `write_pin`
-    return values
-
-
-def write_pin(conn: Connection, new: NewScatter) -> None:
-    """Keep what the input was when the scatter began, if the scatter was really made."""
-    if new.source_pin:
-        made = exists(select(scatter.c.uid).where(scatter.c.uid == new.uid))
-        values = select(literal(new.uid).label("uid"), literal(new.source_pin, pin.c.value.type).label("value"))
-        insertion = insert_into(conn, pin).from_select(["uid", "value"], values.where(made))
-        conn.execute(insertion.on_conflict_do_nothing())
-
-
-def owned(owner: Owner, token: str | None, now: float) -> dict[str, Any]:
-    """The columns that say who owns a scatter. `token` tells this claim from any other of the same owner."""
-    return {
-        "owner": owner.text,
-        "owner_host": owner.host,
-        "owner_pid": owner.pid,
-        "owner_started": owner.pid_started,
-        "owner_key": owner.claim_key,
-        "owner_token": token,
-        "claim_no": owner.claim_no,
-        "claimed_at": now,
-        "lease_until": now + LEASE,
-    }
 
 
 def _set(conn: Connection, row: ScatterRow, **changes: Any) -> ScatterRow:

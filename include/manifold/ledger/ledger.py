@@ -10,8 +10,9 @@ from sqlalchemy import Connection, Engine, and_, exists, func, insert, literal, 
 
 from manifold.errors import Fenced, LedgerError, ScatterBusy
 from manifold.ledger import guards
-from manifold.ledger.claim import Claim, created, owned, write_pin
+from manifold.ledger.claim import Claim
 from manifold.ledger.connection import Database
+from manifold.ledger.creation import created, owned, write_pin
 from manifold.ledger.queries import Reader, scatter_row
 from manifold.ledger.rows import NewScatter, Owner, process_is_gone
 from manifold.ledger.schema import check
