@@ -13,14 +13,17 @@ from manifold.cli import out, shapes
 from manifold.cli.exits import FAILED
 from manifold.cli.here import find, opened_ledger, opened_store
 from manifold.cli.params import AsJson
-from manifold.errors import ManifoldError
-from manifold.protocol import wire
+from manifold.errors import ManifoldError, WireError
+from manifold.protocol import outcome, proof, wire
+from manifold.protocol.codec import FailedItem
 from manifold.protocol.records import ChunkRow, ScatterRow
 from manifold.words import counted
 
 if TYPE_CHECKING:
     from manifold.ledger import Ledger
     from manifold.ledger.verify import Violation
+
+_NAMED = 5  # items of a chunk whose positions are shown
 
 
 def verify(
@@ -31,7 +34,7 @@ def verify(
         ),
     ] = None,
     deep: Annotated[
-        bool, typer.Option("--deep", help="Read every blob too: it is there, signed, whole, and in its place.")
+        bool, typer.Option("--deep", help="Read every blob too: it is there, signed, whole, in its place, and loads.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -107,15 +110,40 @@ def _complaint(keyring: wire.Keyring, folded: bool) -> Callable[[ChunkRow, str, 
         try:
             _, payload = wire.unseal(keyring, data, kind, **place)
             if kind == "failed":
-                held, counted = len(codec.decode_failed(payload)), row.n_failed
-            elif folded:
-                return None  # how many items a fold is made of, it does not say
-            else:
-                held, counted = len(codec.decode_values(payload)), row.n_ok
+                return _complaint_of_failed(row, codec.decode_failed(payload))
+            try:
+                held = len(codec.decode_segments(payload) if folded else codec.decode_values(payload))
+            except proof.BROKEN as exc:
+                return str(exc) if isinstance(exc, WireError) else _unreadable(row, payload, exc, folded=folded)
         except ManifoldError as exc:
             return str(exc)
-        except Exception as exc:  # noqa: BLE001 - unpickling runs a user's code
-            return f"it is signed, but cannot be unpickled here: {type(exc).__name__}: {exc}"
-        return None if held == counted else f"it holds {held:,} items, and the ledger counts {counted:,}"
+        # How many items a fold is made of, it does not say.
+        return None if folded or held == row.n_ok else _miscounted(held, row.n_ok)
 
     return complaint
+
+
+def _complaint_of_failed(row: ChunkRow, held: list[FailedItem]) -> str | None:
+    for one in held:
+        try:
+            _ = one.item is not None and wire.loads(one.item)
+        except proof.BROKEN as exc:
+            return f"failed item {one.failure.pos:,} cannot be unpickled here: {type(exc).__name__}: {exc}"
+    return None if len(held) == row.n_failed else _miscounted(len(held), row.n_failed)
+
+
+def _miscounted(held: int, counted: int) -> str:
+    return f"it holds {held:,} items, and the ledger counts {counted:,}"
+
+
+def _unreadable(row: ChunkRow, payload: bytes, exc: BaseException, *, folded: bool) -> str:
+    """Which items' results are signed and whole, and cannot be unpickled here."""
+    from manifold.protocol.salvage import Unreadable, load_items
+
+    broken = [(index, one.reason) for index, one in enumerate(load_items(payload)) if isinstance(one, Unreadable)]
+    if not broken or folded:
+        return f"it is signed, but cannot be unpickled here: {type(exc).__name__}: {exc}"
+    places = list(outcome.positions(row.outcome, row.start, row.stop, outcome.OK))
+    named = ", ".join(f"{places[index]:,}" for index, _ in broken[:_NAMED])
+    more = f" and {len(broken) - _NAMED:,} more" if len(broken) > _NAMED else ""
+    return f"the results of items {named}{more} cannot be unpickled here: {broken[0][1]}"

@@ -35,6 +35,7 @@ class Chunk:
         sent: how often it was sent.
         refused: how often a worker could not set the function up for it.
         each: every item must travel in a pickle of its own.
+        prove: every result must be proven readable before it is folded.
     """
 
     start: int
@@ -51,6 +52,7 @@ class Chunk:
     refused: int = 0
     not_before: float = 0.0
     each: bool = False
+    prove: bool = False
 
     def __len__(self) -> int:
         return len(self.items)
@@ -84,6 +86,7 @@ class Chunk:
             excused=self.excused,
             hosts_lost=self.hosts_lost,
             each=self.each,
+            prove=self.prove,
         )
 
     def split(self, at: int | None, why: Why = "half") -> list[Chunk]:

@@ -122,6 +122,7 @@ class Dispatch:
             pace=pace,
             careful=chunk.strikes > 0,
             digest_items=where.digest_items,
+            prove=chunk.prove,
             **packed,
         )
         header = wire.Header(

@@ -79,6 +79,7 @@ class Hearing:
             self.receipts.append((outcome.sent, self._completed(receipt, answer.blobs)))
         elif outcome.sent is not None:
             outcome.sent.chunk.each |= answer.need == "each"
+            outcome.sent.chunk.prove |= answer.need == "proof"
             self._send_with_job(outcome.sent)
 
     def hear_last(self, outcomes: Iterable[Outcome]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from manifold.abc import Source, Store
 from manifold.coordinator.chunks import Chunk
 from manifold.coordinator.plan import Reader
 from manifold.errors import BlobNotFound, WireError
-from manifold.protocol import codec, outcome, wire
+from manifold.protocol import codec, outcome, proof, wire
 from manifold.protocol.records import ChunkRow, ScatterRow
 
 if TYPE_CHECKING:
@@ -107,7 +108,12 @@ class Redrive:
 
     def as_they_were(self, base: ChunkRow) -> dict[int, Any]:
         """The items of a committed chunk that failed when it ran, by position."""
-        return {one.failure.pos: wire.loads(one.item) for one in self._sidecar(base) if one.item is not None}
+        items: dict[int, Any] = {}
+        for failed in self._sidecar(base):
+            if failed.item is not None:
+                with suppress(*proof.BROKEN):  # one that cannot be read is not known to be the same
+                    items[failed.failure.pos] = wire.loads(failed.item)
+        return items
 
     def _is_chosen(self, pos: int) -> bool:
         return self._chosen is None or self._chosen(pos)

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from manifold.errors import WireError
-from manifold.protocol import wire
+from manifold.protocol import proof, wire
 from manifold.protocol.records import Failure, LogLine
 from manifold.words import a_type
 
@@ -47,8 +47,9 @@ class FailedItem(msgspec.Struct, frozen=True):
 
 
 def encode_values(values: Sequence[Any]) -> bytes:
-    """The payload for these results. Raises what pickling raises; try the values one by one to find the culprit."""
-    return wire.dumps(values if isinstance(values, list) else list(values))
+    """The payload for these results, proven to load again. Raises what pickling or unpickling raises, for all of them;
+    `proof.trouble` of each value finds the culprit."""
+    return proof.dumps(values if isinstance(values, list) else list(values))
 
 
 def decode_values(payload: bytes) -> list[Any]:
@@ -57,8 +58,8 @@ def decode_values(payload: bytes) -> list[Any]:
 
 
 def encode_segments(segments: Iterable[Segment]) -> bytes:
-    """The payload for a chunk that was folded."""
-    return wire.dumps([tuple(segment) for segment in segments])
+    """The payload for a chunk that was folded, proven likewise."""
+    return proof.dumps([tuple(segment) for segment in segments])
 
 
 def decode_segments(payload: bytes) -> list[Segment]:

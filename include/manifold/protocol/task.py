@@ -72,6 +72,7 @@ class ChunkTask(msgspec.Struct, frozen=True):
     * `store` is the URL that the worker writes to: "" for its own default, None for none: blobs ride in the answer.
     * `allowance`: failed items in this chunk before the worker stops early, with a prefix.
     * `careful`: a worker died of these items before; each is reported before it runs, so that the culprit is known.
+    * `prove`: prove that each result can be read again, before the results are folded.
     * `pace`: seconds from the start of one execution to the next, at the least.
     """
 
@@ -97,6 +98,7 @@ class ChunkTask(msgspec.Struct, frozen=True):
     pace: float = 0.0
     careful: bool = False
     digest_items: bool = False
+    prove: bool = False
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -107,7 +109,7 @@ class Answer(msgspec.Struct, frozen=True):
 
     receipt: Receipt | None = None
     blobs: dict[str, bytes] = {}
-    need: Literal["job", "each", None] = None
+    need: Literal["job", "each", "proof", None] = None
     refused: str | None = None
     refusal: Literal["versions", "package", "set-up", "stale", None] = None
     worker: str | None = None

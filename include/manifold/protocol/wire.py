@@ -27,6 +27,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from manifold.errors import ConfigError, WireError
+from manifold.protocol import proof
 from manifold.visible import storable_all
 
 Kind = Literal["task", "receipt", "result", "failed", "function", "call", "reply", "log", "signal"]
@@ -175,10 +176,10 @@ def dumps(value: Any) -> bytes:
 
 
 def dumps_if_possible(value: Any) -> bytes | None:
-    """`value` pickled; None where that fails, for whatever reason: pickling runs a user's code."""
+    """`value` pickled; None where it cannot be pickled, or not be unpickled again: both run a user's code."""
     try:
-        return dumps(value)
-    except Exception:  # noqa: BLE001 - as said
+        return proof.dumps(value)
+    except proof.BROKEN:
         return None
 
 

@@ -6,19 +6,23 @@ so that the next try makes it again, and the reader gets ResultsLost. A store th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from manifold.abc import Store
-from manifold.errors import BlobNotFound, ResultsLost, WireError
-from manifold.protocol import codec, wire
+from manifold.errors import BlobNotFound, ResultsLost, Unpicklable, WireError
+from manifold.protocol import codec, proof, wire
 from manifold.protocol.job import Job
 from manifold.protocol.records import ChunkRow, LogLine, ScatterRow
 from manifold.stores.marker import check_marker
 
 if TYPE_CHECKING:
     from manifold.ledger import Ledger
+
+T = TypeVar("T")
 
 
 class Blobs:
@@ -39,7 +43,7 @@ class Blobs:
         """The results of the row's items that succeeded, in order."""
         if row.blob_key is None:
             return []
-        values = codec.decode_values(self._payload(row, row.blob_key, row.blob_digest, "result"))
+        values = self._decoded(row, row.blob_key, codec.decode_values)
         if len(values) != row.n_ok:
             raise self._lost(row, f"the blob holds {len(values):,} results, and the ledger counts {row.n_ok:,}")
         return values
@@ -48,7 +52,7 @@ class Blobs:
         """The partial folds of the row's items, in order."""
         if row.blob_key is None:
             return []
-        segments = codec.decode_segments(self._payload(row, row.blob_key, row.blob_digest, "result"))
+        segments = self._decoded(row, row.blob_key, codec.decode_segments)
         edges = [row.start, *(edge for one in segments for edge in (one.start, one.stop)), row.stop]
         if not segments or edges != sorted(edges):
             raise self._lost(row, "the blob holds other segments than the ledger's")
@@ -64,8 +68,9 @@ class Blobs:
         return failed
 
     def check(self, row: ChunkRow) -> None:
-        """Return if all that the row names can be read."""
-        _ = self.values(row) if self._scatter.reduce_digest is None else self.segments(row)
+        """Return if all that the row names is there and whole."""
+        with suppress(Unpicklable):  # the bytes are the right ones; this process lacks what they need
+            _ = self.values(row) if self._scatter.reduce_digest is None else self.segments(row)
         _ = self.failed(row)
 
     def log(self, row: ChunkRow) -> list[LogLine]:
@@ -131,6 +136,19 @@ class Blobs:
                 "MANIFOLD_SECRET must be the same wherever results are made and read; nothing was marked as lost"
             ) from trouble
         raise self._lost(row, str(trouble)) from trouble
+
+    def _decoded(self, row: ChunkRow, key: str, decode: Callable[[bytes], list[T]]) -> list[T]:
+        payload = self._payload(row, key, row.blob_digest, "result")
+        try:
+            return decode(payload)
+        except WireError:
+            raise
+        except proof.BROKEN as exc:
+            raise Unpicklable(
+                f"the results of items {row.start:,} to {row.stop - 1:,} of scatter {self._scatter.name} are there, "
+                f"but cannot be unpickled here: {type(exc).__name__}: {exc}. The worker that made them could: "
+                "install here what is there. `manifold verify --deep` names the items"
+            ) from exc
 
     def _lost(self, row: ChunkRow, why: str) -> ResultsLost:
         """Tell the ledger; the error for the reader."""

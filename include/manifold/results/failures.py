@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from manifold.errors import ResultsLost
-from manifold.protocol import codec, outcome, wire
+from manifold.protocol import codec, outcome, proof, wire
 from manifold.protocol.records import ChunkRow
 from manifold.results.blobs import Blobs
 
@@ -55,7 +55,13 @@ class ItemFailure:
         kept = self._quarantined().item
         if kept is None:
             raise ResultsLost(f"item {self.position:,} could not be pickled, so it was not kept: {self.item_repr}")
-        return wire.loads(kept)
+        try:
+            return wire.loads(kept)
+        except proof.BROKEN as exc:
+            raise ResultsLost(
+                f"item {self.position:,} is kept, but cannot be unpickled here ({type(exc).__name__}: {exc}): "
+                f"{self.item_repr}. A module that it needs may be missing"
+            ) from exc
 
 
 def failures(ledger: Ledger, blobs: Blobs, uid: str) -> Iterator[ItemFailure]:

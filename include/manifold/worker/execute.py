@@ -9,7 +9,7 @@ import asyncio
 import signal
 import threading
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from manifold.errors import ItemTimeout
@@ -115,11 +115,12 @@ class Execution:
             except BaseException as exc:  # noqa: BLE001 - whatever an item raises is that item's outcome
                 self._settle(item, exc, call)
 
-    def retract(self, index: int, exc: BaseException) -> None:
-        """Make the item at `index`, whose value stands in `values`, a failed one."""
-        before = sum(1 for marked in self.marks if marked < index)
-        del self.values[index - before]
-        self._fail(index, exc, 1)
+    def retract(self, failed: Mapping[int, BaseException]) -> None:
+        """Make the items at these indexes, whose values stand in `values`, failed ones."""
+        ok = [index for index in range(self.done) if index not in self.marks]
+        self.values[:] = [value for index, value in zip(ok, self.values, strict=True) if index not in failed]
+        for index, exc in failed.items():
+            self._fail(index, exc, 1)
 
     def truncate(self, done: int) -> None:
         """Forget the outcomes of all but the first `done` items, which are fewer than now."""

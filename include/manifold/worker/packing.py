@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from manifold.errors import Unpicklable
-from manifold.protocol import codec, outcome, wire
+from manifold.protocol import codec, outcome, proof, wire
 from manifold.protocol.records import LogLine, Receipt
 from manifold.protocol.task import Answer, ChunkTask
 from manifold.words import a_type
@@ -45,6 +45,8 @@ class Packing:
             values = self._values()
         except _ReduceFailed as exc:
             return Answer(receipt=self._receipt(seconds, fatal=str(exc)))
+        except _ProofNeeded:
+            return Answer(need="proof")
         store = self._process.store(task.store)
         sealed = {}
         if len(execution.marks) < execution.done:
@@ -114,23 +116,58 @@ class Packing:
 
     def _values(self) -> bytes:
         """The payload of the results; results that will not be pickled become failed items."""
-        execution = self._execution
-        if execution.job.reduce is not None:
-            try:
-                return codec.encode_segments(execution.segments())
-            except Exception as exc:
-                raise _ReduceFailed(faults.traceback_text(exc)) from exc
+        if self._execution.job.reduce is not None:
+            return self._segments()
         try:
-            return codec.encode_values(execution.values)
-        except Exception:  # noqa: BLE001 - pickling runs a user's code; the culprits are found below
-            ok = [index for index in range(execution.done) if index not in execution.marks]
-            for index, value in zip(ok, list(execution.values), strict=True):
-                try:
-                    wire.dumps(value)
-                except Exception as exc:  # noqa: BLE001 - as above
-                    reason = f"its result, {a_type(value)}, cannot be pickled: {exc}"
-                    execution.retract(index, Unpicklable(reason))
-            return codec.encode_values(execution.values)
+            return codec.encode_values(self._execution.values)
+        except proof.BROKEN:
+            self._retract_unreadable()
+        while True:
+            try:
+                return codec.encode_values(self._execution.values)
+            except proof.BROKEN as exc:  # each by itself can be read, but not all of them together
+                self._retract_last_of_shortest(exc)
+
+    def _segments(self) -> bytes:
+        execution = self._execution
+        if self._task.prove:
+            self._retract_unreadable()
+        try:
+            segments = execution.segments()
+        except Exception as exc:
+            raise _ReduceFailed(faults.traceback_text(exc)) from exc
+        try:
+            return codec.encode_segments(segments)
+        except proof.BROKEN as exc:
+            if not self._task.prove:  # a fold may have changed the values, so that they cannot be folded once more
+                raise _ProofNeeded from exc
+            found = (proof.trouble(one.partial) for one in segments)
+            reason = next((text for text in found if text is not None), f"cannot be read again: {exc}")
+            raise _ReduceFailed(f"what it returned {reason}") from exc
+
+    def _retract_unreadable(self) -> None:
+        execution = self._execution
+        ok = [index for index in range(execution.done) if index not in execution.marks]
+        found = {}
+        for index, value in zip(ok, execution.values, strict=True):
+            if (reason := proof.trouble(value)) is not None:
+                found[index] = Unpicklable(f"its result, {a_type(value)}, {reason}")
+        execution.retract(found)
+
+    def _retract_last_of_shortest(self, exc: BaseException) -> None:
+        """Fail the item with which the results stop being readable together."""
+        execution = self._execution
+        good, bad = 0, len(execution.values)
+        while bad - good > 1:
+            middle = (good + bad) // 2
+            try:
+                codec.encode_values(execution.values[:middle])
+                good = middle
+            except proof.BROKEN:
+                bad = middle
+        ok = [index for index in range(execution.done) if index not in execution.marks]
+        reason = f"its result, {a_type(execution.values[good])}, cannot be read beside those before it: {exc}"
+        execution.retract({ok[good]: Unpicklable(reason)})
 
     def _seal(self, kind: wire.Kind, suffix: str, payload: bytes) -> tuple[str, str, int]:
         """Seals one blob under a key that names this execution; its key, digest and size."""
@@ -159,7 +196,11 @@ class Packing:
             execution.truncate(execution.done // 2)
         else:
             reason = f"its result is a blob of {blob[2]:,} bytes, and the store takes {most:,}"
-            execution.retract(0, Unpicklable(reason))
+            execution.retract({0: Unpicklable(reason)})
+
+
+class _ProofNeeded(Exception):
+    """The chunk runs once more: each result is proven before it is folded."""
 
 
 class _ReduceFailed(Exception):
