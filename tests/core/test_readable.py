@@ -9,6 +9,7 @@ import io
 import threading
 import uuid
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ def _endless() -> Any:
     return _endless()
 
 
-UNREADABLE = {
+UNREADABLE: dict[str, Callable[[], Any]] = {
     "an exception": lambda: QuotaError(1, 2),
     "within a dict": lambda: {"errors": [QuotaError(1, 2)]},
     "in a set": lambda: {RefusesState()},
@@ -81,7 +82,7 @@ UNREADABLE = {
     "recursion": Deep,
     "system exit": EndsTheProcess,
     "a lock": threading.Lock,
-    "a generator": lambda: (x for x in ()),
+    "a generator": lambda: (x for x in "ab"),
     "a file": lambda: io.TextIOWrapper(io.BytesIO()),
 }
 
@@ -187,7 +188,7 @@ class Plain:
     b: list[Any]
 
 
-PLAIN = [
+PLAIN: list[Any] = [
     *(None, True, 1, 1.5, 2j, "a", b"b", bytearray(b"c"), (1,), [1], {"a": {1}}, frozenset([1]), range(3)),
     *(datetime.datetime.now(datetime.UTC), datetime.date(2020, 1, 1), decimal.Decimal(1), uuid.uuid4(), Path("/x")),
     *(Counter("a"), defaultdict(list), Frozen(1), Plain(1, [Frozen(2)])),
