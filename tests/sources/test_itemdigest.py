@@ -7,17 +7,20 @@ import enum
 import pickle
 import subprocess
 import sys
-from collections import OrderedDict
+import threading
+from collections import OrderedDict, deque
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd  # type: ignore[import-untyped]
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manifold.protocol.itemdigest import chunk_digest, item_digest
+from manifold.protocol.itemdigest import chunk_digest, item_digest, whole_digest
 
 text = st.text(st.characters(codec="utf-8"))
 leaves = (
@@ -142,18 +145,61 @@ def test_dataclasses_and_enums_count_by_what_they_hold() -> None:
 
 
 @pytest.mark.parametrize(
-    "value",
-    [Opaque(), 2**64, -(2**63) - 1, 1j, {1: 2}, {None: ["x"]}, "\udc80", range(3), len, {"deep": [Opaque()]}],
+    ("value", "other"),
+    [
+        (Opaque(), Colour.RED),
+        (2**64, 2**64 + 1),
+        (-(2**63) - 1, -(2**63) - 2),
+        (1j, 2j),
+        ({1: 2}, {"1": 2}),
+        ({1: 2}, {True: 2}),
+        ({None: ["x"]}, {"": ["x"]}),
+        ({(1, 2): "pair"}, {(2, 1): "pair"}),
+        ("\udc80", "\udc81"),
+        (range(3), range(4)),
+        (np.arange(3), np.arange(3.0)),
+        (np.float64(1), np.float32(1)),
+        (pd.Timestamp("2026-01-01"), pd.Timestamp("2026-01-02")),
+        ([Opaque(), 2**64], [Opaque(), 2**64, 1]),
+    ],
+    ids=str,
 )
-def test_what_has_no_canonical_form_has_no_digest(value: Any) -> None:
+def test_what_the_encoder_does_not_know_is_walked(value: Any, other: Any) -> None:
+    digest = item_digest(value)
+    assert digest is not None
+    assert item_digest(pickle.loads(pickle.dumps(value))) == digest
+    assert item_digest(other) not in (None, digest)
+    assert chunk_digest([1, value]) not in (None, chunk_digest([1, other]))
+
+
+@pytest.mark.parametrize("value", [len, threading.Lock(), iter([1]), {"deep": [threading.Lock()]}, lambda: 1], ids=str)
+def test_what_has_no_stable_form_has_no_digest(value: Any) -> None:
     assert item_digest(value) is None
     assert chunk_digest([1, value]) is None
+    assert whole_digest([*range(50_000), value]) is None
 
 
-def test_a_value_that_holds_itself_has_no_digest() -> None:
-    loop: list[Any] = []
-    loop.append(loop)
-    assert item_digest(loop) is None
+def test_a_value_that_holds_itself_has_a_digest_of_its_shape() -> None:
+    def loop(value: Any) -> list[Any]:
+        made: list[Any] = [value]
+        made.append(made)
+        return made
+
+    assert item_digest(loop(1)) == item_digest(loop(1)) != item_digest(loop(2))
+
+
+@given(st.lists(values, max_size=10))
+def test_the_digest_of_a_whole_input_is_that_of_equal_items(items: list[Any]) -> None:
+    assert whole_digest(items) == whole_digest(copied(items)) == whole_digest(deque(items))
+    assert whole_digest(items) != whole_digest([*items, None])
+
+
+@pytest.mark.parametrize("position", [0, 1, 16_383, 16_384, 29_999, 40_000, 49_999])
+def test_one_item_of_many_that_differs_is_another_input(position: int) -> None:
+    items = [{"n": n} for n in range(50_000)]
+    before = whole_digest(items)
+    items[position] = {"n": -1}
+    assert whole_digest(items) != before
 
 
 def test_a_range_needs_none() -> None:

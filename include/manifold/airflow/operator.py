@@ -17,7 +17,7 @@ from manifold.airflow.items import Items
 from manifold.airflow.link import ScatterLink
 from manifold.errors import ConfigError, ScatterError
 from manifold.policy import Policy
-from manifold.protocol.job import code_digest
+from manifold.protocol.identity import code_digest
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -17,7 +17,8 @@ from manifold.coordinator.redrive import Redrive, chooser
 from manifold.errors import ConfigError
 from manifold.policy import Policy
 from manifold.protocol import wire
-from manifold.protocol.job import Job, code_digest
+from manifold.protocol.identity import code_digest
+from manifold.protocol.job import Job
 from manifold.protocol.records import ChunkRow, ScatterRow
 from manifold.registry import masked
 

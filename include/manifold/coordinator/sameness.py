@@ -9,8 +9,8 @@ from manifold.abc import Store
 from manifold.errors import CodeChanged, ItemsChanged
 from manifold.policy import Policy
 from manifold.protocol import codec
+from manifold.protocol.identity import code_digest
 from manifold.protocol.itemdigest import item_digest
-from manifold.protocol.job import code_digest
 from manifold.protocol.records import ScatterRow
 from manifold.stores.marker import check_marker
 

@@ -20,8 +20,8 @@ from manifold.coordinator.loop import Coordinator, ending_of
 from manifold.coordinator.parts import Means, assembled
 from manifold.errors import ConfigError, ScatterBusy
 from manifold.policy import Policy
+from manifold.protocol.identity import code_digest
 from manifold.protocol.itemdigest import item_digest
-from manifold.protocol.job import code_digest
 from manifold.protocol.records import ScatterRow
 from manifold.protocol.ship import by_value
 from manifold.registry import masked

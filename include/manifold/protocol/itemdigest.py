@@ -1,27 +1,26 @@
 """Digests of items: whether the input of today is the one that was committed.
 
-Pickles are no identity: equal values have different pickles when they share a string, and sets differ with the hash
-seed. So items have one canonical encoding, MessagePack with sorted keys, and whatever has none has no digest.
+Plain data has one canonical encoding (`protocol.canonical`), made by a single call for a whole chunk. Whatever that
+encoder does not know is walked (`protocol.identity`), which costs about what pickling it costs.
 
-* None, bool, int, float, str and bytes of the same look are told apart: 1, True and 1.0 differ, and so do "a" and b"a".
+* None, bool, int, float, str and bytes of the same look are told apart: 1, True and 1.0 differ, and so do "a" and b"a",
+  and the keys 1 and "1" of a dict.
 * A list and a tuple of the same items are alike, as they are in JSON; so are a date, Decimal or UUID and its text.
-* Dataclasses and enums count by their fields and values.
-* Anything else has no digest: other objects, numbers beyond 64 bits, dicts with keys that are no strings.
+* Dataclasses, enums and other objects count by their fields and values, arrays and frames by what they hold.
+* What has no stable form has no digest: locks, connections, functions, iterators.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Sequence
-from pathlib import PurePath
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
-import msgspec
+from manifold.protocol.canonical import encoded, hashed
+from manifold.protocol.identity import Identity
 
-_PATH = 1
-_TEXT = 2
-_NO_ENCODING = (TypeError, ValueError, OverflowError, RecursionError, AttributeError)
+_BLOCK = 16_384  # items that are encoded at a time, where there are many
 
 
 def chunk_digest(items: Sequence[Any]) -> str | None:
@@ -35,36 +34,29 @@ def chunk_digest(items: Sequence[Any]) -> str | None:
 
 
 def item_digest(item: Any) -> str | None:
-    """32 hex digits for one item; None if it has no canonical encoding."""
-    try:
-        encoded = _encoded(item)
-    except UnicodeEncodeError:
-        try:
-            encoded = _encoded(_with_bytes(item))
-        except _NO_ENCODING:
+    """32 hex digits for one item; None if it has no stable form."""
+    plain = encoded(item)
+    if plain is not None:
+        return hashlib.blake2b(plain, digest_size=16).hexdigest()
+    identity = Identity(code=False)
+    walked = identity.digest(item)
+    return None if identity.left_out else walked
+
+
+def whole_digest(items: Iterable[Any]) -> str | None:
+    """32 hex digits for all items of an input, of any length, in one pass; None if one of them has none."""
+    digests: list[bytes] = []
+    for block in _blocks(items):
+        if (digest := item_digest(block)) is None:
             return None
-    except _NO_ENCODING:
-        return None
-    return hashlib.blake2b(encoded, digest_size=16).hexdigest()
+        digests.append(digest.encode())
+    return hashed(b"items", digests).hex()
 
 
-def _encoded(item: Any) -> bytes:
-    return msgspec.msgpack.encode(item, enc_hook=_encodable, order="deterministic")
-
-
-def _with_bytes(value: Any) -> Any:
-    """`value` with bytes of their own kind in place of text that is no valid Unicode, such as some file names."""
-    if isinstance(value, str):
-        raw = value.encode("utf-8", "surrogatepass")
-        return value if raw == value.encode("utf-8", "replace") else msgspec.msgpack.Ext(_TEXT, raw)
-    if isinstance(value, dict):
-        return sorted(([_with_bytes(key), _with_bytes(one)] for key, one in value.items()), key=repr)
-    if type(value) in (list, tuple):
-        return [_with_bytes(one) for one in value]
-    return value
-
-
-def _encodable(value: Any) -> Any:
-    if isinstance(value, PurePath):
-        return msgspec.msgpack.Ext(_PATH, os.fsencode(value))
-    raise TypeError(type(value).__name__)
+def _blocks(items: Iterable[Any]) -> Iterator[Sequence[Any]]:
+    if isinstance(items, (list, tuple)):
+        yield from (items[start : start + _BLOCK] for start in range(0, len(items), _BLOCK))
+        return
+    walk = iter(items)
+    while block := list(islice(walk, _BLOCK)):
+        yield block

@@ -49,6 +49,23 @@ def shipped(roots: Iterable[str | Path]) -> list[ModuleType]:
     return found
 
 
+def is_own(name: str) -> bool:
+    """True for a module of the author's: neither installed nor of the standard library nor of Manifold.
+
+    One that nobody can look up is the author's: of a notebook, made by `exec`, or unpickled by value.
+    """
+    module = sys.modules.get(name)
+    if name == "__main__" or module is None:
+        return name.partition(".")[0] not in sys.stdlib_module_names or name == "__main__"
+    place = _place(module)
+    return not _installed(place) if place else name.partition(".")[0] not in sys.stdlib_module_names
+
+
+def is_own_file(path: str) -> bool:
+    """True for the file of a module that would be the author's."""
+    return not _installed(_resolved(path))
+
+
 def as_is(function: Callable[..., Any]) -> Callable[..., Any]:
     """`function`. What a decorated function is pickled as, so that a worker need not import the decorator."""
     return function
