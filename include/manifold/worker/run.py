@@ -14,7 +14,7 @@ from manifold.protocol import wire
 from manifold.protocol.itemdigest import chunk_digest
 from manifold.protocol.job import Job
 from manifold.protocol.task import Answer, Broken, ChunkTask, Unsendable, Versions
-from manifold.worker import beat, capture, faults
+from manifold.worker import airflow_import, beat, capture, faults
 from manifold.worker.execute import Execution
 from manifold.worker.packing import Packing
 from manifold.worker.perworker import resolve_per_worker
@@ -41,6 +41,7 @@ def run_chunk(message: bytes, process: Process = HERE) -> bytes:
     if (task.uid, task.attempt) != (header.uid, header.attempt):
         raise WireError("the task is not the one that its seal names")
     nonce = process.nonce()
+    airflow_import.allow()
     logs.setup()
     chunk = {"start": task.start, "stop": task.stop}
     with logs.about(scatter=task.uid, chunk=chunk, attempt=task.attempt, worker=process.name):

@@ -24,6 +24,7 @@ from typing import Any, NoReturn
 
 from manifold.engines.local.child import Worker
 from manifold.engines.local.vitals import Vitals
+from manifold.worker import airflow_import
 
 _REQUEST = struct.Struct("<BI")  # verb, worker
 _REPORT = struct.Struct("<BIii")  # news, worker, process id, exit code
@@ -107,6 +108,7 @@ class ForkServer:
 
 def main(*, control: int, parent: int, fresh: bool) -> None:
     """What the server's process does; each fork of it comes back from `run` and goes on as a worker."""
+    airflow_import.allow()
     for name in _PRELOAD:
         import_module(name)
     gc.freeze()  # a worker's first collection would otherwise copy every page that it shares with the server
