@@ -17,9 +17,9 @@ from functools import lru_cache
 from typing import Any
 
 from manifold import events
+from manifold.redaction import mask
 from manifold.registry import masked
 from manifold.visible import storable
-from manifold.worker.capture import mask
 
 FIELDS = {
     "timestamp": "date",

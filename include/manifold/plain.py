@@ -13,6 +13,7 @@ from manifold.engines.open import open_engine
 from manifold.errors import MissingExtra
 from manifold.monitors import progress
 from manifold.policy import Policy
+from manifold.protocol.secrets import from_environment
 from manifold.protocol.ship import script_roots
 from manifold.results.view import Results
 from manifold.sources import as_source, zipped
@@ -108,6 +109,7 @@ def scatter_items(
             engine_url=engine if isinstance(engine, str) else type(engine).__name__,
             store_url=_worker_store(store),
             roots=[str(root) for root in script_roots()],
+            secrets=from_environment(policy),
         )
         return run(plan, ledger=book, store=kept, engine=running, owner=Owner.here(), monitors=told)
 

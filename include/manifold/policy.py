@@ -15,6 +15,7 @@ from typing import Any, Literal
 from manifold import error_names
 from manifold.errors import ConfigError
 from manifold.protocol.records import MAX_CHUNK
+from manifold.registry import masked
 from manifold.words import did_you_mean
 
 NAMED_ERRORS = str | type[BaseException]
@@ -95,6 +96,10 @@ class Policy:
         initial: the value that `reduce` begins with, used once.
         async_concurrency: for an `async def` function, how many items of a chunk run at once.
 
+    What it is given of Airflow (see docs/airflow-in-items.md):
+        connections: ids of Airflow connections that the function's hooks may use on its workers.
+        variables: keys of Airflow variables that the function may read there.
+
     Doing it again:
         on_items_changed: "fail", or "accept" to let items differ that are not committed, or that failed; these then
             run again as the input has them now. What succeeded or was skipped may never differ.
@@ -126,6 +131,8 @@ class Policy:
     reduce: Callable[[Any, Any], Any] | None = None
     initial: Any = None
     async_concurrency: int = 100
+    connections: tuple[str, ...] = ()
+    variables: tuple[str, ...] = ()
     on_items_changed: Literal["fail", "accept"] = "fail"
     on_code_changed: Literal["warn", "fail", "fresh"] = "warn"
     resume: Literal["auto", "always", "never"] = "auto"
@@ -135,6 +142,8 @@ class Policy:
     def __post_init__(self) -> None:
         for name in ("retry_on", "no_retry_on"):
             object.__setattr__(self, name, error_names.checked(name, getattr(self, name)))
+        for name in ("connections", "variables"):
+            object.__setattr__(self, name, _names(name, getattr(self, name)))
         object.__setattr__(self, "tolerate", Tolerance.parse(self.tolerate))
         _whole("chunk_size", self.chunk_size, 1, MAX_CHUNK)
         _whole("chunk_bytes", self.chunk_bytes, 1024)
@@ -173,8 +182,9 @@ class Policy:
         return Policy(**{f.name: getattr(self, f.name) for f in fields(self)} | changes)
 
     def describe(self) -> dict[str, Any]:
-        """JSON-like: what the ledger shows of it. Functions stand by their qualified names."""
+        """JSON-like: what the ledger shows of it. Functions stand by their qualified names, URLs without passwords."""
         shown = {f.name: getattr(self, f.name) for f in fields(self)}
+        shown |= {name: masked(url) for name in ("engine", "store") if (url := shown[name]) is not None}
         shown["tolerate"] = asdict(self.tolerate)
         return {name: _plain(value) for name, value in shown.items() if value is not None}
 
@@ -190,6 +200,19 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(one) for one in value]
     return getattr(value, "__qualname__", None) or repr(value)[:200]
+
+
+def _names(option: str, names: Any) -> tuple[str, ...]:
+    """Names that hooks find in the environment, where upper and lower case are one."""
+    listed = (names,) if isinstance(names, str) or not isinstance(names, Iterable) else tuple(names)
+    seen: dict[str, str] = {}
+    for name in listed:
+        if not isinstance(name, str) or not name.strip():
+            example = "crm" if option == "connections" else "region"
+            raise ConfigError(f'{option}={names!r} must be a list of names, such as {option}=["{example}"]')
+        if (other := seen.setdefault(name.upper(), name)) != name:
+            raise ConfigError(f"{option}: {other!r} and {name!r} would share one variable of the environment")
+    return tuple(seen.values())
 
 
 def _whole(name: str, value: int | None, low: int, high: int | None = None) -> None:

@@ -353,11 +353,11 @@ def test_what_an_item_prints_or_logs_reaches_the_monitors_with_its_position() ->
 
 
 def test_secrets_in_what_an_item_prints_are_masked(monkeypatch: pytest.MonkeyPatch) -> None:
-    from manifold.worker import capture
+    from manifold import redaction
 
     monkeypatch.setenv("DATABASE_PASSWORD", "hunter2-hunter2")
-    capture._secrets.cache_clear()
-    assert capture.mask("the password is hunter2-hunter2.") == "the password is ***."
+    redaction._of_environment.cache_clear()
+    assert redaction.mask("the password is hunter2-hunter2.") == "the password is ***."
 
 
 def test_a_one_shot_iterator_of_unknown_length_works() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from manifold import events
+from manifold import events, redaction
 from manifold.airflow.monitor import TaskLogMonitor
 from manifold.cli import out
 from manifold.monitors.progress import ProgressMonitor
@@ -110,7 +110,7 @@ def test_an_item_that_fails_over_a_secret_does_not_tell_it(
         raise ConnectionError("no login as user with hunter2hunter2")
     except ConnectionError as exc:
         record, text = faults.failure(exc, pos=0, attempts=1, item="hunter2hunter2", key="hunter2hunter2", digest=None)
-    for shown in (record.message, record.item_repr, record.key, text, capture.mask("hunter2hunter2")):
+    for shown in (record.message, record.item_repr, record.key, text, redaction.mask("hunter2hunter2")):
         assert shown is not None
         assert "hunter2" not in shown.replace('"no login as user with hunter2hunter2"', "")
         assert "***" in shown

@@ -5,6 +5,7 @@ Written for Airflow 3.3 and 3.4.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,19 @@ from airflow.sdk.bases.decorator import get_unique_task_id
 from airflow.sdk.definitions._internal.contextmanager import DagContext
 from airflow.sdk.definitions._internal.mixins import ResolveMixin
 
-__all__ = ["ResolveMixin", "allow_in_xcom", "building_a_dag", "bundle_root", "get_unique_task_id", "in_dags_test"]
+__all__ = [
+    "ResolveMixin",
+    "allow_in_xcom",
+    "building_a_dag",
+    "bundle_root",
+    "get_unique_task_id",
+    "in_dags_test",
+    "known_secrets",
+    "note_known_secrets",
+    "redacted",
+]
+
+_known_before: set[str] = set()
 
 
 def building_a_dag() -> bool:
@@ -31,6 +44,31 @@ def bundle_root(task_instance: Any) -> Path | None:
     """The folder of the DAG bundle that a running task came from; None in `airflow dags test`, which has none."""
     bundle = getattr(task_instance, "bundle_instance", None)
     return None if bundle is None else Path(bundle.path)
+
+
+def redacted(text: str) -> str:
+    """`text` without what Airflow's masker knows of in this process."""
+    from airflow.sdk._shared.secrets_masker import redact
+
+    return str(redact(text))
+
+
+def note_known_secrets() -> None:
+    """Leave out of `known_secrets` what Airflow's masker knows by now: its configuration, and other tasks' secrets."""
+    _known_before.update(_masked_by_airflow())
+
+
+def known_secrets() -> list[str]:
+    """What this task has made known to Airflow's masker: the connections and variables that it has read."""
+    # The masker keeps regular expressions, made by `re.escape`.
+    new = _masked_by_airflow() - _known_before
+    return [re.sub(r"\\(.)", r"\1", pattern, flags=re.DOTALL) for pattern in new]
+
+
+def _masked_by_airflow() -> set[str]:
+    from airflow.sdk._shared.secrets_masker import _secrets_masker
+
+    return set(_secrets_masker().patterns)
 
 
 def allow_in_xcom(cls: type) -> None:

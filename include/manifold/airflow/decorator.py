@@ -10,7 +10,13 @@ from typing import Any, NoReturn, overload
 
 from airflow.sdk import BaseOperator, XComArg
 
-from manifold.airflow.compat import ResolveMixin, allow_in_xcom, building_a_dag, get_unique_task_id
+from manifold.airflow.compat import (
+    ResolveMixin,
+    allow_in_xcom,
+    building_a_dag,
+    get_unique_task_id,
+    note_known_secrets,
+)
 from manifold.airflow.items import Items, check_items, check_lengths
 from manifold.airflow.operator import ScatterOperator
 from manifold.airflow.settings import register
@@ -24,6 +30,7 @@ from manifold.worker.perworker import PerWorker
 allow_in_xcom(Results)
 allow_in_xcom(ResultsSlice)
 register()
+note_known_secrets()
 
 _OPERATOR_OPTIONS = frozenset(inspect.signature(BaseOperator.__init__).parameters) - {"self", "kwargs"}
 

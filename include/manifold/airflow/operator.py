@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.sdk import NEVER_EXPIRE, BaseOperator  # type: ignore[attr-defined]  # not in its stub file
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.log import mask_secret
 
 from manifold.airflow.compat import bundle_root
 from manifold.airflow.cookie import Cookie, Decision, decide
@@ -20,6 +21,7 @@ from manifold.policy import Policy
 from manifold.protocol.identity import code_digest
 
 if TYPE_CHECKING:
+    import jinja2
     from airflow.sdk import Context
 
     from manifold.ledger import Ledger
@@ -45,6 +47,8 @@ class ScatterOperator(BaseOperator):
     custom_operator_name = "@task.scatter"
     operator_extra_links = (ScatterLink(),)
     _stop: threading.Event | None = None
+    _rendered: list[tuple[str, Any]] | None = None
+    _hidden: Sequence[str] = ()
 
     def __init__(
         self,
@@ -68,9 +72,31 @@ class ScatterOperator(BaseOperator):
         self.store = policy.store
         self.worker_queue = policy.worker_queue
 
+    def render_template_fields(self, context: Context, jinja_env: jinja2.Environment | None = None) -> None:
+        from manifold.airflow import templates
+
+        shown = {self.engine, self.store, self.worker_queue}  # masked as URLs are, and needed in messages
+        self._rendered = []
+        super().render_template_fields(context, jinja_env)
+        rendered, self._rendered = self._rendered, None
+        pairs = [(text, value) for text, value in rendered if text not in shown]
+        self._hidden = sorted({one for text, value in pairs for one in templates.hidden_of(text, value)})
+        for text in self._hidden:
+            mask_secret(text)  # before Airflow keeps the rendered fields
+
+    def render_template(self, content: Any, context: Context, *args: Any, **kwargs: Any) -> Any:
+        value = super().render_template(content, context, *args, **kwargs)
+        if self._rendered is not None and isinstance(content, str) and value != content:
+            self._rendered.append((content, value))
+        return value
+
     def execute(self, context: Context) -> Results:
+        from manifold import redaction
+        from manifold.airflow.compat import redacted
         from manifold.airflow.settings import configure
 
+        if redacted not in redaction.redactors:
+            redaction.redactors.append(redacted)
         self._stop = threading.Event()
         try:
             configure()
@@ -79,7 +105,7 @@ class ScatterOperator(BaseOperator):
             if self._stop.is_set():
                 raise  # the process was told to end; a retry, if there is one, continues
             # Another try would end the same.
-            raise AirflowFailException(str(exc)) from exc
+            raise AirflowFailException(redaction.mask(str(exc))) from exc
 
     def on_kill(self) -> None:
         # Runs in a signal handler, some seconds before the kill: the coordinator does the rest.
@@ -87,6 +113,7 @@ class ScatterOperator(BaseOperator):
             self._stop.set()
 
     def _scatter(self, context: Context, stop: threading.Event) -> Results:
+        from manifold.airflow.inside import secrets_of
         from manifold.airflow.monitor import TaskLogMonitor
         from manifold.airflow.settings import check_store, default_engine
         from manifold.coordinator.tries import Plan, run
@@ -119,6 +146,8 @@ class ScatterOperator(BaseOperator):
             uid=decision.uid,
             why=decision.why,
             store_url=store,
+            secrets=secrets_of(policy),
+            hidden=self._hidden,
         )
         owner = Owner.here(f"airflow {name}, try {ti.try_number}", claim_key=name, claim_no=ti.try_number)
         queue = {"queue": self.worker_queue} if self.worker_queue else {}

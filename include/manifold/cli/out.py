@@ -17,8 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 from manifold.cli import shapes
+from manifold.redaction import mask
 from manifold.visible import visible
-from manifold.worker.capture import mask
 
 _answers: TextIO | None = None  # where JSON goes, while stdout is kept for it
 _WIDE = 200  # columns where nobody looks on; a file has no edge

@@ -17,6 +17,7 @@ from manifold.errors import BlobNotFound, ConfigError, InputGone, ResultsLost
 from manifold.policy import Policy, Tolerance
 from manifold.protocol.job import Job
 from manifold.protocol.records import ScatterRow
+from manifold.protocol.secrets import from_environment
 
 if TYPE_CHECKING:
     from manifold.ledger import Ledger
@@ -45,6 +46,7 @@ def redrive(
     place = _engine_url(row, engine)
     with closing(opened_store(row)) as store:
         job = _job(ledger, row, store)
+        policy = _policy(row, job)
         plan = Plan(
             fn=function_of(function) if function else job.fn,
             source=source,
@@ -53,11 +55,13 @@ def redrive(
             engine_url=place,
             names=job.names,
             consts=job.consts,
-            policy=_policy(row, job),
+            policy=policy,
             mode="redrive",
             why=f"runs failed items again, asked for by {person()}",
             store_url=row.store_url,
             chosen=chooser(ledger, row.uid, chosen),
+            secrets=from_environment(policy),
+            hidden=job.hidden,
         )
         with by_value(["."]), open_engine(place) as workers:
             results = run(

@@ -55,6 +55,7 @@ class Address:
     job_digest: str
     job_key: str
     job_blob: bytes
+    secrets: bytes | None
     code_digest: str
     store: str | None
     digest_items: bool
@@ -100,8 +101,9 @@ class Dispatch:
         attempt, chunk = sent.attempt, sent.chunk
         where = self._address
         packed = chunk.pack()
+        with_secrets = with_job or chunk.sent > 0 or self._answered < 2 * max(1, self._engine.slots())
         if where.store is None or len(where.job_blob) <= _SMALL_JOB:  # else workers get it from the store
-            with_job |= chunk.sent > 0 or self._answered < 2 * max(1, self._engine.slots())
+            with_job = with_secrets
         task = ChunkTask(
             versions=Versions.here(),
             uid=where.uid,
@@ -117,6 +119,7 @@ class Dispatch:
             ledger_uuid=where.ledger_uuid,
             positions=chunk.positions,
             job=where.job_blob if with_job else None,
+            secrets=where.secrets if with_secrets else None,
             store=where.store,
             allowance=allowance,
             pace=pace,

@@ -36,7 +36,7 @@ from manifold.errors import (
     TooManyFailures,
 )
 from manifold.protocol.records import Receipt, ScatterRow
-from manifold.worker.capture import mask
+from manifold.redaction import mask
 
 RENEW_SECONDS = 5.0
 _POLL_SECONDS = 1.0  # between looks at controls, slots and the lease

@@ -16,7 +16,7 @@ from manifold.coordinator.receipts import Receipts
 from manifold.coordinator.redrive import Redrive, chooser
 from manifold.errors import ConfigError
 from manifold.policy import Policy
-from manifold.protocol import wire
+from manifold.protocol import secrets, wire
 from manifold.protocol.identity import code_digest
 from manifold.protocol.job import Job
 from manifold.protocol.records import ChunkRow, ScatterRow
@@ -88,7 +88,15 @@ class _Assembly:
 
     def parts(self) -> Parts:
         asked, claim, means = self._plan, self._claim, self._means
-        job = Job.of(asked.fn, asked.names, asked.consts, asked.policy)
+        given = self._sealed_secrets(claim.row)
+        job = Job.of(
+            asked.fn,
+            asked.names,
+            asked.consts,
+            asked.policy,
+            secrets="" if given is None else wire.sealed_digest(given),
+            hidden=tuple(asked.hidden),
+        )
         receipts = Receipts(
             means.ledger,
             means.store,
@@ -105,7 +113,7 @@ class _Assembly:
         row, only_failed = claim.row, self._only_failed()
         renewed = self._takes_items_of_today() and not only_failed
         chosen = self._see_to_redrive()
-        address = self._address(job)
+        address = self._address(job, given)
         if (total := asked.source.total()) is not None:
             claim.set_total(total)  # raises ItemsChanged where an earlier try counted otherwise
         redrive = self._redrive(chosen, asked.source if renewed else None) if row.n_failed else None
@@ -168,7 +176,7 @@ class _Assembly:
 
     # -- the function --------------------------------------------------------------------------------------------------
 
-    def _address(self, job: Job) -> Address:
+    def _address(self, job: Job, given: bytes | None) -> Address:
         """What all tasks have in common. Puts the function where workers find it."""
         asked, claim, means, row = self._plan, self._claim, self._means, self._claim.row
         code = code_digest(asked.fn)
@@ -184,10 +192,16 @@ class _Assembly:
             job_digest=job_digest,
             job_key=fn_key,
             job_blob=job_blob,
+            secrets=given,
             code_digest=code,
             store=self._store_for_workers(),
             digest_items=asked.source.kind != "range",
         )
+
+    def _sealed_secrets(self, row: ScatterRow) -> bytes | None:
+        """What the function is given of Airflow, for the messages alone: it is not put into the store."""
+        given = self._plan.secrets
+        return secrets.sealed(self._means.keyring, row.uid, row.key_id, given) if given else None
 
     def _sealed(self, job: Job, row: ScatterRow) -> tuple[str, bytes]:
         try:
@@ -197,7 +211,9 @@ class _Assembly:
                 f"{row.fn_name} and its constants cannot be sent to a worker: {type(exc).__name__}: {exc}. "
                 "Open connections, locks and files belong into per_worker(factory)"
             ) from exc
-        blob = wire.seal(self._means.keyring, wire.Header(kind="function", uid=row.uid, key_id=row.key_id), payload)
+        # Its constants may be secrets: whoever reads broker or store does not read them.
+        header = wire.Header(kind="function", uid=row.uid, key_id=row.key_id, encrypted=True)
+        blob = wire.seal(self._means.keyring, header, payload)
         return wire.sealed_digest(blob), blob
 
     def _store_for_workers(self) -> str | None:

@@ -17,6 +17,7 @@ from manifold.errors import BlobNotFound, ManifoldError, ResultsLost, StoreError
 from manifold.protocol import codec, wire
 from manifold.protocol.itemdigest import item_digest
 from manifold.protocol.records import Attempt, Receipt
+from manifold.redaction import mask
 from manifold.results.blobs import Blobs
 from manifold.worker import faults
 
@@ -70,6 +71,9 @@ class Receipts:
             StoreNotShared: its host writes to another store than this process reads.
             StoreError: the store does not work, after some tries.
         """
+        return _masked(self._completed(receipt, blobs))
+
+    def _completed(self, receipt: Receipt, blobs: Mapping[str, bytes]) -> Receipt:
         for key, blob in blobs.items():
             self._again(self._store.put, key, blob)
         if receipt.host not in self._hosts and not blobs and receipt.blob_key is not None:
@@ -171,3 +175,22 @@ class Receipts:
             wire.unseal(self._keyring, blob, "result", uid=self._uid, digest=receipt.blob_digest)
         except WireError as exc:
             raise StoreNotShared(f"what worker {receipt.worker} put reads back differently: {exc}") from exc
+
+
+def _masked(receipt: Receipt) -> Receipt:
+    """The receipt without secrets that this process knows of, and the worker did not."""
+    if not (receipt.failures or receipt.kinds or receipt.lines):
+        return receipt
+    change = msgspec.structs.replace
+    failures = [
+        change(
+            one,
+            message=mask(one.message),
+            key=None if one.key is None else mask(one.key),
+            item_repr=None if one.item_repr is None else mask(one.item_repr),
+        )
+        for one in receipt.failures
+    ]
+    kinds = {fingerprint: mask(text) for fingerprint, text in receipt.kinds.items()}
+    lines = [change(line, text=mask(line.text)) for line in receipt.lines]
+    return change(receipt, failures=failures, kinds=kinds, lines=lines)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from manifold import events
 from manifold.abc import Engine, Monitor
 from manifold.protocol.records import Attempt, Receipt, ScatterRow
+from manifold.redaction import mask
 from manifold.visible import storable
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Reporter:
                 self._epoch,
                 name=row.name,
                 engine=row.engine,
-                why=why,
+                why=mask(why),
                 total=row.total,
                 n_ok=row.n_ok,
                 n_failed=row.n_failed,
@@ -66,10 +67,10 @@ class Reporter:
 
     def lost(self, attempt: Attempt, worker: str | None, reason: str) -> None:
         where = attempt.start, attempt.stop
-        self._emit(events.ChunkLost(self._uid, self._epoch, *where, worker, storable(reason), attempt.id))
+        self._emit(events.ChunkLost(self._uid, self._epoch, *where, worker, storable(mask(reason)), attempt.id))
 
     def notice(self, level: str, text: str) -> None:
-        self._emit(events.Notice(self._uid, self._epoch, level, storable(text)))
+        self._emit(events.Notice(self._uid, self._epoch, level, storable(mask(text))))
 
     def ended(self, row: ScatterRow, seconds: float) -> None:
         self._emit(

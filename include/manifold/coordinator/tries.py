@@ -7,6 +7,7 @@ import re
 import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,12 +19,14 @@ from manifold.clock import SystemClock
 from manifold.coordinator import sameness
 from manifold.coordinator.loop import Coordinator, ending_of
 from manifold.coordinator.parts import Means, assembled
-from manifold.errors import ConfigError, ScatterBusy
+from manifold.errors import ConfigError, ManifoldError, ScatterBusy
 from manifold.policy import Policy
 from manifold.protocol.identity import code_digest
 from manifold.protocol.itemdigest import item_digest
 from manifold.protocol.records import ScatterRow
+from manifold.protocol.secrets import Secrets
 from manifold.protocol.ship import by_value
+from manifold.redaction import hide, mask
 from manifold.registry import masked
 from manifold.results.view import Results
 from manifold.stores.marker import mark
@@ -51,6 +54,8 @@ class Plan:
         store_url: as the worker shall open it: "" for its own default, None where it cannot.
         chosen: for a redrive, which failed positions; None for all.
         roots: folders whose modules travel by value.
+        secrets: the connections and variables that the function is given, with what the caller knows to be secret.
+        hidden: texts among the constants that are secret.
     """
 
     fn: Callable[..., Any]
@@ -66,6 +71,8 @@ class Plan:
     store_url: str | None = ""
     chosen: Callable[[int], bool] | None = None
     roots: Sequence[str] = ()
+    secrets: Secrets = field(default_factory=Secrets)
+    hidden: Sequence[str] = ()
 
 
 def run(
@@ -110,8 +117,12 @@ class _Try:
 
     def go(self) -> Results:
         # Around all of it: items may be instances of classes in the author's modules, and are pickled as they are sent.
-        with by_value(self._plan.roots):
-            return self._go()
+        with by_value(self._plan.roots), closing(hide([*self._plan.secrets.hide, *self._plan.hidden])):
+            try:
+                return self._go()
+            except ManifoldError as exc:
+                exc.args = tuple(mask(one) if isinstance(one, str) else one for one in exc.args)
+                raise
 
     def _go(self) -> Results:
         plan = self._plan

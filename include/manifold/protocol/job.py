@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Any
 
@@ -19,6 +19,9 @@ class Job:
         names: the keywords that an item goes by; None passes it as the only positional argument. With several
             names an item is a tuple in their order.
         consts: the same for every item; `per_worker` values are made by the worker.
+        connections, variables: what it is given of Airflow, by name.
+        secrets: the digest of the message that brings them (`protocol.secrets`); "" where there is none.
+        hidden: texts among the constants that are masked wherever it runs.
     """
 
     fn: Callable[..., Any]
@@ -35,15 +38,25 @@ class Job:
     async_concurrency: int = 100
     log_lines: int = 100
     keep_logs: bool = False
+    connections: tuple[str, ...] = ()
+    variables: tuple[str, ...] = ()
+    secrets: str = ""
+    hidden: tuple[str, ...] = ()
 
     @classmethod
     def of(
-        cls, fn: Callable[..., Any], names: tuple[str, ...] | None, consts: Mapping[str, Any], policy: Policy
+        cls,
+        fn: Callable[..., Any],
+        names: tuple[str, ...] | None,
+        consts: Mapping[str, Any],
+        policy: Policy,
+        *,
+        secrets: str = "",
+        hidden: tuple[str, ...] = (),
     ) -> Job:
         """The job of a policy."""
-        shared = ("item_retries", "retry_on", "no_retry_on", "item_backoff", "item_timeout", "key", "reduce", "initial")
-        options = {name: getattr(policy, name) for name in (*shared, "async_concurrency", "log_lines", "keep_logs")}
-        return cls(fn=fn, names=names, consts=dict(consts), **options)
+        options = {f.name: getattr(policy, f.name) for f in fields(cls) if f.name in Policy.names()}
+        return cls(fn=fn, names=names, consts=dict(consts), secrets=secrets, hidden=hidden, **options)
 
     @property
     def is_async(self) -> bool:
@@ -66,6 +79,6 @@ class Job:
             return None
         try:
             named = item if self.names is None or len(self.names) == 1 else dict(zip(self.names, item, strict=True))
-            return str(named[self.key] if isinstance(self.key, str) else self.key(named))[:200]
+            return str(named[self.key] if isinstance(self.key, str) else self.key(named))
         except Exception as exc:  # noqa: BLE001 - a label only
             return f"(key failed: {type(exc).__name__})"

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Version of the wire format; worker and coordinator must agree on it."""
 
 MAX_CHUNK = 65_536

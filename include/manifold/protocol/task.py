@@ -69,6 +69,7 @@ class ChunkTask(msgspec.Struct, frozen=True):
     * With `positions` (overlays) they are not all of [start, stop), but those.
     * `job` is the sealed function blob, or None where the worker should have it by `job_digest`, or gets it from the
       store by `job_key`.
+    * `secrets` is the sealed message of the job's connections and variables, which goes along when the job does.
     * `store` is the URL that the worker writes to: "" for its own default, None for none: blobs ride in the answer.
     * `allowance`: failed items in this chunk before the worker stops early, with a prefix.
     * `careful`: a worker died of these items before; each is reported before it runs, so that the culprit is known.
@@ -93,6 +94,7 @@ class ChunkTask(msgspec.Struct, frozen=True):
     each: list[bytes | Unsendable] | None = None
     positions: list[int] | None = None
     job: bytes | None = None
+    secrets: bytes | None = None
     store: str | None = None
     allowance: int = 65_536
     pace: float = 0.0

@@ -6,7 +6,10 @@ A sealed message is::
 
 The MAC covers the header, and the header holds the payload's SHA-256. The header says which kind of thing this is,
 of which scatter, range, attempt and execution, so a valid blob cannot stand in another place (SEMANTICS section 10).
-Nothing is unpickled, or even decompressed, before its MAC was found right.
+Nothing is decrypted, decompressed or unpickled before its MAC was found right.
+
+What holds secrets (a function with its constants, connections) is encrypted: AES-256-GCM, with a key of the scatter's
+own that is derived like the one that signs.
 """
 
 from __future__ import annotations
@@ -23,6 +26,8 @@ from typing import Any, Literal
 import cloudpickle
 import msgspec
 import zstandard
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
@@ -30,12 +35,13 @@ from manifold.errors import ConfigError, WireError
 from manifold.protocol import proof
 from manifold.visible import storable_all
 
-Kind = Literal["task", "receipt", "result", "failed", "function", "call", "reply", "log", "signal"]
+Kind = Literal["task", "receipt", "result", "failed", "function", "secrets", "call", "reply", "log", "signal"]
 
 MAGIC = b"MNF1"
 """What every sealed message begins with."""
 _LENGTH = struct.Struct(">I")
 _MAC_BYTES = 32
+_NONCE_BYTES = 12
 _MAX_HEADER = 4096
 _ID = re.compile(r"[0-9A-Za-z_-]{1,16}")
 _WORTH_COMPRESSING = 4096  # bytes; below, a frame's overhead eats the gain
@@ -50,6 +56,7 @@ class Header(msgspec.Struct, frozen=True):
     key_id: str
     digest: str = ""
     zstd: bool = False
+    encrypted: bool = False
     layer: int = 0
     start: int = 0
     stop: int = 0
@@ -77,20 +84,26 @@ class Keyring:
         return f"Keyring({', '.join(self._keys)})"  # never the secrets
 
     def key(self, key_id: str, uid: str) -> bytes:
-        """The 32-byte key of one scatter (or other unit), derived by HKDF-SHA256 (RFC 5869)."""
+        """The 32-byte key that signs for one scatter (or other unit), derived by HKDF-SHA256 (RFC 5869)."""
+        return _derive(self._secret(key_id), b"manifold scatter " + uid.encode())
+
+    def cipher_key(self, key_id: str, uid: str) -> bytes:
+        """The 32-byte key that encrypts for one scatter, derived likewise."""
+        return _derive(self._secret(key_id), b"manifold cipher " + uid.encode())
+
+    def _secret(self, key_id: str) -> bytes:
         try:
-            secret = self._keys[key_id]
+            return self._keys[key_id]
         except KeyError:
             raise WireError(
                 f"signed with key {key_id!r}, which this process does not have (it has: {', '.join(self._keys)}). "
                 "MANIFOLD_SECRET must be the same on coordinators and workers"
             ) from None
-        return _derive(secret, uid)
 
 
 @lru_cache(maxsize=256)
-def _derive(secret: bytes, uid: str) -> bytes:
-    return HKDF(algorithm=SHA256(), length=32, salt=None, info=b"manifold scatter " + uid.encode()).derive(secret)
+def _derive(secret: bytes, info: bytes) -> bytes:
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=info).derive(secret)
 
 
 def encode(message: Any) -> bytes:
@@ -107,10 +120,15 @@ def digest(data: bytes) -> str:
 
 
 def seal(keyring: Keyring, header: Header, payload: bytes) -> bytes:
-    """`payload`, signed, with what `header` says of it (its digest and compression are filled in here)."""
+    """`payload`, signed, with what `header` says of it (its digest and compression are filled in here).
+
+    With `header.encrypted`, nobody reads it without the secret. Equal payloads of a scatter give equal messages.
+    """
     packed = _compressed(payload)
     shorter = packed is not None
     body = packed if packed is not None else payload
+    if header.encrypted:
+        body = _encrypted(keyring.cipher_key(header.key_id, header.uid), header.kind, body)
     header = msgspec.structs.replace(header, digest=digest(body), zstd=shorter)
     head = msgspec.msgpack.encode(header)
     mac = hmac.digest(keyring.key(header.key_id, header.uid), head, "sha256")
@@ -132,12 +150,27 @@ def unseal(keyring: Keyring, data: bytes, kind: Kind, **expected: object) -> tup
     for name, wanted in {"kind": kind, **expected}.items():
         if getattr(header, name) != wanted:
             raise WireError(f"signed, but for another place: {name} is {getattr(header, name)!r}, not {wanted!r}")
+    if header.encrypted:
+        body = _decrypted(keyring.cipher_key(header.key_id, header.uid), header.kind, body)
     if not header.zstd:
         return header, body
     try:
         return header, zstandard.ZstdDecompressor().decompress(body)
     except zstandard.ZstdError as exc:
         raise WireError(f"signed, but does not decompress: {exc}") from exc
+
+
+def _encrypted(key: bytes, kind: Kind, body: bytes) -> bytes:
+    # The nonce is made of what it is for, so that none serves twice for different contents.
+    nonce = hmac.digest(key, kind.encode() + b"|" + body, "sha256")[:_NONCE_BYTES]
+    return nonce + AESGCM(key).encrypt(nonce, body, kind.encode())
+
+
+def _decrypted(key: bytes, kind: Kind, body: bytes) -> bytes:
+    try:
+        return AESGCM(key).decrypt(body[:_NONCE_BYTES], body[_NONCE_BYTES:], kind.encode())
+    except (InvalidTag, ValueError) as exc:
+        raise WireError("signed, but does not decrypt") from exc
 
 
 def is_ours(keyring: Keyring, data: bytes) -> bool:

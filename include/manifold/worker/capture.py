@@ -4,30 +4,17 @@ from __future__ import annotations
 
 import io
 import logging
-import os
-import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import lru_cache
 from typing import Any, TextIO
-from urllib.parse import unquote
 
 from manifold.protocol.records import LogLine
+from manifold.redaction import longest, mask
 from manifold.visible import storable
 
 _LINE = 2_000
-_SECRET_NAME = re.compile(
-    r"PASSWORD|PASSWD|SECRET|TOKEN|API_?KEY|PRIVATE|FERNET|_CONN_|SQL_ALCHEMY_CONN", re.IGNORECASE
-)
-_PASSWORD = re.compile(r"""//[^:/@\s]*:([^@/\s]+)@|"password"\s*:\s*"([^"]+)["]""")
-"""Of a URL, or of a connection as JSON, in whatever variable it stands."""
-_OURS = ("MANIFOLD_SECRET", "MANIFOLD_LEDGER", "MANIFOLD_STORE")
-
-redactors: list[Callable[[str], str]] = []
-"""More masks, each called on every kept line; an integration adds its own (Airflow's secrets masker)."""
-
 _active: ContextVar[Lines | None] = ContextVar("manifold_lines", default=None)
 
 
@@ -50,7 +37,7 @@ class Lines:
         for line in text.splitlines():
             if not line.strip():
                 continue
-            entry = LogLine(self._position(), storable(level), storable(mask(line[: 2 * _LINE])[:_LINE]))
+            entry = LogLine(self._position(), storable(level), storable(mask(line[: 2 * _LINE + longest()])[:_LINE]))
             if self.whole is not None:
                 self.whole.append(entry)
             if len(self.kept) < self._limit:
@@ -61,9 +48,7 @@ class Lines:
     def write(self, stream: str, text: str) -> None:
         """Text as it comes from print: lines are cut where they end."""
         whole, newline, rest = (self._part.get(stream, "") + text).rpartition("\n")
-        self._part[stream] = rest[
-            : 2 * _LINE
-        ]  # as much as `add` looks at: a secret is not to be cut before it is masked
+        self._part[stream] = rest[: 2 * _LINE + longest()]  # what `add` looks at: no secret is cut before it is masked
         if newline:
             self.add(stream, whole)
 
@@ -85,29 +70,6 @@ def capturing(lines: Lines) -> Iterator[Lines]:
         yield lines
     finally:
         _active.reset(reset)
-
-
-def mask(text: str) -> str:
-    """`text` with the values of secret-looking environment variables, and what `redactors` know, as ***."""
-    pattern = _secrets(len(os.environ), *map(os.environ.get, _OURS))
-    if pattern is not None:
-        text = pattern.sub("***", text)
-    for redact in redactors:
-        text = redact(text)
-    return text
-
-
-@lru_cache(maxsize=2)
-def _secrets(*_changes: object) -> re.Pattern[str] | None:
-    found: set[str] = set()
-    for name, value in os.environ.items():
-        if _SECRET_NAME.search(name):
-            found.add(value)
-        if name == "MANIFOLD_SECRET":
-            found.update(part.partition(":")[2] for part in value.split(","))
-        found.update(part for parts in _PASSWORD.findall(value) for part in parts)
-    found = {one for part in found for one in (part, unquote(part)) if len(one) >= 6}
-    return re.compile("|".join(map(re.escape, sorted(found, key=len, reverse=True)))) if found else None
 
 
 class _Stream(io.TextIOBase):

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import reprlib
 import traceback
 from pathlib import Path
 from types import TracebackType
 
 from manifold.protocol.records import Failure
+from manifold.redaction import MaskingRepr, longest, mask
 from manifold.visible import storable
-from manifold.worker.capture import mask
 
 _MESSAGE = 300
 _TRACEBACK = 8_000
 _REPR = 1_000
+_KEY = 200
 _LIBRARY = Path(__file__).parents[1]
 _NAMES = ("worker/execute", "worker/faults", "worker/fold", "worker/packing", "worker/retries", "worker/run")
 _OURS = {str(_LIBRARY / f"{name}.py") for name in (*_NAMES, "protocol/job")}
 """Files whose frames say nothing to a user."""
 
-_shown = reprlib.Repr()
+_shown = MaskingRepr()
 _shown.maxstring = _shown.maxother = 200
 _shown.maxdict = _shown.maxlist = _shown.maxtuple = 12
 
@@ -38,7 +38,7 @@ def failure(
         type=kind,
         message=storable(mask(_safe_str(exc))[:_MESSAGE]),
         attempts=attempts,
-        key=None if key is None else storable(mask(key)),
+        key=None if key is None else storable(mask(key[: _KEY + longest()])[:_KEY]),
         item_repr=mask(shown(item)),
         item_digest=digest,
     )

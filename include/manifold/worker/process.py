@@ -8,13 +8,14 @@ import socket
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from manifold import settings
 from manifold.abc import Store
 from manifold.protocol.job import Job
+from manifold.redaction import Hidden, hide
 from manifold.stores import open_store
 from manifold.visible import storable
 
@@ -24,10 +25,11 @@ _SCATTERS_KEPT = 1000
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A job in this process, its per-worker constants made."""
+    """A job in this process, its per-worker constants made; `environment` has its connections and variables."""
 
     job: Job
     call: Callable[[Any], Any]
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 class Process:
@@ -58,6 +60,7 @@ class Process:
         self._open_store = open_store
         self._lock = threading.RLock()
         self._jobs: OrderedDict[str, Loaded] = OrderedDict()
+        self._hidden: OrderedDict[str, Hidden] = OrderedDict()
         self._stores: dict[str, Store] = {}
         self._epochs: OrderedDict[str, int] = OrderedDict()
 
@@ -93,6 +96,16 @@ class Process:
                 if len(self._jobs) > _JOBS_KEPT:
                     self._jobs.popitem(last=False)
             return found
+
+    def hide(self, digest: str, texts: Iterable[str]) -> None:
+        """Mask these as long as the job of that digest is remembered; its set-up may already tell them."""
+        with self._lock:
+            before = self._hidden.pop(digest, None)
+            self._hidden[digest] = hide(texts)
+            if before is None and len(self._hidden) > _JOBS_KEPT:
+                _, before = self._hidden.popitem(last=False)
+            if before is not None:
+                before.close()
 
     def store(self, url: str | None) -> Store | None:
         """The store behind `url`: "" is this deployment's, None is none."""

@@ -10,11 +10,12 @@ import msgspec
 
 from manifold import logs, settings
 from manifold.errors import ManifoldError, StoreError, Unpicklable, WireError
-from manifold.protocol import wire
+from manifold.protocol import secrets, wire
 from manifold.protocol.itemdigest import chunk_digest
 from manifold.protocol.job import Job
 from manifold.protocol.task import Answer, Broken, ChunkTask, Unsendable, Versions
-from manifold.worker import airflow_import, beat, capture, faults
+from manifold.redaction import mask
+from manifold.worker import airflow_import, beat, capture, faults, granted
 from manifold.worker.execute import Execution
 from manifold.worker.packing import Packing
 from manifold.worker.perworker import resolve_per_worker
@@ -72,7 +73,7 @@ def _answer(process: Process, keyring: wire.Keyring, task: ChunkTask, nonce: str
     except ImportError as exc:
         missing = exc.name or str(exc)
         return Answer(
-            refused=f"the function needs {missing!r}, which worker {process.name} lacks: {exc}. Install it there, or "
+            refused=f"the function needs {missing!r}, which worker {process.name} lacks: {mask(str(exc))}. Install it there, or "
             "import it from a module beside the DAG, which is sent along",
             refusal="package",
             worker=process.name,
@@ -95,7 +96,13 @@ def _load(process: Process, keyring: wire.Keyring, task: ChunkTask) -> Loaded | 
         return None
     _, payload = wire.unseal(keyring, blob, "function", uid=task.uid, digest=task.job_digest)
     job: Job = wire.loads(payload)
-    return Loaded(job, job.bind(resolve_per_worker(job.consts)))
+    if job.secrets and task.secrets is None:
+        return None
+    given = secrets.opened(keyring, task.uid, job.secrets, task.secrets) if task.secrets else secrets.Secrets()
+    process.hide(task.job_digest, [*job.hidden, *given.hide])
+    granted.register(given.hide)
+    with granted.given(given.environment):
+        return Loaded(job, job.bind(resolve_per_worker(job.consts)), given.environment)
 
 
 def _kept_job(process: Process, task: ChunkTask) -> bytes | None:
@@ -161,7 +168,7 @@ def _run(
         execution.stop()
     lines = capture.Lines(lambda: execution.position, job.log_lines, keep=job.keep_logs)
     began = process.monotonic()
-    with capture.capturing(lines):
+    with granted.given(loaded.environment), capture.capturing(lines):
         execution.run()
     seconds = process.monotonic() - began
     if digest is not None and execution.done < len(positions):

@@ -1,0 +1,149 @@
+"""Replaces secrets in texts by `***`: those of the environment, and those that a scatter was given.
+
+| secret | where it comes from |
+|---|---|
+| values of variables that are called like secrets, passwords of URLs | this process's environment |
+| what `hide` was told | constants that came from templates, connections, variables |
+| what `redactors` know | an integration, such as Airflow's own masker |
+
+A text is masked before it is shortened, so that no part of a secret is left at an edge.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import reprlib
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from functools import lru_cache
+from typing import Any
+from urllib.parse import quote, quote_plus, unquote
+
+LEAST = 5
+"""Characters of a value that is hidden, at the least, as Airflow's masker has it: `1` or `prod` stand everywhere."""
+_OF_ENVIRONMENT = 6
+_SECRET_NAME = re.compile(
+    r"PASSWORD|PASSWD|SECRET|TOKEN|API_?KEY|PRIVATE|FERNET|_CONN_|SQL_ALCHEMY_CONN", re.IGNORECASE
+)
+_PASSWORD = re.compile(r"""//[^:/@\s]*:([^@/\s]+)@|"password"\s*:\s*"([^"]+)["]""")
+"""Of a URL, or of a connection as JSON, in whatever variable it stands."""
+_OURS = ("MANIFOLD_SECRET", "MANIFOLD_LEDGER", "MANIFOLD_STORE")
+_HARMLESS = re.compile(r"true|false|none|null|airflow|[+-]?[\d.,:_-]+", re.IGNORECASE)
+
+redactors: list[Callable[[str], str]] = []
+"""More masks, each called on every text; an integration adds its own."""
+
+_hidden: Counter[str] = Counter()
+_lock = threading.Lock()
+_pattern: re.Pattern[str] | None = None
+
+
+class Hidden:
+    """Texts that are masked in this process until `close`."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        self._secrets = tuple({form for secret in secrets for form in _forms(secret)})
+        _change(_hidden.update, self._secrets)
+
+    def close(self) -> None:
+        """Mask them no longer, unless somebody else hides them too."""
+        secrets, self._secrets = self._secrets, ()
+        _change(_hidden.subtract, secrets)
+
+
+def hide(secrets: Iterable[str]) -> Hidden:
+    """Have every `mask` of this process replace these texts, however they are quoted, until the answer is closed."""
+    return Hidden(secrets)
+
+
+def mask(text: str) -> str:
+    """`text` with *** in place of secrets: of the environment, of `hide`, of `redactors`."""
+    for pattern in (_of_environment(len(os.environ), *map(os.environ.get, _OURS)), _pattern):
+        if pattern is not None:
+            text = pattern.sub("***", text)
+    for redact in redactors:
+        text = redact(text)
+    return text
+
+
+def longest() -> int:
+    """Characters of the longest hidden text: what a cut before `mask` has to leave on top."""
+    return max(map(len, _hidden), default=0)
+
+
+def secrets_in(value: Any) -> Iterator[str]:
+    """The texts in a value that are worth hiding: strings in dicts and lists, in JSON, and passwords of URLs."""
+    if isinstance(value, Mapping):
+        for one in value.values():
+            yield from secrets_in(one)
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        for one in value:
+            yield from secrets_in(one)
+    elif isinstance(value, bytes):
+        yield from secrets_in(value.decode(errors="ignore"))
+    elif isinstance(value, str) and worth_hiding(value):
+        yield value
+        yield from (part for parts in _PASSWORD.findall(value) for part in parts if worth_hiding(part))
+        if value.lstrip()[:1] in ("{", "["):
+            with suppress(ValueError, RecursionError):
+                yield from secrets_in(json.loads(value))
+
+
+def worth_hiding(text: str) -> bool:
+    """It has some characters, and is neither a number, a date nor a word that stands everywhere."""
+    return len(text.strip()) >= LEAST and not _HARMLESS.fullmatch(text.strip())
+
+
+class MaskingRepr(reprlib.Repr):
+    """A `reprlib.Repr` that masks what it shortens, before it does."""
+
+    def repr_str(self, x: str, level: int) -> str:
+        edge = self.maxstring + longest()
+        if len(x) > 2 * edge:  # what is left of it stands at its two ends
+            return super().repr_str(mask(x[:edge]) + mask(x[-edge:]), level)
+        return super().repr_str(mask(x), level)
+
+    def repr_instance(self, x: object, level: int) -> str:
+        text = mask(repr(x))
+        if len(text) <= self.maxother:
+            return text
+        head = max(0, (self.maxother - 3) // 2)
+        return text[:head] + self.fillvalue + text[len(text) - max(0, self.maxother - 3 - head) :]
+
+
+def _change(change: Callable[[Iterable[str]], None], secrets: Iterable[str]) -> None:
+    global _pattern
+    with _lock:
+        change(secrets)
+        for gone in [one for one, count in _hidden.items() if count <= 0]:
+            del _hidden[gone]
+        _pattern = _any_of(_hidden)
+
+
+def _forms(secret: str) -> set[str]:
+    """A secret as it may stand in a text: quoted for a URL, as JSON, as Python, line by line."""
+    whole = {secret, secret.strip(), quote(secret, safe=""), quote(secret), quote_plus(secret), unquote(secret)}
+    whole |= {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], repr(secret)[1:-1]}
+    lines = {line.strip() for line in secret.splitlines()} if "\n" in secret.strip() else set()
+    return {one for one in whole if len(one) >= LEAST} | {line for line in lines if len(line) > 2 * LEAST}
+
+
+@lru_cache(maxsize=2)
+def _of_environment(*_changes: object) -> re.Pattern[str] | None:
+    found: set[str] = set()
+    for name, value in os.environ.items():
+        if _SECRET_NAME.search(name):
+            found.add(value)
+        if name == "MANIFOLD_SECRET":
+            found.update(part.partition(":")[2] for part in value.split(","))
+        found.update(part for parts in _PASSWORD.findall(value) for part in parts)
+    return _any_of(one for part in found for one in (part, unquote(part)) if len(one) >= _OF_ENVIRONMENT)
+
+
+def _any_of(texts: Iterable[str]) -> re.Pattern[str] | None:
+    escaped = [re.escape(text) for text in sorted(set(texts), key=len, reverse=True)]
+    return re.compile("|".join(escaped)) if escaped else None
