@@ -126,10 +126,21 @@ def _change(change: Callable[[Iterable[str]], None], secrets: Iterable[str]) -> 
 
 def _forms(secret: str) -> set[str]:
     """A secret as it may stand in a text: quoted for a URL, as JSON, as Python, line by line."""
-    whole = {secret, secret.strip(), quote(secret, safe=""), quote(secret), quote_plus(secret), unquote(secret)}
+    whole = {
+        secret,
+        secret.strip(),
+        _quoted(secret, ""),
+        _quoted(secret, "/"),
+        quote_plus(secret, errors="surrogatepass"),
+        unquote(secret),
+    }
     whole |= {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], repr(secret)[1:-1]}
     lines = {line.strip() for line in secret.splitlines()} if "\n" in secret.strip() else set()
     return {one for one in whole if len(one) >= LEAST} | {line for line in lines if len(line) > 2 * LEAST}
+
+
+def _quoted(secret: str, safe: str) -> str:
+    return quote(secret, safe, errors="surrogatepass")
 
 
 @lru_cache(maxsize=2)
