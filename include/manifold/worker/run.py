@@ -73,8 +73,8 @@ def _answer(process: Process, keyring: wire.Keyring, task: ChunkTask, nonce: str
     except ImportError as exc:
         missing = exc.name or str(exc)
         return Answer(
-            refused=f"the function needs {missing!r}, which worker {process.name} lacks: {mask(str(exc))}. Install it there, or "
-            "import it from a module beside the DAG, which is sent along",
+            refused=f"the function needs {missing!r}, which worker {process.name} lacks: {mask(str(exc))}. Install it "
+            "there, or import it from a module beside the DAG, which is sent along",
             refusal="package",
             worker=process.name,
         )
