@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import datetime
 from functools import cached_property
 from itertools import islice
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 import fsspec
 
@@ -22,32 +20,8 @@ from manifold.errors import ConfigError, ItemsChanged, MissingExtra
 from manifold.protocol.itemdigest import item_digest
 from manifold.registry import masked
 from manifold.sources import formats
-
-# What file systems call the mark of a version, the surest first.
-_STAMPS = ("ETag", "etag", "e_tag", "md5Hash", "generation", "LastModified", "last_modified", "mtime", "created")
-
-
-class PinnedFile(NamedTuple):
-    """One file, as it was when the input was fixed."""
-
-    path: str
-    size: int
-    stamp: str
-    """The mark of its version: what the file system calls it, and its value."""
-
-    @property
-    def name(self) -> str:
-        """Its path without secrets, for people and for the ledger."""
-        return masked(self.path)
-
-    def kept(self) -> list[str | int]:
-        """What the ledger keeps of it."""
-        return [self.name, self.size, self.stamp]
-
-    def may_be(self, other: PinnedFile) -> bool:
-        """Nothing says that the two differ. A listing and a look at one file may give marks of two kinds."""
-        same_kind = self.stamp.partition("=")[0] == other.stamp.partition("=")[0]
-        return self.size == other.size and (self.stamp == other.stamp or not same_kind)
+from manifold.sources.listing import listed
+from manifold.sources.pinned import PinnedFile, look, opened
 
 
 class FilesSource(Source):
@@ -128,27 +102,22 @@ class FilesSource(Source):
     def _items(self) -> Iterator[Any]:
         self._behind = 0
         for file in self._pinned():
-            with self._opened(file) as raw:
-                yield from formats.read(raw, file.name, self.format, self.encoding)
+            yield from self._of(file)
             self._behind += file.size
 
-    @contextmanager
-    def _opened(self, file: PinnedFile) -> Iterator[IO[bytes]]:
+    def _of(self, file: PinnedFile) -> Iterator[Any]:
+        """The items of one file. That it has changed meanwhile is told at its end, or in place of what came of that."""
         fs, _ = self._where
-        try:
-            now = _pinned_file(fs.info(file.path))
-            raw = fs.open(file.path, "rb")
-        except FileNotFoundError as exc:
-            raise ItemsChanged(f"{file.name} was there when the scatter began, and is gone") from exc
-        with raw:
-            if not file.may_be(now):
-                was, is_now = file.kept(), now.kept()
-                raise ItemsChanged(f"{file.name} has changed since the scatter began: it was {was}, and is {is_now}")
+        with opened(fs, file) as raw:
             self._open = raw
             try:
-                yield raw
+                yield from formats.read(raw, file.name, self.format, self.encoding)
+            except ConfigError:
+                look(fs, file)
+                raise
             finally:
                 self._open = None
+        look(fs, file)
 
     def _pinned(self) -> list[PinnedFile]:
         if self._files is None:
@@ -157,31 +126,12 @@ class FilesSource(Source):
 
     def _listed(self) -> list[PinnedFile]:
         fs, path = self._where
-        fs.invalidate_cache()  # a listing of earlier would hide what came or changed since
-        try:
-            one = fs.info(path)
-        except FileNotFoundError:
-            found = fs.glob(path, detail=True) if set(path) & set("*?[") else {}
-            return sorted(_pinned_file(info) for info in found.values() if info["type"] == "file")
-        if one["type"] == "directory":
-            raise ConfigError(
-                f"{masked(self.path)} is a folder; say which files, as in {masked(self.path).rstrip('/')}/*"
-            )
-        return [_pinned_file(one)]
+        return listed(fs, path, masked(self.path))
 
     def _check_formats(self) -> None:
         """Find out before the first item is sent that a file cannot be read, as far as its name tells."""
         for file in self._pinned():
             formats.recognised(file.name, self.format)
-
-
-def _pinned_file(info: dict[str, Any]) -> PinnedFile:
-    stamp = next((f"{name}={_plain(info[name])}" for name in _STAMPS if info.get(name) is not None), "")
-    return PinnedFile(str(info["name"]), int(info["size"] or 0), stamp)
-
-
-def _plain(value: Any) -> str:
-    return repr(value.timestamp()) if isinstance(value, datetime) else str(value)
 
 
 def _some(paths: list[str]) -> str:
