@@ -10,8 +10,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
+from zoneinfo import ZoneInfo
 
 import fsspec
+import pandas
+import pyarrow
 import pytest
 from pyarrow import parquet
 
@@ -118,3 +121,67 @@ def test_any_file_system_of_fsspec_will_do_and_sees_only_whole_files() -> None:
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no folder"):
         to_jsonl([1], tmp_path / "nothing" / "a.jsonl")
+
+
+DAY, TIME = dt.date(2026, 1, 2), dt.datetime(2026, 1, 2, 3, 4, 5, 6)
+AWARE = TIME.replace(tzinfo=ZoneInfo("America/New_York"))
+FINE = pandas.Timestamp("2026-01-02 03:04:05.000000001")
+
+
+def column(values: list[Any], path: Path) -> pyarrow.ChunkedArray:
+    to_parquet([{"c": value} for value in values], path)
+    return parquet.read_table(path)["c"]
+
+
+@pytest.mark.parametrize("far", [1, 20_000])  # in one piece of the file, or in two
+@pytest.mark.parametrize("turned", [False, True])
+def test_dates_beside_datetimes_become_datetimes_and_no_time_is_lost(tmp_path: Path, far: int, turned: bool) -> None:
+    values: list[Any] = [DAY] * far + [None, TIME]
+    if turned:
+        values.reverse()
+    wanted = [dt.datetime.combine(one, dt.time()) if one is DAY else one for one in values]
+    assert column(values, tmp_path / "a.parquet").to_pylist() == wanted
+
+
+@pytest.mark.parametrize("far", [1, 20_000])
+@pytest.mark.parametrize(
+    ("one", "other", "said"),
+    [
+        (TIME, AWARE, "mixes datetime and datetime with a zone"),
+        (AWARE, TIME, "mixes datetime and datetime with a zone"),
+        (DAY, AWARE, "mixes date and datetime with a zone"),
+        (DAY, "2026", "mixes date and text"),
+        (dt.timedelta(days=1), 5, "mixes duration and other"),
+        ("a", b"a", "mixes bytes and text"),
+        (dt.time(3, tzinfo=dt.UTC), None, "times of day with a zone"),
+        (FINE, dt.datetime(1, 1, 1), "out of bounds for nanosecond"),
+    ],
+)
+def test_what_would_be_cut_is_refused_with_its_column(
+    tmp_path: Path, one: Any, other: Any, said: str, far: int
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        column([one] * far + [other], tmp_path / "a.parquet")
+    assert not (tmp_path / "a.parquet").exists()
+
+
+@pytest.mark.parametrize(
+    "nested",
+    [[[DAY, TIME]], [{"at": TIME}, {"at": AWARE}], [[{"at": DAY}, {"at": TIME}]]],
+)
+def test_what_would_be_cut_deep_inside_is_refused(tmp_path: Path, nested: list[Any]) -> None:
+    with pytest.raises(ConfigError, match="column 'c'"):
+        column(nested, tmp_path / "a.parquet")
+    good = [[{"at": TIME}, {"at": None}], [], None]
+    assert column(good, tmp_path / "a.parquet").to_pylist() == good
+
+
+def test_nanoseconds_and_zones_are_kept(tmp_path: Path) -> None:
+    fine = column([TIME] * 9000 + [FINE, pandas.NaT], tmp_path / "a.parquet")
+    assert fine.type == pyarrow.timestamp("ns")
+    assert fine[9000].as_py() == FINE
+    assert fine[9001].as_py() is None
+    zones = column([AWARE, AWARE.astimezone(dt.UTC)], tmp_path / "b.parquet").to_pylist()
+    assert zones == [AWARE, AWARE]
+    assert all(one.tzinfo is not None for one in zones)
+    assert column([dt.time(3, 4, 5, 6)], tmp_path / "c.parquet").to_pylist() == [dt.time(3, 4, 5, 6)]

@@ -261,3 +261,22 @@ def test_results_as_a_source_keep_their_moment(place: Place, tmp_path: Path) -> 
     other.pin(pinned)
     assert "redriven" in str(other.changes())
     assert other.fingerprint() != source.fingerprint()
+
+
+def test_results_as_an_input_are_walked_forward_and_each_blob_is_read_once(place: Place) -> None:
+    first = place.scatter(abs, range(1000))
+    source, at = place.anew(first).as_source(), 0
+    source.pin(None)
+    place.store.read.clear()
+    for size in (1, 1, 3, 10, 25) * 25:  # as a coordinator cuts its chunks
+        assert list(source.slice(at, at + size)) == [*range(at, min(at + size, 1000))]
+        at += size
+    assert at == 1000
+    assert len(place.store.read) == len({*place.store.read}) == 100
+
+
+def test_results_as_an_input_can_be_asked_for_any_part_again(place: Place) -> None:
+    source = place.anew(place.scatter(abs, range(100))).as_source()
+    for start, stop in ((0, 5), (50, 60), (60, 70), (10, 12), (95, 120), (100, 110), (0, 1)):
+        assert list(source.slice(start, stop)) == [*range(start, min(stop, 100))]
+    assert list(pickle.loads(pickle.dumps(vars(source) | source.__getstate__()))["_ahead"]) == []

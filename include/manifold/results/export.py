@@ -37,21 +37,22 @@ def to_parquet(values: Iterable[Any], path: str | PathLike[str]) -> int:
     try:
         import pyarrow
         from pyarrow import parquet
+
+        from manifold.results.columns import Columns
     except ModuleNotFoundError as exc:
         raise MissingExtra(f'Parquet needs {exc.name!r}: pip install "airflow-manifold[parquet]"') from exc
-    number = 0
+    number, columns = 0, Columns()
     try:
-        schema = pyarrow.schema([])
-        for columns in _pieces(values):
-            found = pyarrow.table(columns).schema
-            schema = pyarrow.unify_schemas([schema, found], promote_options="permissive")
-        with written(path) as file, parquet.ParquetWriter(file, schema) as writer:
-            for columns in _pieces(values):
-                rows = len(next(iter(columns.values())))
-                arrays = [pyarrow.array(columns.get(one.name, [None] * rows), one.type) for one in schema]
-                writer.write_table(pyarrow.table(arrays, schema=schema))
-                number += rows
-    except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError, pyarrow.ArrowNotImplementedError, OverflowError) as exc:
+        for piece in _pieces(values):
+            columns.learn(piece)
+        with written(path) as file, parquet.ParquetWriter(file, columns.schema) as writer:
+            for piece in _pieces(values):
+                table = columns.table(piece)
+                writer.write_table(table)
+                number += table.num_rows
+    except ConfigError:
+        raise
+    except (pyarrow.ArrowException, TypeError, ValueError, OverflowError) as exc:
         raise ConfigError(f"the results do not fit the columns of a Parquet file: {exc}. Try to_jsonl") from exc
     return number
 

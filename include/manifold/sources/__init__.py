@@ -91,6 +91,10 @@ def _doubtful(items: Any) -> str | None:
     """Why these are not simply taken as items, and what to write instead."""
     if isinstance(items, (str, bytes, bytearray, os.PathLike)):
         return "write [items] for a single one, lines(path) or records(path) for what a file holds"
+    if (rows := _rows_of(items)) is not None:
+        return f"iterated, it does not give its rows as plain values; write {rows}"
+    if getattr(items, "shape", None) == ():
+        return "it has no dimension; write [items] for a single one"
     if isinstance(items, Mapping):
         return "write list(d) for its keys, or d.items() for pairs"
     if isinstance(items, Set) and not isinstance(items, MappingView):
@@ -99,3 +103,19 @@ def _doubtful(items: Any) -> str | None:
         called = " Is it a function that should be called?" if callable(items) else ""
         return f"give a list, a range, an iterable, lines(path) or records(path).{called}"
     return None
+
+
+def _rows_of(items: Any) -> str | None:
+    """How a table's rows are written: of pandas, polars, Arrow, Dask, Spark and the like. None for what is no table."""
+    kind = type(items)
+    if isinstance(items, Sequence) or not any(hasattr(kind, name) for name in ("columns", "column_names", "to_pylist")):
+        return None
+    if hasattr(kind, "iter_rows"):
+        return "df.iter_rows(named=True)"
+    if hasattr(kind, "to_pylist"):
+        return "….to_pylist()"
+    if hasattr(kind, "compute"):
+        return 'df.compute().to_dict("records")'
+    if hasattr(kind, "toLocalIterator"):
+        return "(row.asDict() for row in df.toLocalIterator())"
+    return 'df.to_dict("records")' if hasattr(kind, "to_dict") else "a list of its rows"

@@ -32,7 +32,7 @@ class FilesSource(Source):
     def __init__(self, path: str | os.PathLike[str], format: str | None, encoding: str) -> None:
         self.path = os.fspath(path)
         self.format = formats.checked(format)
-        self.encoding = encoding
+        self.encoding = formats.known_encoding(encoding)
         self._files: list[PinnedFile] | None = None
         self._changes: str | None = None
         self._behind = 0  # bytes of the files that were read to their end
@@ -91,9 +91,9 @@ class FilesSource(Source):
     def _where(self) -> tuple[Any, str]:
         """The file system, and the path within it."""
         try:
-            fs, path = fsspec.core.url_to_fs(self.path)
+            fs, path = fsspec.core.url_to_fs(self.path, **_patience(self.path))
         except ImportError as exc:
-            missing = getattr(exc.__cause__, "name", None) or "its client"
+            missing = getattr(exc.__cause__, "name", None) or exc.name or "its client"
             raise MissingExtra(f"{masked(self.path)} needs a package that is not here: pip install {missing}") from exc
         except ValueError as exc:
             raise ConfigError(f"{masked(self.path)!r} is no path that fsspec reads: {exc}") from exc
@@ -132,6 +132,15 @@ class FilesSource(Source):
         """Find out before the first item is sent that a file cannot be read, as far as its name tells."""
         for file in self._pinned():
             formats.recognised(file.name, self.format)
+
+
+def _patience(path: str) -> dict[str, Any]:
+    """Of a web client: as long as bytes arrive. By itself it gives a whole file five minutes."""
+    if not path.startswith(("http://", "https://")):
+        return {}
+    import aiohttp
+
+    return {"client_kwargs": {"timeout": aiohttp.ClientTimeout(total=None, sock_connect=60, sock_read=60)}}
 
 
 def _some(paths: list[str]) -> str:

@@ -79,6 +79,7 @@ def opened(fs: Any, file: PinnedFile) -> Iterator[IO[bytes]]:
         if isinstance(raw, io.BufferedIOBase) or _can_seek(raw):
             reader = _Reader(fs, file, raw)
         else:
+            raw.close()
             reader = _Reader(fs, file, _copied(fs, file))
     except FileNotFoundError as exc:
         raise ItemsChanged(f"{file.name} was there when the scatter began, and is gone") from exc
@@ -182,20 +183,11 @@ def _copied(fs: Any, file: PinnedFile) -> IO[bytes]:
     At once: a connection that waits for the items to be worked on would be closed by the server.
     """
     copy: IO[bytes] = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # type: ignore[assignment]  # noqa: SIM115
-    with fs.open(file.path, "rb", block_size=0, **_patience(fs)) as stream:
+    with fs.open(file.path, "rb", block_size=0) as stream:
         while data := stream.read(1 << 20):
             copy.write(data)
     copy.seek(0)
     return copy
-
-
-def _patience(fs: Any) -> dict[str, Any]:
-    """A large file may take longer than the five minutes that the web client allows for a whole answer."""
-    if "http" not in fs.protocol:
-        return {}
-    import aiohttp
-
-    return {"timeout": aiohttp.ClientTimeout(total=None, sock_connect=60, sock_read=60)}
 
 
 def _plain(value: Any) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from manifold.abc import Source
 
 if TYPE_CHECKING:
     from manifold.results.view import Results
+
+_STEP = 1000  # results that are passed over rather than looked for
 
 
 class ResultsSource(Source):
@@ -20,6 +23,11 @@ class ResultsSource(Source):
     def __init__(self, results: Results) -> None:
         self._results = results
         self._changes: str | None = None
+        self._ahead: Iterator[Any] = iter(())
+        self._at: int | None = None  # the number of the result that `_ahead` gives next
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_ahead": iter(()), "_at": None}
 
     def __repr__(self) -> str:
         return repr(self._results)
@@ -41,7 +49,13 @@ class ResultsSource(Source):
         return iter(self._results[start:])
 
     def slice(self, start: int, stop: int) -> Sequence[Any]:
-        return list(self._results[start:stop])
+        # Chunks are cut from the beginning to the end, so a walk goes on where the last one ended: to look for each
+        # anew would read a page of the ledger and a whole blob for it, however few items it has.
+        if self._at is None or not self._at <= start <= self._at + _STEP:
+            self._ahead, self._at = iter(self._results[start:]), start
+        found = list(islice(self._ahead, start - self._at, stop - self._at))
+        self._at = start + len(found)
+        return found
 
     def changes(self) -> str | None:
         return self._changes
