@@ -10,8 +10,8 @@ from datetime import datetime
 from typing import IO, Any, NamedTuple
 
 from manifold.errors import ConfigError, ItemsChanged
+from manifold.redaction import mask
 from manifold.registry import masked
-from manifold.worker.capture import mask
 
 UNKNOWN = -1
 """The size of a file of which its server does not say it."""
@@ -182,7 +182,7 @@ def _copied(fs: Any, file: PinnedFile) -> IO[bytes]:
 
     At once: a connection that waits for the items to be worked on would be closed by the server.
     """
-    copy: IO[bytes] = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # type: ignore[assignment]  # noqa: SIM115
+    copy: IO[bytes] = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115
     with fs.open(file.path, "rb", block_size=0) as stream:
         while data := stream.read(1 << 20):
             copy.write(data)
