@@ -53,7 +53,7 @@ def names(root: Path) -> set[str]:
 def test_a_function_runs_where_its_helper_modules_are_not(project: Path) -> None:
     (job,) = load("shipped_job")
     with by_value([project]):
-        packed = wire.dumps(job.run).hex()
+        packed = wire.dumps_by_value(job.run).hex()
     script = "import sys; from manifold.protocol import wire; print(wire.loads(bytes.fromhex(sys.argv[1]))(1))"
     told = subprocess.run([sys.executable, "-c", script, packed], capture_output=True, text=True, check=False, cwd="/")
     assert (told.stdout, told.stderr) == ("14\n", "")

@@ -198,7 +198,7 @@ PLAIN: list[Any] = [
 @pytest.mark.parametrize("value", PLAIN, ids=lambda value: type(value).__name__)
 def test_plain_data_is_not_loaded_to_prove_it(value: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     loads: list[bytes] = []
-    monkeypatch.setattr("manifold.protocol.proof.pickle.loads", loads.append)
+    monkeypatch.setattr("manifold.protocol.proof.scope.loads", loads.append)
     proof.dumps([value] * 3)
     assert loads == []
 
@@ -206,7 +206,7 @@ def test_plain_data_is_not_loaded_to_prove_it(value: Any, monkeypatch: pytest.Mo
 @pytest.mark.parametrize("value", [ValueError(1), QuotaError(1, 2), Kind.A, [RefusesState()]])
 def test_what_runs_code_of_its_own_is_loaded(value: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     loads: list[bytes] = []
-    monkeypatch.setattr("manifold.protocol.proof.pickle.loads", loads.append)
+    monkeypatch.setattr("manifold.protocol.proof.scope.loads", loads.append)
     proof.dumps([value] * 3)
     assert len(loads) == 1
 
@@ -214,7 +214,7 @@ def test_what_runs_code_of_its_own_is_loaded(value: Any, monkeypatch: pytest.Mon
 def test_arrays_are_plain_data(monkeypatch: pytest.MonkeyPatch) -> None:
     numpy = pytest.importorskip("numpy")
     loads: list[bytes] = []
-    monkeypatch.setattr("manifold.protocol.proof.pickle.loads", loads.append)
+    monkeypatch.setattr("manifold.protocol.proof.scope.loads", loads.append)
     proof.dumps([numpy.arange(9), numpy.float64(1), numpy.array(["a", None], object), numpy.datetime64("2020-01-01")])
     assert loads == []
     proof.dumps(numpy.array([ValueError(1)], object))

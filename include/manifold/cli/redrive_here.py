@@ -17,6 +17,7 @@ from manifold.errors import BlobNotFound, ConfigError, InputGone, ResultsLost
 from manifold.policy import Policy, Tolerance
 from manifold.protocol.job import Job
 from manifold.protocol.records import ScatterRow
+from manifold.protocol.scope import Scope
 from manifold.protocol.secrets import from_environment
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ def _job(ledger: Ledger, row: ScatterRow, store: Store) -> Job:
     from manifold.results.blobs import Blobs
 
     try:
-        return Blobs(ledger, store, settings.keyring(), row).job()
+        return Blobs(ledger, store, settings.keyring(), row).job(Scope())
     except BlobNotFound as exc:
         raise ResultsLost(f"the code of {row.name} is not in its store any more: {exc}") from exc
     except (ImportError, AttributeError) as exc:

@@ -16,7 +16,7 @@ from manifold.coordinator.receipts import Receipts
 from manifold.coordinator.redrive import Redrive, chooser
 from manifold.errors import ConfigError
 from manifold.policy import Policy
-from manifold.protocol import secrets, wire
+from manifold.protocol import secrets, shipment, wire
 from manifold.protocol.identity import code_digest
 from manifold.protocol.job import Job
 from manifold.protocol.records import ChunkRow, ScatterRow
@@ -205,11 +205,11 @@ class _Assembly:
 
     def _sealed(self, job: Job, row: ScatterRow) -> tuple[str, bytes]:
         try:
-            payload = wire.dumps(job)
+            payload = shipment.pack(job)
         except Exception as exc:
             raise ConfigError(
-                f"{row.fn_name} and its constants cannot be sent to a worker: {type(exc).__name__}: {exc}. "
-                "Open connections, locks and files belong into per_worker(factory)"
+                f"{row.fn_name} and its constants cannot be sent to a worker: {type(exc).__name__}: {exc}"
+                f"{shipment.culprit(job)}. Open connections, locks and files belong into per_worker(factory)"
             ) from exc
         # Its constants may be secrets: whoever reads broker or store does not read them.
         header = wire.Header(kind="function", uid=row.uid, key_id=row.key_id, encrypted=True)

@@ -19,7 +19,7 @@ import msgspec
 from manifold import settings
 from manifold.engines.payload import dump_error, dump_value, load_error
 from manifold.errors import Unpicklable, WireError
-from manifold.protocol import wire
+from manifold.protocol import scope, wire
 from manifold.protocol.task import Versions
 
 TASK = "manifold.call"
@@ -156,7 +156,7 @@ def seal_call(engine: str, call: str, fn: Callable[..., Any], args: tuple[Any, .
     Raises what pickling raises.
     """
     keyring = settings.keyring()
-    payload = msgspec.msgpack.encode(_Call(Versions.here(), wire.dumps((fn, args, kwargs))))
+    payload = msgspec.msgpack.encode(_Call(Versions.here(), wire.dumps_by_value((fn, args, kwargs))))
     header = wire.Header(kind="call", uid=engine, key_id=keyring.current, attempt=call)
     return base64.b64encode(wire.seal(keyring, header, payload)).decode("ascii")
 
@@ -182,7 +182,8 @@ class Opened:
 
     def load(self) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
         """Function and arguments; raises what unpickling raises."""
-        return wire.loads(self._call.pickled)  # type: ignore[no-any-return]
+        with scope.within(scope.Scope()):  # what was sent, not what this host has of that name
+            return wire.loads(self._call.pickled)  # type: ignore[no-any-return]
 
     def returned(self, value: Any) -> Answered:
         """The answer of a call that returned; raises Unpicklable."""

@@ -16,12 +16,11 @@ import fractions
 import io
 import ipaddress
 import pathlib
-import pickle
 import types
 import uuid
 from typing import Any
 
-import cloudpickle
+from manifold.protocol import pickler, scope
 
 _AS_OBJECT = ("__new__", "__reduce__", "__reduce_ex__", "__getstate__", "__getattribute__")
 _NEW_ARGUMENTS = ("__getnewargs__", "__getnewargs_ex__")
@@ -59,12 +58,12 @@ class Unloadable(Exception):
 def dumps(value: Any) -> bytes:
     """Return `value` pickled as `wire.dumps` does. Raises what pickling raises, or Unloadable."""
     with io.BytesIO() as file:
-        pickler = _Noting(file, protocol=pickle.HIGHEST_PROTOCOL)
-        pickler.dump(value)
+        noting = _Noting(file)
+        noting.dump(value)
         data = file.getvalue()
-    if pickler.doubtful:
+    if noting.doubtful:
         try:
-            pickle.loads(data)  # nosec B301 # made some lines above
+            scope.loads(data)
         except BROKEN as exc:
             raise Unloadable(f"{type(exc).__name__}: {exc}") from exc
     return data
@@ -84,11 +83,11 @@ def trouble(value: Any) -> str | None:
     return None
 
 
-class _Noting(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
+class _Noting(pickler.Pickler):
     """Notes whether it met anything that may not load."""
 
-    def __init__(self, file: io.BytesIO, protocol: int) -> None:
-        super().__init__(file, protocol=protocol)
+    def __init__(self, file: io.BytesIO) -> None:
+        super().__init__(file)
         self.doubtful = False
         self._sure: dict[type, bool] = {}
 

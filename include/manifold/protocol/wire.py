@@ -1,4 +1,4 @@
-"""What goes over a network or rests in a store: pickled by cloudpickle, compressed where it pays, signed.
+"""What goes over a network or rests in a store: pickled by `pickler`, compressed where it pays, signed.
 
 A sealed message is::
 
@@ -16,14 +16,12 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import pickle
 import re
 import struct
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Literal
 
-import cloudpickle
 import msgspec
 import zstandard
 from cryptography.exceptions import InvalidTag
@@ -32,7 +30,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from manifold.errors import ConfigError, WireError
-from manifold.protocol import proof
+from manifold.protocol import pickler, proof, scope
 from manifold.visible import storable_all
 
 Kind = Literal["task", "receipt", "result", "failed", "function", "secrets", "call", "reply", "log", "signal"]
@@ -204,8 +202,14 @@ def named_digest(key: str) -> str:
 
 
 def dumps(value: Any) -> bytes:
-    """`value` pickled; functions and classes of registered modules travel by value. Raises what pickling raises."""
-    return cloudpickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)  # type: ignore[no-any-return]
+    """`value` pickled, for any process that reads it: the author's classes and functions are references, by which the
+    reader finds its own, with a definition for a reader that has none. Raises what pickling raises."""
+    return pickler.dumps(value)
+
+
+def dumps_by_value(value: Any) -> bytes:
+    """`value` pickled, for a process that shall run it: the author's classes and functions are definitions."""
+    return pickler.dumps_by_value(value)
 
 
 def dumps_if_possible(value: Any) -> bytes | None:
@@ -217,8 +221,11 @@ def dumps_if_possible(value: Any) -> bytes | None:
 
 
 def loads(data: bytes) -> Any:
-    """The value again. Call it only on a payload that `unseal` returned."""
-    return pickle.loads(data)  # nosec B301 # `unseal` has checked the signature
+    """The value again. Call it only on a payload that `unseal` returned.
+
+    References lead to this process's own classes, or within `scope.within(…)` to those of a job.
+    """
+    return scope.loads(data)
 
 
 def _parse(data: bytes) -> tuple[Header, bytes, bytes, bytes]:

@@ -14,9 +14,10 @@ import msgspec
 
 from manifold.abc import Store
 from manifold.errors import BlobNotFound, ResultsLost, Unpicklable, WireError
-from manifold.protocol import codec, proof, wire
+from manifold.protocol import codec, proof, shipment, wire
 from manifold.protocol.job import Job
 from manifold.protocol.records import ChunkRow, LogLine, ScatterRow
+from manifold.protocol.scope import READER, Scope
 from manifold.stores.marker import check_marker
 
 if TYPE_CHECKING:
@@ -87,8 +88,8 @@ class Blobs:
             return []
         return msgspec.msgpack.decode(payload, type=list[LogLine])
 
-    def job(self) -> Job:
-        """What the scatter ran."""
+    def job(self, into: Scope = READER) -> Job:
+        """What the scatter ran; its classes are those of this process, or with a scope of its own, as sent."""
         key = self._scatter.fn_key
         if key is None:
             raise ResultsLost(f"the ledger does not say where the function of {self._scatter.name} is kept")
@@ -108,8 +109,7 @@ class Blobs:
             raise self._not_the_function(str(exc)) from exc
         if not header.digest.startswith(wire.named_digest(key)):
             raise self._not_the_function("it is signed, but it is the function of another try")
-        job: Job = wire.loads(payload)
-        return job
+        return shipment.unpack(payload, into)
 
     def _not_the_function(self, why: str) -> ResultsLost:
         return ResultsLost(

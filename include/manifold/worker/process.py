@@ -18,6 +18,7 @@ from manifold.protocol.job import Job
 from manifold.redaction import Hidden, hide
 from manifold.stores import open_store
 from manifold.visible import storable
+from manifold.worker.modules import JobModules
 
 _JOBS_KEPT = 8
 _SCATTERS_KEPT = 1000
@@ -29,6 +30,7 @@ class Loaded:
 
     job: Job
     call: Callable[[Any], Any]
+    modules: JobModules
     environment: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -12,11 +12,11 @@ from manifold import logs, settings
 from manifold.errors import ManifoldError, StoreError, Unpicklable, WireError
 from manifold.protocol import secrets, wire
 from manifold.protocol.itemdigest import chunk_digest
-from manifold.protocol.job import Job
 from manifold.protocol.task import Answer, Broken, ChunkTask, Unsendable, Versions
 from manifold.redaction import mask
 from manifold.worker import airflow_import, beat, capture, faults, granted
 from manifold.worker.execute import Execution
+from manifold.worker.modules import JobModules, NotLoadable
 from manifold.worker.packing import Packing
 from manifold.worker.perworker import resolve_per_worker
 from manifold.worker.process import HERE, Loaded, Process
@@ -71,13 +71,7 @@ def _answer(process: Process, keyring: wire.Keyring, task: ChunkTask, nonce: str
     try:
         loaded = process.loaded(task.job_digest, lambda: _load(process, keyring, task))
     except ImportError as exc:
-        missing = exc.name or str(exc)
-        return Answer(
-            refused=f"the function needs {missing!r}, which worker {process.name} lacks: {mask(str(exc))}. Install it "
-            "there, or import it from a module beside the DAG, which is sent along",
-            refusal="package",
-            worker=process.name,
-        )
+        return Answer(refused=_why_not_loaded(process, exc), refusal="package", worker=process.name)
     except ManifoldError:
         raise
     except Exception as exc:  # noqa: BLE001 - a user's code: unpickling the function, factories of `per_worker`
@@ -85,8 +79,19 @@ def _answer(process: Process, keyring: wire.Keyring, task: ChunkTask, nonce: str
         return Answer(refused=text, refusal="set-up", worker=process.name)
     if loaded is None:
         return Answer(need="job")
-    items = _items(process, task)
-    return Answer(need="each") if items is None else _run(process, keyring, task, nonce, loaded, items)
+    with loaded.modules.importable():
+        items = _items(process, task)
+        return Answer(need="each") if items is None else _run(process, keyring, task, nonce, loaded, items)
+
+
+def _why_not_loaded(process: Process, exc: ImportError) -> str:
+    """What the function lacks on this worker, and what to do."""
+    if isinstance(exc, NotLoadable):
+        return f"worker {process.name} cannot load the function: {mask(str(exc))}"
+    return (
+        f"the function needs {exc.name or str(exc)!r}, which worker {process.name} lacks: {mask(str(exc))}. Install it "
+        "there, or import it from a module in the folder of the DAG file or script, which is sent along"
+    )
 
 
 def _load(process: Process, keyring: wire.Keyring, task: ChunkTask) -> Loaded | None:
@@ -95,14 +100,17 @@ def _load(process: Process, keyring: wire.Keyring, task: ChunkTask) -> Loaded | 
     if blob is None:
         return None
     _, payload = wire.unseal(keyring, blob, "function", uid=task.uid, digest=task.job_digest)
-    job: Job = wire.loads(payload)
+    modules = JobModules(payload)
+    if conflict := modules.conflict():
+        raise NotLoadable(conflict)
+    job = modules.job()
     if job.secrets and task.secrets is None:
         return None
     given = secrets.opened(keyring, task.uid, job.secrets, task.secrets) if task.secrets else secrets.Secrets()
     process.hide(task.job_digest, [*job.hidden, *given.hide])
     granted.register(given.hide)
-    with granted.given(given.environment):
-        return Loaded(job, job.bind(resolve_per_worker(job.consts)), given.environment)
+    with granted.given(given.environment), modules.importable():
+        return Loaded(job, job.bind(resolve_per_worker(job.consts)), modules, given.environment)
 
 
 def _kept_job(process: Process, task: ChunkTask) -> bytes | None:

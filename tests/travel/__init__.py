@@ -1,0 +1,1 @@
+"""What travels with a scatter, and what it is where it arrives."""
