@@ -23,13 +23,15 @@ class Checks:
     """Looks at the ledger and the store after each transaction; the first thing that is wrong ends the seed."""
 
     def __init__(self, world: World, model: Model, shelf: Shelf) -> None:
-        self.book = Book(world, self.look)
+        self.book = Book(world, self.look, self._epochs_now)
         self.now = Tables()
         self.makers: dict[str, str] = {}  # uid → who made it
         self.begun: dict[tuple[str, int], dict[int, int]] = {}  # uid, epoch → what was failed when it began
         self.epochs: dict[tuple[str, str], int] = {}  # uid, who → the epoch that it has
         self.inputs: dict[str, Sequence[object]] = {}  # who → the items of its try, where they may not differ
         self.chosen: dict[str, frozenset[int] | None] = {}  # who → which failed items it was asked to run again
+        self.failovers = 0
+        self.owners: dict[str, str] = {}  # owner token → who
         self.withdrawn: set[str] = set()  # uids of which chunks have gone
         self.written: set[str] = set()  # attempts that were ever in the ledger: gc takes old ones, whoever stands still
         self.failed: dict[tuple[str, int], Tables] = {}  # uid, epoch → the ledger when the scatter was called failed
@@ -48,6 +50,8 @@ class Checks:
                 self.makers[uid] = who
             if old is None or scatter["epoch"] > old["epoch"]:
                 self.epochs[uid, who] = scatter["epoch"]
+            if scatter["owner_token"] is not None:
+                self.owners.setdefault(scatter["owner_token"], who)
             if scatter["epoch"] > (old["epoch"] if old is not None else 0):
                 self._begins(uid)
             if scatter["state"] == "failed" and (old is None or old["state"] == "running"):
@@ -64,6 +68,21 @@ class Checks:
                 self._world.fail(f"scatter {uid}, after {who} wrote: {wrong}")
         for wrong in (*self._attempts(before, who), *self._chunks(before), *self._names(), *self._counted(before)):
             self._world.fail(f"after {who} wrote: {wrong}")
+
+    def fail_over(self) -> None:
+        """The database loses its last commits. What they did may be done again; what they allowed has happened."""
+        lost = self.book.fail_over()
+        if not lost:
+            return
+        self._world.log(f"the database fails over, and loses {lost}")
+        self.failovers += 1
+        before, self.now = self.now, Tables.read(self.book.engine)
+        self._model.interrupted(range(self._model.positions))
+        self._shelf.lost |= self._shelf.deleted  # the ledger has forgotten that these executions lost
+        self.withdrawn |= before.scatters.keys()
+
+    def _epochs_now(self) -> dict[str, int]:
+        return {uid: scatter["epoch"] for uid, scatter in self.now.scatters.items()}
 
     def _begins(self, uid: str) -> None:
         """A coordinator takes the scatter: what has not succeeded and was not skipped runs, once."""
@@ -184,8 +203,10 @@ class Checks:
         """Whoever was taken over changes nothing; committing what its workers did is another matter."""
         old = before.scatters.get(new["uid"])
         mine = self.epochs.get((new["uid"], who))
-        if old is None or mine is None or mine >= old["epoch"]:
+        if old is None or mine is None or self.owners.get(old["owner_token"]) in (None, who):
             return
+        if self.owners.get(new["owner_token"]) == who and new["epoch"] > old["epoch"]:
+            return  # it takes over in its turn
         for name in ("state", "owner_token", "total", "fn_key", "message"):
             if old[name] != new[name]:
                 yield f"it was taken over, and changes {name} from {old[name]} to {new[name]}"
@@ -237,7 +258,7 @@ class Checks:
     def _asked(self, row: ChunkRow, kinds: dict[int, str]) -> Iterator[str]:
         """A re-run touches only what its try was asked to run again; `kinds` are the errors of what was failed."""
         wishes = self.now.redrives.get((row.uid, row.epoch))
-        who = next((who for (uid, who), epoch in self.epochs.items() if (uid, epoch) == (row.uid, row.epoch)), "")
+        who = self.owners.get(self.now.scatters[row.uid]["owner_token"], "")
         if wishes is None:
             chosen = self.chosen.get(who)
         elif all(wish.keys() & {"positions", "fingerprints"} for wish in wishes):

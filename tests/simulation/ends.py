@@ -14,7 +14,7 @@ from manifold.errors import EmptyReduce, ResultsLost
 from manifold.ledger import Ledger
 from manifold.ledger.gc import sweep
 from manifold.ledger.verify import verify, verify_blobs
-from manifold.protocol.records import ChunkRow
+from manifold.protocol.records import ChunkRow, ScatterRow
 from manifold.results.view import Results
 from tests.simulation.judge import Judge
 from tests.simulation.model import VERSIONS
@@ -43,13 +43,17 @@ class Ends:
     def judge(self, one: Try) -> None:
         """It came to an end that it may come to, and a reader gets what was made."""
         error = one.actor.error
-        row = self.ledger.scatter(one.engine.uid) if one.engine.uid else None
+        row = self._row(one.engine.uid)
         if error is not None and not self._judge.may(one, error, row):
             raise self._world.fail(f"{one.actor.name} ends with {type(error).__name__}: {error}") from error
-        if one.results is not None:
+        if one.results is not None and one.failovers == self._story.checks.failovers:
             self._account(one, one.results)
             self._failures(one.results)
             self._results(one.results)
+
+    def _row(self, uid: str) -> ScatterRow | None:
+        """The scatter as it stands; None where the database has lost it."""
+        return self.ledger.scatter(uid) if uid in self._story.checks.now.scatters else None
 
     def _account(self, one: Try, results: Results) -> None:
         done, items = results.n_ok + results.n_failed + results.n_skipped, len(one.wish.items(self._story.setting))
@@ -68,7 +72,7 @@ class Ends:
             self._world.fail(f"a reader finds the failed items {found}, and others are")
 
     def _results(self, results: Results) -> None:
-        if self.ledger.scatter(results.uid).state != "replaced":
+        if (row := self._row(results.uid)) is not None and row.state != "replaced":
             expected = self._story.model.values(self.ledger.merged(results.uid, as_of=results.as_of))
             self._same(results, expected)
             self._pins.append((results, expected))
@@ -191,7 +195,7 @@ class Ends:
         """First executions begin no faster than tokens are granted; retries and repeats are paid for afterwards."""
         engine, first = one.engine, dict[tuple[str, int], float]()
         for ran, pos, at in self._story.cluster.starts:
-            if (ran.uid, ran.epoch) == (engine.uid, engine.epoch):
+            if ran.attempt in engine.attempts:
                 first.setdefault((ran.attempt, pos), at)
         for number, at in enumerate(sorted(first.values()), 1):
             if number > rate * (at - engine.began) + 1e-6:

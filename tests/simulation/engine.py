@@ -39,6 +39,7 @@ class SimEngine(Engine):
         self.uid = ""
         self.epoch = 0
         self.began = 0.0
+        self.attempts: set[str] = set()
         self._cluster = cluster
         self._sending = sending
         self._adaptive = adaptive
@@ -64,6 +65,7 @@ class SimEngine(Engine):
             raise EngineError("the broker does not answer")
         header = wire.peek(message)
         self._sending(header.attempt)
+        self.attempts.add(header.attempt)
         if self._speculates and any(self._copies(sent.attempt, header) for sent in self._in_flight()):
             self._cluster.model.excuses.update(range(header.start, header.stop))
         future: Future[bytes] = Future()

@@ -33,7 +33,8 @@ class Judge:
         counts, asked = self._story.world.faults.counts, self._story.mischief.asked
         match error:
             case Fenced():
-                return row is None or row.epoch > one.engine.epoch or row.state != "running"
+                taken = row is None or row.epoch > one.engine.epoch or row.state != "running"
+                return taken or self._story.checks.failovers > 0
             case ScatterBusy():
                 return len(self._story.tries) > 1
             case TooManyFailures():

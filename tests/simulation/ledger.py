@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import deque
 from collections.abc import Callable
 from functools import cache
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from sqlalchemy import Connection, Engine, delete, update
 from sqlalchemy.exc import OperationalError
@@ -22,13 +23,15 @@ T = TypeVar("T")
 class Book:
     """The database, as all processes share it."""
 
-    def __init__(self, world: World, after_write: Callable[[str], None]) -> None:
+    def __init__(self, world: World, after_write: Callable[[str], None], epochs: Callable[[], dict[str, int]]) -> None:
         self.engine = _database()
         self.away_until = 0.0
         self.ahead = 1_000_000.0
         self.after_write = after_write
+        self.epochs = epochs
         self.retry_seconds = world.rng.choice((0.3, 3.0))
         self._world = world
+        self._older: deque[_Copy] = deque(maxlen=12 if world.rng.random() < 0.3 else 0)  # before each last commit
         with self.engine.begin() as conn:
             for table in metadata.sorted_tables:
                 if table is not meta:
@@ -37,9 +40,40 @@ class Book:
     def now(self) -> float:
         return self._world.now + self.ahead
 
+    def remember(self) -> None:
+        """A transaction begins. Should it be lost, this is what is left."""
+        if self._older.maxlen:
+            self._older.append(_Copy(_connection(self.engine).serialize(), self.epochs()))
+
+    def fail_over(self) -> str:
+        """A standby takes over that lacks the last commits, an acquire among them at times; "" where there is none."""
+        rng, older = self._world.rng, [copy for copy in self._older if copy.epochs == self.epochs()]
+        if not older:
+            return ""
+        acquires = [at for at, copy in enumerate(older) if copy.epochs != self.epochs()]
+        at = acquires[-1] if acquires and rng.random() < 0.4 else rng.randrange(len(older))
+        _connection(self.engine).deserialize(older[at].data)
+        self._older.clear()
+        self.away_until = max(self.away_until, self._world.now + rng.choice((0.1, 2.0)))
+        return f"the last {len(older) - at} commits"
+
     def opened(self, actor: Actor) -> Ledger:
         """The ledger, as one process has it."""
         return Ledger(self.engine, now=self.now, database=_Faulty(self._world, self, actor))
+
+
+class _Copy(NamedTuple):
+    data: bytes
+    epochs: dict[str, int]
+
+
+def _connection(engine: Engine) -> sqlite3.Connection:
+    """The one of the database in memory."""
+    raw = engine.raw_connection()
+    connection = raw.driver_connection
+    assert isinstance(connection, sqlite3.Connection)
+    raw.close()
+    return connection
 
 
 @cache
@@ -76,6 +110,7 @@ class _Faulty(Database):
             raise _away("the server is gone")
         if not write:
             return super()._once(work, write)
+        self._book.remember()
         doubt = self._world.faults.hits("commit in doubt", self._actor.name)
         if doubt and self._world.rng.random() < 0.5:
             return super()._once(lambda conn: _undone(work, conn), write)

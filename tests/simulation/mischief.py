@@ -54,6 +54,8 @@ class Mischief:
             self._stop,
             self._suspect,
             self._suspect,
+            story.checks.fail_over,
+            story.checks.fail_over,
         )
         self._how_many: tuple[int, ...] = (0, 1, 1, 2, 4)
         if wild:

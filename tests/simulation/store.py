@@ -22,6 +22,7 @@ class Shelf:
         self.blobs: dict[str, bytes] = {f"{FOLDER}/store": b"made for the simulation"}
         self.elsewhere: dict[str, bytes] = {f"{FOLDER}/other": b"another store"}
         self.lost: set[str] = set()
+        self.deleted: set[str] = set()
         self.away_until = 0.0
         self.on_delete: Callable[[str, str], None] = lambda _who, _key: None
 
@@ -81,6 +82,7 @@ class SimStore(Store):
         self._check("delete fails")
         self._shelf.on_delete(self._name, key)
         self._blobs.pop(checked(key), None)
+        self._shelf.deleted.add(key)
         self._point("deleted")
 
     def keys(self, prefix: str = "") -> Iterator[str]:

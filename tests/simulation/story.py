@@ -36,6 +36,7 @@ class Try:
         self.stop = threading.Event()
         self.results: Results | None = None
         self.tables = story.checks.now  # as they were when it ended
+        self.failovers = 0  # of the database, until it ended
         self.plan = wish.plan(story.setting, story.world.faults, self._reading)
         self._story = story
         self._number = number
@@ -70,7 +71,7 @@ class Try:
                 new_id=story.world.new_id,
             )
         finally:
-            self.tables = story.checks.now
+            self.tables, self.failovers = story.checks.now, story.checks.failovers
         return self.results
 
 
