@@ -22,7 +22,7 @@ Scatter = dict[str, Any]
 class Checks:
     """Looks at the ledger and the store after each transaction; the first thing that is wrong ends the seed."""
 
-    def __init__(self, world: World, model: Model, shelf: Shelf) -> None:
+    def __init__(self, world: World, models: dict[str, Model], shelf: Shelf) -> None:
         self.book = Book(world, self.look, self._epochs_now)
         self.now = Tables()
         self.makers: dict[str, str] = {}  # uid → who made it
@@ -36,7 +36,7 @@ class Checks:
         self.written: set[str] = set()  # attempts that were ever in the ledger: gc takes old ones, whoever stands still
         self.failed: dict[tuple[str, int], Tables] = {}  # uid, epoch → the ledger when the scatter was called failed
         self._world = world
-        self._model = model
+        self._models = models
         self._shelf = shelf
         shelf.on_delete = self._deleting
 
@@ -69,6 +69,10 @@ class Checks:
         for wrong in (*self._attempts(before, who), *self._chunks(before), *self._names(), *self._counted(before)):
             self._world.fail(f"after {who} wrote: {wrong}")
 
+    def _model(self, uid: str) -> Model:
+        """What the items of a scatter do."""
+        return self._models[self.now.scatters[uid]["name"]]
+
     def fail_over(self) -> None:
         """The database loses its last commits. What they did may be done again; what they allowed has happened."""
         lost = self.book.fail_over()
@@ -77,7 +81,8 @@ class Checks:
         self._world.log(f"the database fails over, and loses {lost}")
         self.failovers += 1
         before, self.now = self.now, Tables.read(self.book.engine)
-        self._model.interrupted(range(self._model.positions))
+        for model in self._models.values():
+            model.interrupted(range(model.positions))
         self._shelf.lost |= self._shelf.deleted  # the ledger has forgotten that these executions lost
         self.withdrawn |= before.scatters.keys()
 
@@ -88,7 +93,8 @@ class Checks:
         """A coordinator takes the scatter: what has not succeeded and was not skipped runs, once."""
         failed = self.now.failed[uid]
         done = {pos for row in self.now.of(uid) if not row.layer for pos in range(row.start, row.stop)} - failed.keys()
-        self._model.excuses.update(pos for pos in range(self._model.positions) if pos not in done)
+        model = self._model(uid)
+        model.excuses.update(pos for pos in range(model.positions) if pos not in done)
 
     def sending(self, attempt: str) -> None:
         """Rule 3: an attempt is in the ledger before it is sent."""
@@ -236,14 +242,14 @@ class Checks:
         start, stop = attempt["start"], attempt["stop"]
         rows = (row for row in self.now.of(attempt["uid"]) if row.layer == attempt["layer"])
         if any(row.start < stop and start < row.stop and row.attempt != attempt["id"] for row in rows):
-            self._model.excuses.update(range(start, stop))
+            self._model(attempt["uid"]).excuses.update(range(start, stop))
 
     def _chunks(self, before: Tables) -> Iterator[str]:
         for place, old in before.chunks.items():
             new = self.now.chunks.get(place)
             if new is None or new.attempt != old.attempt:
                 self.withdrawn.add(old.uid)
-                self._model.excuses.update(range(old.start, old.stop))  # they have no outcome any more
+                self._model(old.uid).excuses.update(range(old.start, old.stop))  # they have no outcome any more
                 if not self._may_go(old, before):
                     yield f"the chunk [{old.start}, {old.stop}) of layer {old.layer} is gone"
             elif msgspec.structs.replace(new, suspect_at=None) != msgspec.structs.replace(old, suspect_at=None):
@@ -292,9 +298,10 @@ class Checks:
                         yield f"{key} is committed with another digest"
                 except WireError as exc:
                     yield f"{key} is committed and not readable: {exc}"
-        ran = [one for one in self._model.ran(row) if one.agrees(row)]
+        model = self._model(row.uid)
+        ran = [one for one in model.ran(row) if one.agrees(row)]
         if not ran:
-            if row.outcome != "f1" or self._model.died_alone[row.start] < 2:
+            if row.outcome != "f1" or model.died_alone[row.start] < 2:
                 yield f"no execution of {row.attempt} was [{row.start}, {row.stop}) {row.outcome or 'all ok'}"
             return
         known = self.inputs.get(self.makers[row.uid])

@@ -59,6 +59,7 @@ class Run:
     """One execution at work. Its chunk is run in one go, and takes effect when its time has passed."""
 
     cluster: Cluster
+    model: Model
     worker: Worker
     ran: Ran
     dies_at: int | None
@@ -83,7 +84,7 @@ class Run:
             beat.current().stop()
         print(f"{pos} says that it runs")
         try:
-            return self.cluster.model.execute(self.ran, pos, item)
+            return self.model.execute(self.ran, pos, item)
         except Killed as exc:
             self._die(str(exc))
 
@@ -100,9 +101,8 @@ class Run:
 class Cluster:
     """The broker and the hosts with their workers, shared by all coordinators."""
 
-    def __init__(self, world: World, model: Model, shelf: Shelf, *, hosts: int, slots: int, seconds: float) -> None:
+    def __init__(self, world: World, shelf: Shelf, *, hosts: int, slots: int, seconds: float) -> None:
         self.world = world
-        self.model = model
         self.seconds = seconds
         self.engines: list[SimEngine] = []
         self.starts: list[tuple[Ran, int, float]] = []  # in which execution, which item, when
@@ -161,9 +161,10 @@ class Cluster:
         """A message is on its way."""
         faults, rng, name = self.world.faults, self.world.rng, delivery.name
         seconds = 0.02 + 0.05 * rng.random()
-        self.model.largest = max(self.model.largest, len(delivery.positions))
+        model = delivery.sender.model
+        model.largest = max(model.largest, len(delivery.positions))
         if faults.hits("future cancelled", name):
-            self.model.interrupted(delivery.positions)
+            delivery.sender.model.interrupted(delivery.positions)
             self.world.later(rng.random(), delivery.future.cancel)
         elif faults.hits("message lost", name):
             self._later_lost(5.0, delivery, "nobody holds it")
@@ -174,7 +175,7 @@ class Cluster:
                 seconds = rng.choice((4.0, 30.0))
             self.world.later(seconds, lambda: self._queued(delivery))
             if faults.hits("message twice", name):
-                self.model.interrupted(delivery.positions)
+                delivery.sender.model.interrupted(delivery.positions)
                 self.world.later(rng.choice((0.1, 1.0, 20.0)), lambda: self._queued(delivery))
 
     def stop(self, delivery: Delivery) -> None:
@@ -230,11 +231,11 @@ class Cluster:
         dies = rng.choice(delivery.positions) if faults.hits("worker dies", name) else None
         drains = rng.choice(delivery.positions) if faults.hits("worker drains", name) else None
         if drains is not None:
-            self.model.interrupted(delivery.positions)
-        ran = self.model.begin(delivery.header.uid, delivery.sender.epoch, name, self.world.new_id())
+            delivery.sender.model.interrupted(delivery.positions)
+        ran = delivery.sender.model.begin(delivery.header.uid, delivery.sender.epoch, name, self.world.new_id())
         self.world.log(f"{worker.process.name} begins {name} [{delivery.positions.start}, {delivery.positions.stop})")
         first = delivery.positions.start
-        run = Run(self, worker, ran, dies and dies - first, drains and drains - first)
+        run = Run(self, delivery.sender.model, worker, ran, dies and dies - first, drains and drains - first)
         end = self._ran(run, delivery)
         if faults.hits("worker is slow", name):
             worker.ahead += 25.0
@@ -251,8 +252,8 @@ class Cluster:
             ended = process.switch()
         except StoreError as exc:
             error = exc
-            self.model.interrupted(delivery.positions)
-            return lambda: self._refused(run.worker, delivery, error)
+            delivery.sender.model.interrupted(delivery.positions)
+            return lambda: self._refused(run, delivery, error)
         finally:
             self._runs.pop()
         if isinstance(ended, Killed):
@@ -267,16 +268,20 @@ class Cluster:
         return lambda: self._done(run, delivery, ended)
 
     def _done(self, run: Run, delivery: Delivery, reply: bytes) -> None:
-        for key, value in run.puts:
-            self._shelf.put(key, value)
+        self._put(run)
         if self.world.faults.hits("worker dies after its put", delivery.name):
             self._dies(run.worker, delivery, died=True, position=len(run.ran.items))
         else:
             self._free(run.worker)
             self._answer(delivery, reply)
 
-    def _refused(self, worker: Worker, delivery: Delivery, error: StoreError) -> None:
-        self._free(worker)
+    def _put(self, run: Run) -> None:
+        for key, value in run.puts:
+            self._shelf.put(key, value)
+
+    def _refused(self, run: Run, delivery: Delivery, error: StoreError) -> None:
+        self._put(run)  # the store failed at the second, perhaps
+        self._free(run.worker)
         if not delivery.future.done():
             delivery.future.set_exception(error)
 
@@ -324,7 +329,7 @@ class Cluster:
             chosen = delivery.sender if delivery.sender in living else self.world.rng.choice(living)
             done: Future[bytes] = Future()
             done.set_result(reply)
-            self.model.interrupted(delivery.positions)
+            delivery.sender.model.interrupted(delivery.positions)
             self.world.log(f"a stray receipt of {delivery.name} for {chosen.actor.name}")
             assert chosen.dispatch is not None
             chosen.dispatch.arrive(delivery.name, done)
@@ -335,7 +340,7 @@ class Cluster:
         def lose() -> None:
             lost = WorkerLost(why)
             vars(lost).update(facts)
-            self.model.lost(delivery.positions, died=lost.died)
+            delivery.sender.model.lost(delivery.positions, died=lost.died)
             if not delivery.future.done():
                 delivery.future.set_exception(lost)
 
@@ -368,6 +373,8 @@ class _WorkerStore(Store):
         run = self._at_work()
         if run is not None:  # else it is unwound
             run.puts.append((checked(key), value))
+            if world.faults.hits("put fails, and took effect", key):
+                raise StoreError("the store does not answer any more")
 
     def get(self, key: str) -> bytes:
         world = self._shelf.world

@@ -17,7 +17,7 @@ from manifold.ledger.verify import verify, verify_blobs
 from manifold.protocol.records import ChunkRow, ScatterRow
 from manifold.results.view import Results
 from tests.simulation.judge import Judge
-from tests.simulation.model import VERSIONS
+from tests.simulation.model import VERSIONS, Model
 from tests.simulation.setting import Wish
 from tests.simulation.store import SimStore
 from tests.simulation.work import work, work_again
@@ -73,7 +73,7 @@ class Ends:
 
     def _results(self, results: Results) -> None:
         if (row := self._row(results.uid)) is not None and row.state != "replaced":
-            expected = self._story.model.values(self.ledger.merged(results.uid, as_of=results.as_of))
+            expected = self._story.models[row.name].values(self.ledger.merged(results.uid, as_of=results.as_of))
             self._same(results, expected)
             self._pins.append((results, expected))
 
@@ -147,9 +147,9 @@ class Ends:
             self.suspect(row)
         self._suspected.clear()
 
-    def suspect_what_is_lost(self) -> bool:
+    def suspect_what_is_lost(self, name: str = "flights") -> bool:
         """A reader finds all that is lost; whether there was something."""
-        found = self.ledger.find("flights")
+        found = self.ledger.find(name)
         lost = False
         for merged in self.ledger.merged(found.uid) if found is not None else ():
             for row in (merged.base, *merged.overlays):
@@ -173,7 +173,11 @@ class Ends:
 
     def _costs(self) -> None:
         """Nothing ran more often, killed more workers or went faster than it may."""
-        model, tries = self._story.model, self._story.tries
+        for name, tries in zip(self._story.models, (self._story.tries, self._story.beside), strict=True):
+            if tries:
+                self._cost(self._story.models[name], tries)
+
+    def _cost(self, model: Model, tries: list[Try]) -> None:
         for pos, count in model.starts.items():
             if count > model.excuses[pos]:
                 self._world.fail(f"item {pos} was begun {count} times, and for {model.excuses[pos]} there is a reason")

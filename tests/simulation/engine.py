@@ -18,6 +18,7 @@ from manifold.protocol.records import Attempt, WorkerInfo
 from manifold.protocol.task import ChunkTask
 from manifold.worker.run import run_chunk
 from tests.simulation.cluster import Cluster, Delivery
+from tests.simulation.model import Model
 from tests.simulation.setting import CHUNK_BYTES
 from tests.simulation.world import Actor
 
@@ -26,14 +27,23 @@ class SimEngine(Engine):
     """What a coordinator sends goes to the shared cluster; what it holds in flight is counted.
 
     Args:
+        model: what its items do.
         sending: is asked about each attempt before it goes out.
         adaptive: the author has not said how many items a chunk has.
         speculates: second copies were asked for.
     """
 
     def __init__(
-        self, cluster: Cluster, actor: Actor, sending: Callable[[str], None], *, adaptive: bool, speculates: bool
+        self,
+        cluster: Cluster,
+        model: Model,
+        actor: Actor,
+        sending: Callable[[str], None],
+        *,
+        adaptive: bool,
+        speculates: bool,
     ) -> None:
+        self.model = model
         self.actor = actor
         self.dispatch: Dispatch | None = None
         self.uid = ""
@@ -67,7 +77,7 @@ class SimEngine(Engine):
         self._sending(header.attempt)
         self.attempts.add(header.attempt)
         if self._speculates and any(self._copies(sent.attempt, header) for sent in self._in_flight()):
-            self._cluster.model.excuses.update(range(header.start, header.stop))
+            self.model.excuses.update(range(header.start, header.stop))
         future: Future[bytes] = Future()
         delivery = Delivery(self, header, message, future, range(header.start, header.stop))
         self._out[future] = delivery

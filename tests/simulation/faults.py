@@ -16,6 +16,7 @@ KINDS = (
     # of the store
     "put fails",
     "put lost",
+    "put fails, and took effect",
     "get fails",
     "delete fails",
     # of the engine

@@ -44,7 +44,8 @@ class Judge:
             case ItemsChanged() | InputGone() | CodeChanged() | StoreNotShared():
                 return self._differs(one, error)
             case StoreError():
-                return bool(counts["put fails"] or counts["get fails"] or self._story.mischief.store_was_away)
+                failed = counts["put fails"] or counts["put fails, and took effect"] or counts["get fails"]
+                return bool(failed or self._story.mischief.store_was_away)
         return self._broken(error)
 
     def _broken(self, error: Exception) -> bool:

@@ -104,7 +104,7 @@ class Wish:
             chosen=seldom(None, frozenset(rng.sample(range(setting.items), setting.items // 2))),
         )
 
-    def plan(self, setting: Setting, faults: Faults, reading: Callable[[int], None]) -> Plan:
+    def plan(self, setting: Setting, faults: Faults, reading: Callable[[int], None], name: str) -> Plan:
         """`reading` is told the position of each item that is read, where the input can only be walked through."""
         policy = Policy(
             chunk_size=self.chunk_size,
@@ -123,7 +123,7 @@ class Wish:
         return Plan(
             fn=self.code,
             source=_source(setting.kind, self.items(setting), faults, reading),
-            name="flights",
+            name=name,
             engine_url="sim://",
             store_url="sim://",
             policy=policy,

@@ -63,11 +63,14 @@ class SimStore(Store):
     def put(self, key: str, value: bytes) -> None:
         self._point("put")
         self._check("put fails")
+        unheard = self._actor is not None and self._shelf.world.faults.hits("put fails, and took effect", self._name)
         if self._blobs is self._shelf.blobs:
             self._shelf.put(checked(key), value)
         else:
             self._blobs[checked(key)] = value
         self._point("was put")
+        if unheard:
+            raise StoreError("the store does not answer any more")
 
     def get(self, key: str) -> bytes:
         self._point("get")

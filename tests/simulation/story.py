@@ -27,24 +27,31 @@ from tests.simulation.small import constants
 from tests.simulation.store import Shelf, SimStore
 from tests.simulation.world import Actor, SimClock, Violation, World
 
+NAMES = ("flights", "hotels")
+
 
 class Try:
-    """One coordinator at work."""
+    """One coordinator at work.
 
-    def __init__(self, story: Story, wish: Wish, number: int) -> None:
+    Args:
+        name: of the scatter.
+    """
+
+    def __init__(self, story: Story, wish: Wish, number: int, name: str) -> None:
         self.wish = wish
         self.stop = threading.Event()
         self.results: Results | None = None
         self.tables = story.checks.now  # as they were when it ended
         self.failovers = 0  # of the database, until it ended
-        self.plan = wish.plan(story.setting, story.world.faults, self._reading)
+        self.plan = wish.plan(story.setting, story.world.faults, self._reading, name)
         self._story = story
         self._number = number
-        story.world.log(f"try {number}: {_shown(wish)}")
+        story.world.log(f"try {number} of {name}: {_shown(wish)}")
         self.actor = Actor(story.world, f"coordinator {number}", self._run)
         adaptive, speculates = wish.chunk_size is None, wish.speculate
         sending = story.checks.sending
-        self.engine = SimEngine(story.cluster, self.actor, sending, adaptive=adaptive, speculates=speculates)
+        model = story.models[name]
+        self.engine = SimEngine(story.cluster, model, self.actor, sending, adaptive=adaptive, speculates=speculates)
 
     def _reading(self, pos: int) -> None:
         """Input is read only as fast as it is dispatched."""
@@ -82,19 +89,23 @@ class Story:
         self.world = world
         self.setting = setting = Setting.drawn(world.rng)
         world.log(str(setting))
-        self.model = Model(world.rng, setting.items, folds=setting.folds, weight=setting.weight)
+        self.models = {
+            name: Model(world.rng, setting.items, folds=setting.folds, weight=setting.weight) for name in NAMES
+        }
+        self.model = self.models[NAMES[0]]
         self.shelf = Shelf(world, reach=setting.reach, max_bytes=setting.max_bytes)
-        self.checks = Checks(world, self.model, self.shelf)
-        self.cluster = Cluster(
-            world, self.model, self.shelf, hosts=setting.hosts, slots=setting.slots, seconds=setting.seconds
-        )
+        self.checks = Checks(world, self.models, self.shelf)
+        self.cluster = Cluster(world, self.shelf, hosts=setting.hosts, slots=setting.slots, seconds=setting.seconds)
         self.tries: list[Try] = []
+        self.beside: list[Try] = []  # at another scatter
         self.ends = Ends(self)
         self.mischief = Mischief(self, wild=wild)
         world.on_stall = self.mischief.takes_over
 
     def tell(self) -> None:
         """All of it."""
+        if self.world.rng.random() < 0.25:
+            self.begin_beside()
         for _ in range(self.world.rng.choice((1, 1, 2, 3))):
             self._try_with_mischief()
             self._wait(self.world.rng.choice((0.0, 1.0, 60.0)))
@@ -103,6 +114,7 @@ class Story:
         self._finish()
         self.model.mended = True
         self._finish()
+        self._finish_beside()
         self.mischief.over()
         self.world.drain()
         self.ends.check_all()
@@ -111,7 +123,7 @@ class Story:
         """A coordinator starts."""
         if wish.wrong_store and (wish.mode == "fresh" or self.ends.ledger.find("flights") is None):
             wish = replace(wish, wrong_store=False)  # then it would be the right one
-        begun = Try(self, wish, len(self.tries) + 1)
+        begun = Try(self, wish, len(self.tries) + len(self.beside) + 1, NAMES[0])
         self.tries.append(begun)
         if self.setting.kind in ("range", "list"):
             self.checks.inputs[begun.actor.name] = wish.items(self.setting)
@@ -119,6 +131,23 @@ class Story:
         if wish.accept:
             self.checks.inputs.clear()  # from here on items may differ
         return begun
+
+    def begin_beside(self) -> Try:
+        """A coordinator of another scatter starts, on the same engine."""
+        wish = Wish(chunk_size=self.setting.chunk_size)
+        self.beside.append(Try(self, wish, len(self.tries) + len(self.beside) + 1, NAMES[1]))
+        return self.beside[-1]
+
+    def _finish_beside(self) -> None:
+        """The other scatter, too, comes to its end when nothing is in its way; and is exact."""
+        for _ in range(6 if self.beside else 0):
+            last = self.begin_beside()
+            self.world.run(lambda one=last: one.actor.ended)  # type: ignore[misc]
+            self.ends.judge(last)
+            if last.results is not None and not self.ends.suspect_what_is_lost(NAMES[1]):
+                return
+        if self.beside:
+            self.world.fail("no try of the other scatter comes to a good end")
 
     def _try_with_mischief(self) -> None:
         begun = len(self.tries)
