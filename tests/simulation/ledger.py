@@ -47,7 +47,7 @@ class Book:
 
     def fail_over(self) -> str:
         """A standby takes over that lacks the last commits, an acquire among them at times; "" where there is none."""
-        rng, older = self._world.rng, [copy for copy in self._older if copy.epochs == self.epochs()]
+        rng, older = self._world.rng, list(self._older)
         if not older:
             return ""
         acquires = [at for at, copy in enumerate(older) if copy.epochs != self.epochs()]
