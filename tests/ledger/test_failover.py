@@ -75,6 +75,20 @@ def test_a_coordinator_whose_claim_is_lost_writes_nothing_and_says_why(ledger: L
     assert copied(ledger) == before
 
 
+def test_a_claim_given_up_past_an_epoch_that_workers_have_met_is_followed_by_a_later_one(ledger: Ledger) -> None:
+    claim = claimed(ledger)
+    done(claim, 0, "f")
+    rerun = sent(claim, 0, 1, layer=claim.epoch)
+    claim.release(past=7)
+    claim.release(past=7)  # its COMMIT may have been in doubt
+    with pytest.raises(Fenced):
+        claim.renew()
+    heir = ledger.acquire(claim.uid, owner(2))
+    assert heir.epoch == 8
+    assert heir.commit([receipt(rerun)]).won == [False]
+    sound(ledger)
+
+
 def test_a_claim_that_was_given_up_writes_nothing_more(ledger: Ledger) -> None:
     claim = claimed(ledger)
     claim.release()

@@ -11,6 +11,7 @@ from manifold.errors import (
     Fenced,
     InputGone,
     ItemsChanged,
+    LedgerError,
     ScatterBusy,
     StoreError,
     StoreNotShared,
@@ -43,6 +44,8 @@ class Judge:
                 return one.stop.is_set() or bool({"cancel", "drain"} & set(asked))
             case ItemsChanged() | InputGone() | CodeChanged() | StoreNotShared():
                 return self._differs(one, error)
+            case LedgerError():
+                return self._story.checks.failovers > 0 and "worker processes have met epoch" in str(error)
             case StoreError():
                 failed = counts["put fails"] or counts["put fails, and took effect"] or counts["get fails"]
                 return bool(failed or self._story.mischief.store_was_away)

@@ -215,7 +215,7 @@ MUTANTS: dict[str, Mutant] = {
     # acquire and fresh
     "who lives is taken over": lambda: _patch(guards, "free", lambda *_: true()),
     "what was replaced is taken up": lambda: _patch(guards, "not_replaced", true),
-    "re-runs of an earlier epoch stay open": lambda: _patch(ledger, "_void_reruns", lambda *_: None),
+    "re-runs of an earlier epoch stay open": lambda: _patch(ledger, "void_reruns", lambda *_: None),
     "a fresh start leaves the old one alive": lambda: _patch(claim, "end", _old_one_lives_on),
     # the end
     "a rest is forgotten, and gaps do not matter": lambda: _both(

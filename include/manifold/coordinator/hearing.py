@@ -17,6 +17,7 @@ from manifold.coordinator.tally import Tally
 from manifold.errors import (
     BlobNotFound,
     ItemTimeout,
+    LedgerError,
     ManifoldError,
     PoisonItem,
     ScatterError,
@@ -43,6 +44,7 @@ class Hearing:
 
     Attributes:
         receipts: to be committed, each with what was sent for it.
+        met: an epoch that workers have met and the ledger has lost; they run nothing of an older one.
         condemned: single items that no worker survives, each with its error.
     """
 
@@ -60,6 +62,7 @@ class Hearing:
         self._set_up = SetUpFailures()
         self.receipts: list[tuple[Sent | None, Receipt]] = []
         self.condemned: list[tuple[Chunk, ManifoldError]] = []
+        self.met = 0
 
     def hear(self, outcome: Outcome) -> None:
         """Raises what ends the try: a refusal, a store that does not work, a fold that fails, another coordinator."""
@@ -126,6 +129,13 @@ class Hearing:
     def _refused(self, sent: Sent | None, answer: Answer, text: str) -> None:
         if answer.refusal == "stale":
             self._claim.renew()  # raises Fenced, unless it is an echo from before this coordinator
+            if answer.epoch > self._claim.epoch:
+                self.met = answer.epoch
+                raise LedgerError(
+                    f"worker processes have met epoch {answer.epoch} of this scatter, and the ledger has epoch "
+                    f"{self._claim.epoch}: its database was restored or failed over to an older copy. What is "
+                    "committed stays; the next try continues"
+                )
             if sent is not None:
                 self._backlog.again(sent.chunk, sent.attempt.start, sent.attempt.stop)
         elif sent is not None:

@@ -254,7 +254,7 @@ class Coordinator:
         with database.briefly() if self._last.ledger_is_away else nullcontext(), suppress(Fenced, LedgerUnavailable):
             self._count_refused()
             ending, message = ending_of(self._trouble)
-            self._claim.release(self._tally.sums, ending=ending, message=message)
+            self._claim.release(self._tally.sums, ending=ending, message=message, past=self._hearing.met)
 
     def _count_refused(self) -> None:
         """Unsigned messages since the last look. The engine may have refused some before this try."""

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, insert, select, update
 from manifold.errors import Fenced, ItemsChanged
 from manifold.ledger.commit import commit
 from manifold.ledger.creation import created, owned, write_pin
-from manifold.ledger.ending import NOBODY, account, end
+from manifold.ledger.ending import NOBODY, account, end, void_reruns
 from manifold.ledger.fence import Fence
 from manifold.ledger.queries import scatter_row
 from manifold.ledger.rows import Committed, NewScatter, Owner
@@ -198,24 +198,28 @@ class Claim:
         *,
         ending: Literal["drained", "stopped", "error"] = "stopped",
         message: str | None = None,
+        past: int = 0,
     ) -> None:
         """Give the scatter up as it is, still running, so that another coordinator need not wait for the lease.
 
-        `ending` and `message` say to people how this try ended.
+        `ending` and `message` say to people how this try ended. The next claim has an epoch later than `past`.
         """
+        left = max(self.epoch, past)
 
         def work(conn: Connection, row: ScatterRow, now: float) -> ScatterRow:
             write_tallies(conn, row, tallies)
             end_try(conn, row.uid, now, ending, message)
-            conn.execute(update(scatter).where(scatter.c.uid == self.uid).values(NOBODY))
-            return msgspec.structs.replace(row, owner=None, lease_until=None)
+            if left > self.epoch:
+                void_reruns(conn, self.uid)
+            conn.execute(update(scatter).where(scatter.c.uid == self.uid).values(NOBODY | {"epoch": left}))
+            return msgspec.structs.replace(row, owner=None, lease_until=None, epoch=left)
 
         def once(conn: Connection) -> ScatterRow:
             try:
                 return work(conn, *self._lock(conn))
             except Fenced:
                 row = scatter_row(conn, self.uid)
-                if (row.epoch, row.state, row.owner) == (self.epoch, "running", None):
+                if (row.epoch, row.state, row.owner) == (left, "running", None):
                     return row  # the COMMIT was in doubt, and had counted
                 raise
 

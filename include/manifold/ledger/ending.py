@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import msgspec
-from sqlalchemy import Connection, delete, exists, func, select, update
+from sqlalchemy import Connection, and_, delete, exists, func, select, update
 
 from manifold.errors import LedgerError
 from manifold.ledger.rows import stored
@@ -28,6 +28,12 @@ def end(conn: Connection, row: ScatterRow, now: float, state: ScatterState, mess
         conn.execute(delete(pin).where(pin.c.uid == row.uid))
     fold_tallies(conn, row.uid)
     return msgspec.structs.replace(row, owner=None, lease_until=None, **ended)
+
+
+def void_reruns(conn: Connection, uid: str) -> None:
+    """What an earlier owner was running again counts no more: its items are chosen anew."""
+    reruns = and_(attempt.c.uid == uid, attempt.c.layer > 0, attempt.c.state == "open")
+    conn.execute(update(attempt).where(reruns).values(state="void"))
 
 
 def account(conn: Connection, row: ScatterRow) -> tuple[int, bool]:

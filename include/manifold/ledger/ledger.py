@@ -13,6 +13,7 @@ from manifold.ledger import guards
 from manifold.ledger.claim import Claim
 from manifold.ledger.connection import Database
 from manifold.ledger.creation import created, owned, write_pin
+from manifold.ledger.ending import void_reruns
 from manifold.ledger.queries import Reader, scatter_row
 from manifold.ledger.rows import NewScatter, Owner, process_is_gone
 from manifold.ledger.schema import check
@@ -88,7 +89,7 @@ class Ledger(Reader):
             free = and_(of.uid == uid, guards.not_replaced(), guards.free(owner, dead, now))
             if conn.execute(update(scatter).where(free).values(epoch=of.epoch + 1, **values)).rowcount != 1:
                 raise self._refusal(conn, uid)
-            _void_reruns(conn, uid)
+            void_reruns(conn, uid)
             row = scatter_row(conn, uid)
             _end_earlier(conn, row, owner, now, lease=lease, dead=dead is not None)
             begin_try(conn, row, owner, now)
@@ -158,9 +159,3 @@ def _end_earlier(
         end_try(conn, row.uid, heard, "lost", LOST, before=row.epoch)
     else:
         end_try(conn, row.uid, now, "fenced", f"{owner.text} took over", before=row.epoch)
-
-
-def _void_reruns(conn: Connection, uid: str) -> None:
-    """What an earlier owner was running again counts no more: its items are chosen anew."""
-    reruns = and_(attempt.c.uid == uid, attempt.c.layer > 0, attempt.c.state == "open")
-    conn.execute(update(attempt).where(reruns).values(state="void"))

@@ -106,7 +106,8 @@ class ChunkTask(msgspec.Struct, frozen=True):
 class Answer(msgspec.Struct, frozen=True):
     """What comes back: a receipt (with blobs, where the worker reaches no store), or what is missing, or a refusal.
 
-    `worker` is the process that refuses. A refusal of the kind "set-up" begins with the type of the exception.
+    `worker` is the process that refuses. A refusal of the kind "set-up" begins with the type of the exception; one of
+    the kind "stale" tells the newest `epoch` that the worker has met.
     """
 
     receipt: Receipt | None = None
@@ -115,3 +116,4 @@ class Answer(msgspec.Struct, frozen=True):
     refused: str | None = None
     refusal: Literal["versions", "package", "set-up", "stale", None] = None
     worker: str | None = None
+    epoch: int = 0

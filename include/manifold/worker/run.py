@@ -66,8 +66,8 @@ def _answer(process: Process, keyring: wire.Keyring, task: ChunkTask, nonce: str
     if difference := task.versions.differs(Versions.here()):
         text = f"{difference} ({process.name}). Install the same on both"
         return Answer(refused=text, refusal="versions", worker=process.name)
-    if task.epoch < process.newest_epoch(task.uid, task.epoch):
-        return Answer(refused="a newer coordinator has taken the scatter over", refusal="stale")
+    if task.epoch < (newest := process.newest_epoch(task.uid, task.epoch)):
+        return Answer(refused="a newer coordinator has taken the scatter over", refusal="stale", epoch=newest)
     try:
         loaded = process.loaded(task.job_digest, lambda: _load(process, keyring, task))
     except ImportError as exc:
