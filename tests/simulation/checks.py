@@ -222,7 +222,7 @@ class Checks:
     def _taken_over(self, old: Scatter, new: Scatter) -> Iterator[str]:
         alive = old["owner"] is not None and old["lease_until"] >= self.book.now()
         later = new["owner_key"] == old["owner_key"] is not None and new["claim_no"] > old["claim_no"]
-        if alive and not later:
+        if alive and not later and new["owner"] is not None:  # else it is given up, past an epoch that was lost
             yield f"{new['owner']} took it from {old['owner']}, which lives"
 
     def _attempts(self, before: Tables, who: str) -> Iterator[str]:
