@@ -75,7 +75,8 @@ class Policy:
 
     How the input is cut and how fast it goes:
         chunk_size: items in a chunk, at most 65,536; None adapts to about a second of work, and to `chunk_bytes`.
-        chunk_bytes: upper bound of a chunk's pickled input, in bytes; a single larger item still travels alone.
+        chunk_bytes: upper bound of a chunk's pickled input, in bytes, and of what its results weigh; a single larger
+            item still travels alone.
         max_concurrency: chunks that may run at once; None: as many as the engine has slots.
         rate_limit: executions of an item per second over the whole scatter, retries included; None: no limit.
 

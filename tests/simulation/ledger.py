@@ -90,7 +90,7 @@ class _Faulty(Database):
     """A process's connection: the process may die before and after each transaction, its COMMIT may be in doubt."""
 
     def __init__(self, world: World, book: Book, actor: Actor) -> None:
-        super().__init__(book.engine, sleep=lambda _seconds: actor.sleep(book.retry_seconds))
+        super().__init__(book.engine, sleep=lambda _seconds: actor.sleep(book.retry_seconds), patience=1e6)
         self._world = world
         self._book = book
         self._actor = actor

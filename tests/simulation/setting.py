@@ -49,7 +49,7 @@ class Setting:
             seconds=rng.choice((0.01, 0.1, 0.5)),
             reach=rng.choice(("hosts", "hosts", "process")),
             max_bytes=rng.choice((None, None, 700)),
-            weight=rng.choice((0, 0, 0, 0)),
+            weight=rng.choice((0, 0, 60, 300)),
             changed_at=rng.randrange(max(1, items)),
             padding=rng.choice((0, 0, 0, 300)),
             same_task=rng.random() < 0.7,

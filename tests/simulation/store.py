@@ -9,6 +9,7 @@ from manifold.abc import Store
 from manifold.errors import BlobNotFound, ConfigError, StoreError
 from manifold.stores.keys import checked, checked_prefix
 from manifold.stores.marker import FOLDER
+from manifold.stores.patient import blob_of
 from tests.simulation.world import Actor, World
 
 
@@ -29,15 +30,16 @@ class Shelf:
     def put(self, key: str, value: bytes) -> None:
         """The bytes have arrived, or are said to have."""
         if key not in self.blobs and self.world.faults.hits("put lost", key):
-            self.lost.add(key)
+            self.lost |= {key, blob_of(key)}
         else:
             self.blobs[key] = value
             self.lost.discard(key)
+            self.lost |= {blob_of(piece) for piece in self.lost}  # of which a piece may be lost
 
     def lose(self, key: str, *, cut: bool) -> None:
         """The bytes go, or are cut short."""
         self.world.log(f"the store {'cuts' if cut else 'loses'} {key}")
-        self.lost.add(key)
+        self.lost |= {key, blob_of(key)}
         if cut:
             self.blobs[key] = self.blobs[key][:-3]
         else:

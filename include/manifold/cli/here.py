@@ -23,6 +23,8 @@ from manifold.cli.exits import NotFound
 from manifold.errors import ConfigError
 from manifold.protocol.records import ScatterRow
 
+_PATIENCE = 10.0  # seconds that a command waits for a store
+
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
@@ -145,7 +147,7 @@ def opened_store(row: ScatterRow) -> Store:
             f"the results of {row.name} were kept in the memory of the process that ran it, or in a store object of "
             "its own, so no command can read them. Give scatter() a store's URL to have them kept"
         )
-    return store_behind(row.store_url)
+    return store_behind(row.store_url, patience=_PATIENCE)
 
 
 def person() -> str:

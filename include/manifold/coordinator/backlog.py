@@ -70,11 +70,17 @@ class Backlog:
         """Look through the input once more."""
         self._planner = planner
 
-    def take(self, now: float, size: Callable[[int | None], int]) -> Chunk | None:
-        """The next chunk that may be sent at `now`; `size(items left to plan)` says how large a new one is."""
+    def take(self, now: float, size: Callable[[int | None], int], most: int) -> Chunk | None:
+        """The next chunk that may be sent at `now`; `size(items left to plan)` says how large a new one is.
+
+        One that was planned before more than `most` items were known to be too many is cut.
+        """
         for index, chunk in enumerate(self._ready):
             if chunk.not_before <= now:
                 del self._ready[index]
+                if len(chunk) > most and not chunk.strikes:
+                    self._ready.insert(index, chunk.part(most, len(chunk), chunk.why))
+                    chunk = chunk.part(0, most, chunk.why)
                 return chunk
         if self._planner is not None:
             chunk_or_none = self._planner.next(size(self._planner.remaining()))

@@ -26,7 +26,8 @@ class Choice:
         self._dispatch = parts.dispatch
         self._engine = parts.engine
         self._policy = policy = parts.policy
-        self._sizer = Sizer(policy.chunk_size, policy.first_chunk, policy.chunk_bytes)
+        most = min(policy.chunk_bytes, parts.store.max_bytes or policy.chunk_bytes)
+        self._sizer = Sizer(policy.chunk_size, policy.first_chunk, policy.chunk_bytes, most)
         self._rate = Rate(policy.rate_limit, parts.clock.monotonic())
         self._lacking = 0  # items that wait for tokens of the rate
         self.share = 1
@@ -43,7 +44,7 @@ class Choice:
         if resting:
             return chosen
         for _ in range(self._room()):
-            chunk = self._backlog.take(now, self._size) or self._copy_of_straggler(now)
+            chunk = self._backlog.take(now, self._size, self._sizer.fitting()) or self._copy_of_straggler(now)
             if chunk is None:
                 break
             if not self._rate.take(len(chunk), now):
@@ -72,6 +73,7 @@ class Choice:
         """A receipt counts, or does not: retries are paid for, and a chunk's time is a measurement."""
         done = receipt.n_ok + receipt.n_failed + receipt.n_skipped
         self._rate.charge(receipt.executions - done)
+        self._sizer.returned(receipt.n_ok, max(receipt.result_bytes, receipt.blob_bytes))
         if won:
             self._sizer.measured(done, receipt.seconds)
 

@@ -19,6 +19,7 @@ from manifold.worker import faults
 TARGET_SECONDS = 1.0
 """Work in a chunk: long enough that its cost (a message, a commit, a blob) vanishes, short enough to lose."""
 _SMALLEST_SECONDS = 0.05  # near the end of the input, chunks shrink to this, so that all slots end together
+_FILLED = 0.75  # of what results may weigh, so that few chunks end early
 _GROWTH = 16  # a chunk has at most so many times the items of the largest one that was measured
 
 
@@ -35,6 +36,7 @@ class Chunk:
         sent: how often it was sent.
         refused: how often a worker could not set the function up for it.
         each: every item must travel in a pickle of its own.
+        failing_since: when the store first did not keep what a worker made of it (monotonic seconds).
         prove: every result must be proven readable before it is folded.
     """
 
@@ -53,6 +55,7 @@ class Chunk:
     not_before: float = 0.0
     each: bool = False
     prove: bool = False
+    failing_since: float | None = None
 
     def __len__(self) -> int:
         return len(self.items)
@@ -130,22 +133,32 @@ class Sizer:
         fixed: the user's `chunk_size`, or None to adapt.
         first: items in a chunk before anything was measured.
         max_bytes: of a chunk's pickled items.
+        max_results: of their results; None: the same.
     """
 
-    def __init__(self, fixed: int | None, first: int, max_bytes: int) -> None:
+    def __init__(self, fixed: int | None, first: int, max_bytes: int, max_results: int | None = None) -> None:
         self._fixed = fixed
         self._first = first
         self._max_bytes = max_bytes
+        self._max_results = max_results or max_bytes
         self._per_item: deque[tuple[int, float]] = deque(maxlen=32)
         self._largest = first
         self._item_bytes: float | None = None
+        self._result_bytes: float | None = None
 
     def size(self, remaining: int | None, slots: int) -> int:
         """Items for the next chunk; `remaining` is how many are left to plan, None if unknown."""
         size = self._fixed or self._adapted(remaining, slots)
+        return max(1, min(size, self.fitting()))
+
+    def fitting(self) -> int:
+        """How many items there may be in a chunk, so that neither they nor their results weigh too much."""
+        sizes = [MAX_CHUNK]
         if self._item_bytes:
-            size = min(size, max(1, int(self._max_bytes / self._item_bytes)))
-        return max(1, min(size, MAX_CHUNK))
+            sizes.append(int(self._max_bytes / self._item_bytes))
+        if self._result_bytes:
+            sizes.append(int(_FILLED * self._max_results / self._result_bytes))
+        return max(1, min(sizes))
 
     def _adapted(self, remaining: int | None, slots: int) -> int:
         seconds = self.item_seconds()
@@ -172,8 +185,12 @@ class Sizer:
     def packed(self, items: int, size: int) -> None:
         """A chunk of `items` weighs `size` bytes."""
         if items:
-            heavy = size / items
-            self._item_bytes = heavy if self._item_bytes is None else max(heavy, (self._item_bytes + heavy) / 2)
+            self._item_bytes = _smoothed(self._item_bytes, size / items)
+
+    def returned(self, results: int, size: int) -> None:
+        """So many results weigh `size` bytes."""
+        if results:
+            self._result_bytes = _smoothed(self._result_bytes, size / results)
 
     def straggles(self, seconds: float, items: int) -> bool:
         """`seconds` is far more than `items` take: three times the median, and at least 2 s more."""
@@ -181,3 +198,8 @@ class Sizer:
             return False
         usual = statistics.median(took / count for count, took in self._per_item) * items
         return seconds > max(3 * usual, usual + 2.0)
+
+
+def _smoothed(before: float | None, now: float) -> float:
+    """Follow a growing figure at once, and a shrinking one slowly."""
+    return now if before is None else max(now, (before + now) / 2)

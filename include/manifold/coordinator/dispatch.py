@@ -59,6 +59,7 @@ class Address:
     code_digest: str
     store: str | None
     digest_items: bool
+    most_bytes: int
 
 
 class Dispatch:
@@ -126,6 +127,7 @@ class Dispatch:
             careful=chunk.strikes > 0,
             digest_items=where.digest_items,
             prove=chunk.prove,
+            most_bytes=where.most_bytes,
             **packed,
         )
         header = wire.Header(

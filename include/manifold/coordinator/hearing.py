@@ -11,6 +11,7 @@ from manifold.coordinator.chunks import Chunk
 from manifold.coordinator.dispatch import Outcome, Sent
 from manifold.coordinator.losses import Losses
 from manifold.coordinator.parts import Parts
+from manifold.coordinator.receipts import BlobLost
 from manifold.coordinator.report import Reporter
 from manifold.coordinator.set_up import SetUpFailures
 from manifold.coordinator.tally import Tally
@@ -27,13 +28,14 @@ from manifold.errors import (
     WireError,
     WorkerLost,
 )
+from manifold.patience import PATIENCE
 from manifold.protocol.records import Receipt
 from manifold.protocol.task import Answer
 from manifold.worker import faults
 
 log = logging.getLogger(__name__)
 
-_MANY_TRIES = 8  # of one chunk against a store that does not work
+_FEWEST_TRIES = 3  # of one chunk against a store that does not work
 
 
 class Hearing:
@@ -79,7 +81,7 @@ class Hearing:
             if receipt.fatal is not None:
                 raise ScatterError(f"the reduce function failed, so no item is to blame:\n{receipt.fatal}")
             self._set_up.ran()
-            self.receipts.append((outcome.sent, self._completed(receipt, answer.blobs)))
+            self._heard(outcome.sent, receipt, answer.blobs)
         elif outcome.sent is not None:
             outcome.sent.chunk.each |= answer.need == "each"
             outcome.sent.chunk.prove |= answer.need == "proof"
@@ -97,9 +99,29 @@ class Hearing:
             assert outcome.answer is not None
             try:
                 self.receipts.append((outcome.sent, self._completed(receipt, outcome.answer.blobs)))
-            except (StoreError, WireError) as exc:
+            except (StoreError, WireError, BlobLost) as exc:
                 log.warning("items %d to %d will run again: %s", receipt.start, receipt.stop - 1, exc)
                 return
+
+    def _heard(self, sent: Sent | None, receipt: Receipt, blobs: Mapping[str, bytes]) -> None:
+        try:
+            self.receipts.append((sent, self._completed(receipt, blobs)))
+        except BlobLost as exc:
+            self._claim.renew()  # raises Fenced, if that is why: what a fenced coordinator hears of may be collected
+            self._parts.receipts.discard(receipt)
+            if sent is not None:
+                self._again_for_store(sent, exc)
+
+    def _again_for_store(self, sent: Sent, error: BaseException) -> None:
+        """Send the chunk again, later, since the store has not kept what it should; raises once that lasts too long."""
+        chunk, now = sent.chunk, self._clock.monotonic()
+        chunk.failing_since = now if chunk.failing_since is None else chunk.failing_since
+        where = f"items {chunk.start:,} to {chunk.stop - 1:,}"
+        if chunk.sent >= _FEWEST_TRIES and now - chunk.failing_since > PATIENCE:
+            raise StoreError(f"{where}: the store has not kept their results for {PATIENCE:.0f} s: {error}") from error
+        chunk.not_before = now + min(30.0, 0.25 * 2.0**chunk.sent)
+        self._report.notice("warning", f"{where} will be sent again: {error}")
+        self._backlog.put([chunk])
 
     def _completed(self, receipt: Receipt, blobs: Mapping[str, bytes]) -> Receipt:
         try:
@@ -114,10 +136,8 @@ class Hearing:
             self._lost(sent, error)
         elif isinstance(error, CancelledError):
             self._backlog.again(chunk, chunk.start, chunk.stop)
-        elif isinstance(error, (StoreError, OSError)) and chunk.sent < _MANY_TRIES:
-            chunk.not_before = self._clock.monotonic() + min(30.0, 0.25 * 2.0**chunk.sent)
-            self._report.notice("warning", f"items {chunk.start:,} to {chunk.stop - 1:,} will be sent again: {error}")
-            self._backlog.put([chunk])
+        elif isinstance(error, (StoreError, OSError)):
+            self._again_for_store(sent, error)
         elif isinstance(error, VersionMismatch):
             self._not_set_up(sent, str(error), "versions", str(error))
         elif isinstance(error, ManifoldError):

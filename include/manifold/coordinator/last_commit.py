@@ -10,6 +10,7 @@ from manifold.coordinator.dispatch import Dispatch, Sent
 from manifold.coordinator.hearing import Hearing
 from manifold.errors import Fenced, LedgerError, LedgerUnavailable
 from manifold.protocol.records import Receipt, ScatterRow
+from manifold.stores.patient import PatientStore
 
 if TYPE_CHECKING:
     from manifold.ledger import Claim
@@ -30,11 +31,13 @@ class LastCommit:
     def __init__(
         self,
         claim: Claim,
+        store: PatientStore,
         dispatch: Dispatch,
         hearing: Hearing,
         settle: Callable[[Sent | None, Receipt, bool], None],
     ) -> None:
         self._claim = claim
+        self._store = store
         self._dispatch = dispatch
         self._hearing = hearing
         self._settle = settle
@@ -47,7 +50,8 @@ class LastCommit:
             return None  # nothing would count
         row = None
         try:
-            self._hearing.hear_last(self._dispatch.collect())
+            with self._store.briefly():
+                self._hearing.hear_last(self._dispatch.collect())
             batch, self._hearing.receipts = self._hearing.receipts, []
             # One receipt that the ledger refuses may be what ends the try: the others count without it.
             for some in [[one] for one in batch] if isinstance(exc, LedgerError) else [batch]:

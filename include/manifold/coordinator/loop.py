@@ -68,7 +68,7 @@ class Coordinator:
         send_with_job = partial(self._send, with_job=True)
         self._hearing = Hearing(parts, self._backlog, self._report, self._tally, send_with_job)
         self._trouble: BaseException | None = None
-        self._last = LastCommit(self._claim, self._dispatch, self._hearing, self._settle)
+        self._last = LastCommit(self._claim, parts.store, self._dispatch, self._hearing, self._settle)
         self._renewed = self._polled = self._idle_since = self._clock.monotonic()
 
     def run(self) -> ScatterRow:
@@ -82,6 +82,7 @@ class Coordinator:
         began = self._clock.monotonic()
         self._report.started(self._row, self._parts.why)
         self._parts.ledger.database.on_wait = partial(self._report.notice, "warning")
+        self._parts.store.on_wait = self._wait_for_store
         if self._parts.redrive is not None:
             self._parts.redrive.tell = partial(self._report.notice, "warning")
         try:
@@ -97,6 +98,7 @@ class Coordinator:
                 self._end_as(exc)
             raise
         finally:
+            self._parts.store.on_wait = None
             self._dispatch.stop_all()
             self._report.ended(self._row, self._clock.monotonic() - began)
             self._give_back()
@@ -136,6 +138,16 @@ class Coordinator:
             self._count_refused()
             self._choice.share = max(1, self._parts.ledger.running(self._row.engine))
             self._row = self._claim.commit(workers=self._parts.engine.workers(), tallies=self._tally.sums).row
+
+    def _wait_for_store(self, text: str) -> None:
+        """Keep the claim while the store is waited for, and stop waiting where this try is to end."""
+        self._report.notice("warning", text)
+        if self._parts.stop.is_set():
+            raise Stopped("stopped by a signal to its process: what is committed stays; the next try continues")
+        now = self._clock.monotonic()
+        if now - self._renewed >= RENEW_SECONDS:
+            self._renewed = now
+            self._claim.renew()
 
     def _notice_idle(self, now: float) -> None:
         """Say, once a minute, that there is work and nobody to do it; give up where nobody will ever come."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from manifold.abc import Clock, Engine, Monitor, Source, Store
+from manifold.abc import Clock, Engine, Monitor, Source
 from manifold.clock import SystemClock
 from manifold.coordinator import plan, sameness
 from manifold.coordinator.dispatch import Address, Dispatch
@@ -21,6 +21,7 @@ from manifold.protocol.identity import code_digest
 from manifold.protocol.job import Job
 from manifold.protocol.records import ChunkRow, ScatterRow
 from manifold.registry import masked
+from manifold.stores.patient import PatientStore
 
 if TYPE_CHECKING:
     from manifold.coordinator.tries import Plan
@@ -48,6 +49,7 @@ class Parts:
     redrive: Redrive | None
     dispatch: Dispatch
     receipts: Receipts
+    store: PatientStore
     policy: Policy
     why: str
     monitors: Sequence[Monitor] = ()
@@ -65,7 +67,7 @@ class Means:
     """
 
     ledger: Ledger
-    store: Store
+    store: PatientStore
     engine: Engine
     keyring: wire.Keyring
     monitors: Sequence[Monitor]
@@ -103,8 +105,8 @@ class _Assembly:
             means.keyring,
             uid=claim.uid,
             key_id=claim.row.key_id,
+            store_uuid=claim.row.store_uuid,
             label=job.label,
-            sleep=means.clock.sleep,
             new_id=means.new_id,
         )
         why = [asked.why, *self._same.warnings]
@@ -128,6 +130,7 @@ class _Assembly:
             redrive=redrive,
             dispatch=Dispatch(means.engine, means.keyring, address, new_id=means.new_id),
             receipts=receipts,
+            store=means.store,
             policy=asked.policy,
             why="; ".join(why),
             monitors=means.monitors,
@@ -196,6 +199,7 @@ class _Assembly:
             code_digest=code,
             store=self._store_for_workers(),
             digest_items=asked.source.kind != "range",
+            most_bytes=asked.policy.chunk_bytes,
         )
 
     def _sealed_secrets(self, row: ScatterRow) -> bytes | None:

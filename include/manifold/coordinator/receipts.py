@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from manifold.abc import Store
 from manifold.coordinator.chunks import Chunk
@@ -19,6 +18,7 @@ from manifold.protocol.itemdigest import item_digest
 from manifold.protocol.records import Attempt, Receipt
 from manifold.redaction import mask
 from manifold.results.blobs import Blobs
+from manifold.stores.marker import check_marker
 from manifold.worker import faults
 
 if TYPE_CHECKING:
@@ -27,12 +27,15 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+class BlobLost(ManifoldError):
+    """What an execution has put into the store is not there: its chunk runs again."""
+
+
 class Receipts:
     """What a coordinator does with the blobs that receipts speak of.
 
     Args:
         label: an item's name for people.
-        sleep: waits between tries against a store that fails.
         new_id: names an execution that no worker did; never the same twice.
     """
 
@@ -44,8 +47,8 @@ class Receipts:
         *,
         uid: str,
         key_id: str,
+        store_uuid: str,
         label: Callable[[Any], str | None],
-        sleep: Callable[[float], None],
         new_id: Callable[[], str],
     ) -> None:
         self._ledger = ledger
@@ -53,36 +56,30 @@ class Receipts:
         self._keyring = keyring
         self._uid = uid
         self._key_id = key_id
+        self._store_uuid = store_uuid
         self._label = label
         self._new_id = new_id
         self._hosts = {socket.gethostname()}
-        self._again = Retrying(
-            retry=retry_if_exception_type(StoreError),
-            stop=stop_after_attempt(6),
-            wait=wait_exponential(0.2, max=5),
-            sleep=sleep,
-            reraise=True,
-        )
+        self._unread: set[str] = set()
 
     def complete(self, receipt: Receipt, blobs: Mapping[str, bytes]) -> Receipt:
         """The receipt, fit to be committed: its blobs are in the store, its failures are all there.
 
         Raises:
+            BlobLost: what it left is gone, or another than it says. The chunk runs again.
             StoreNotShared: its host writes to another store than this process reads.
-            StoreError: the store does not work, after some tries.
+            StoreError: the store does not work, after it was waited for.
         """
         return _masked(self._completed(receipt, blobs))
 
     def _completed(self, receipt: Receipt, blobs: Mapping[str, bytes]) -> Receipt:
         for key, blob in blobs.items():
-            self._again(self._store.put, key, blob)
+            self._store.put(key, blob)
         if receipt.host not in self._hosts and not blobs and receipt.blob_key is not None:
             self._read_back(receipt, receipt.blob_key)
             self._hosts.add(receipt.host)
         if receipt.failures_cut and receipt.fail_key is not None:
-            sidecar = blobs.get(receipt.fail_key) or self._again(self._store.get, receipt.fail_key)
-            _, payload = wire.unseal(self._keyring, sidecar, "failed", uid=self._uid, digest=receipt.fail_digest)
-            items = codec.decode_failed(payload)
+            items = self._sidecar(receipt, blobs.get(receipt.fail_key))
             kinds = {one.failure.fingerprint: one.traceback for one in items}
             return msgspec.structs.replace(
                 receipt, failures=[one.failure for one in items], failures_cut=False, kinds=kinds
@@ -124,7 +121,7 @@ class Receipts:
             nonce=nonce,
         )
         blob = wire.seal(self._keyring, header, codec.encode_failed([codec.FailedItem(record, raw, text)]))
-        self._again(self._store.put, key, blob)
+        self._store.put(key, blob)
         return Receipt(
             uid=self._uid,
             epoch=attempt.epoch,
@@ -162,11 +159,26 @@ class Receipts:
                 claim.trust(suspect)
         return lost
 
-    def _read_back(self, receipt: Receipt, key: str) -> None:
-        """The first blob of a host shows whether it writes where this process reads."""
+    def _sidecar(self, receipt: Receipt, blob: bytes | None) -> list[codec.FailedItem]:
+        """The failed items of a receipt that does not carry them all."""
+        assert receipt.fail_key is not None
         try:
-            blob = self._again(self._store.get, key)
-        except BlobNotFound:
+            blob = blob or self._store.get(receipt.fail_key)
+            _, payload = wire.unseal(self._keyring, blob, "failed", uid=self._uid, digest=receipt.fail_digest)
+            return codec.decode_failed(payload)
+        except (BlobNotFound, WireError) as exc:
+            check_marker(self._store, self._store_uuid)
+            raise BlobLost(f"the list of its failed items is lost: {exc}") from exc
+
+    def _read_back(self, receipt: Receipt, key: str) -> None:
+        """The first blob of a host shows whether it writes where this process reads. One that is gone may have been
+        lost; the second one was not."""
+        try:
+            blob = self._store.get(key)
+        except BlobNotFound as exc:
+            if receipt.host not in self._unread:
+                self._unread.add(receipt.host)
+                raise BlobLost(f"its results are not where worker {receipt.worker} has put them: {exc}") from exc
             raise StoreNotShared(
                 f"worker {receipt.worker} has put its results where this process cannot read them. Coordinators and "
                 "workers need one store: a bucket, a database, or a folder that all hosts mount"

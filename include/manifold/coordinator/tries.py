@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import re
 import threading
 import uuid
@@ -30,9 +31,12 @@ from manifold.redaction import hide, mask
 from manifold.registry import masked
 from manifold.results.view import Results
 from manifold.stores.marker import mark
+from manifold.stores.patient import PatientStore
 
 if TYPE_CHECKING:
     from manifold.ledger import Claim, Ledger, NewScatter, Owner
+
+log = logging.getLogger(__name__)
 
 Mode = Literal["continue", "fresh", "redrive", "hand back"]
 """continue: gaps, and items that failed in earlier tries; fresh: all again, under a new uid;
@@ -95,14 +99,15 @@ def run(
         ScatterError: it ended without success, as the ledger says too.
         ManifoldError: this try could not go on; the next one continues.
     """
+    clock = clock or SystemClock()
     means = Means(
         ledger=ledger,
-        store=store,
+        store=PatientStore(store, sleep=clock.sleep),
         engine=engine,
         keyring=settings.keyring(),
         monitors=monitors,
         stop=stop or threading.Event(),
-        clock=clock or SystemClock(),
+        clock=clock,
         new_id=new_id,
     )
     return _Try(plan, means, owner).go()
@@ -135,6 +140,7 @@ class _Try:
         if found is not None and plan.mode == "continue" and self._is_done(found):
             return self._results(found)
         claim, same = self._claim(found, pinned)
+        self._means.store.on_wait = _renewing(claim)
         try:
             parts = assembled(plan, claim, same, self._means)
         except BaseException as exc:
@@ -222,6 +228,16 @@ class _Try:
 
     def _results(self, row: ScatterRow) -> Results:
         return Results.of(row, self._ledger, self._means.store)
+
+
+def _renewing(claim: Claim) -> Callable[[str], None]:
+    """Return what keeps the claim while the store is waited for, which may take longer than a lease."""
+
+    def renew(text: str) -> None:
+        log.warning("%s", text)
+        claim.renew()
+
+    return renew
 
 
 def _check(plan: Plan, engine: Engine) -> None:

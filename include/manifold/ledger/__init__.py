@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 from manifold import settings
 from manifold.ledger import schema
 from manifold.ledger.claim import Claim
-from manifold.ledger.connection import PATIENCE, Database, connect
+from manifold.ledger.connection import Database, connect
 from manifold.ledger.ledger import Ledger
 from manifold.ledger.merged import MergedRow, Run
 from manifold.ledger.rows import (
@@ -29,6 +29,7 @@ from manifold.ledger.rows import (
 )
 from manifold.ledger.tries import LEASE
 from manifold.ledger.verify import Violation, verify, verify_blobs
+from manifold.patience import PATIENCE
 
 __all__ = [
     "LEASE",

@@ -23,15 +23,13 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as NoFreeConnection
 from sqlalchemy.pool import Pool, QueuePool
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
+from tenacity import RetryCallState, wait_random_exponential
 
 from manifold.errors import ConfigError, LedgerError, LedgerUnavailable, MissingExtra, SchemaError
+from manifold.patience import PATIENCE, trying_again
 from manifold.registry import masked
 
 T = TypeVar("T")
-
-PATIENCE = 300.0
-"""Seconds that a transaction is tried again before its caller learns that the ledger is gone."""
 
 _OPENING = {
     ("sqlite", True): "BEGIN IMMEDIATE",
@@ -183,13 +181,12 @@ class Database:
             _left_to_parent.append(self.engine.pool)
             self.engine.dispose(close=False)
             self._pid = os.getpid()
-        again = Retrying(
-            retry=retry_if_exception(may_pass),
-            wait=wait_random_exponential(multiplier=0.1, max=5),
-            stop=stop_after_delay(self.patience),
+        again = trying_again(
+            may_pass,
+            patience=self.patience,
             sleep=self._sleep,
             before_sleep=self._tell,
-            reraise=True,
+            wait=wait_random_exponential(multiplier=0.1, max=5),
         )
         try:
             return again(lambda: self._once(work, write))

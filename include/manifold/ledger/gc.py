@@ -22,10 +22,11 @@ from manifold.ledger.queries import scatter_row
 from manifold.ledger.rows import built, columns
 from manifold.ledger.tables import attempt, chunk, control, error_kind, failure, pin, scatter, scatter_try, worker
 from manifold.protocol.records import TERMINAL, ScatterRow
+from manifold.stores.patient import blob_of
 
 OpenStore = Callable[[ScatterRow], Store]
 
-_BLOB = re.compile(r"[0-9a-f]{16,}-[0-9a-f]{16,}\.(?P<attempt>[^./]+)\.(?P<nonce>[^./]+)\.(?P<kind>[a-z]+)")
+_BLOB = re.compile(r"[0-9a-f]{16,}-[0-9a-f]{16,}\.(?P<attempt>[^./]+)\.(?P<nonce>[^./]+)\.(?P<kind>[a-z]+)(-[0-9]+)?")
 _RESULTS = ("r", "f")  # blob and sidecar, which a chunk names; a log is named by nobody and stays with its execution
 _COLLECTED = "collected"
 _IDS_AT_ONCE = 500
@@ -136,10 +137,10 @@ def _wanted(conn: Connection, uid: str, prefix: str, listed: Iterable[str]) -> s
     wanted = set()
     for key, match in parsed.items():
         if match is None:
-            keep = key == row.fn_key or row.state not in TERMINAL
+            keep = blob_of(key) == row.fn_key or row.state not in TERMINAL
         else:
             state, named = states.get(match["attempt"], ("void", ()))
-            same = key in named if match["kind"] in _RESULTS else execution_of(key) in map(execution_of, named)
+            same = blob_of(key) in named if match["kind"] in _RESULTS else execution_of(key) in map(execution_of, named)
             keep = state == "open" or same
         if keep:
             wanted.add(key)

@@ -18,6 +18,7 @@ from manifold.ledger.tables import failure, scatter
 from manifold.protocol import outcome
 from manifold.protocol.records import ChunkRow
 from manifold.protocol.wire import named_digest, sealed_digest
+from manifold.stores.patient import blob_of, in_one_piece
 
 
 class Violation(NamedTuple):
@@ -62,6 +63,7 @@ def verify_blobs(
         collected: gc was there after the last attempt, so a key that no chunk names is a violation too.
     """
     found, named = [], set()
+    store = in_one_piece(store)
     for merged in ledger.merged(uid):
         for row in (merged.base, *merged.overlays):
             for key, digest in ((row.blob_key, row.blob_digest), (row.fail_key, row.fail_digest)):
@@ -75,7 +77,9 @@ def verify_blobs(
         found.append(Violation("I7", uid, f"{function}: {wrong}"))
     if collected:
         strays = [
-            key for key in store.keys(f"{ledger.uuid}/{uid}/") if key != function and execution_of(key) not in named
+            key
+            for key in store.keys(f"{ledger.uuid}/{uid}/")
+            if blob_of(key) != function and execution_of(key) not in named
         ]
         found += [Violation("I7", uid, f"{key} is of no chunk") for key in sorted(strays)]
     return found

@@ -66,6 +66,7 @@ class Receipt(msgspec.Struct, frozen=True):
       (overlays only), such as `o120f1o3`; None means all ok.
     * `blob_key` is None iff `n_ok` is 0; `fail_key` is None iff `n_failed` is 0.
     * `failures` may be cut to bound a receipt's size (`failures_cut`); the sidecar at `fail_key` has all of them.
+    * `result_bytes` is about what the results weigh when they are pickled, before they are folded or compressed.
     * `kinds` has one traceback per fingerprint.
     """
 
@@ -92,6 +93,7 @@ class Receipt(msgspec.Struct, frozen=True):
     items_digest: str | None = None
     code_digest: str | None = None
     executions: int = 0
+    result_bytes: int = 0
     failures: list[Failure] = []
     failures_cut: bool = False
     kinds: dict[str, str] = {}

@@ -73,6 +73,7 @@ class ChunkTask(msgspec.Struct, frozen=True):
     * `store` is the URL that the worker writes to: "" for its own default, None for none: blobs ride in the answer.
     * `allowance`: failed items in this chunk before the worker stops early, with a prefix.
     * `careful`: a worker died of these items before; each is reported before it runs, so that the culprit is known.
+    * `most_bytes`: what the results may weigh before the worker stops early, with a prefix.
     * `prove`: prove that each result can be read again, before the results are folded.
     * `pace`: seconds from the start of one execution to the next, at the least.
     """
@@ -101,6 +102,7 @@ class ChunkTask(msgspec.Struct, frozen=True):
     careful: bool = False
     digest_items: bool = False
     prove: bool = False
+    most_bytes: int | None = None
 
 
 class Answer(msgspec.Struct, frozen=True):

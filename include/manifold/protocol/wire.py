@@ -60,6 +60,8 @@ class Header(msgspec.Struct, frozen=True):
     stop: int = 0
     attempt: str = ""
     nonce: str = ""
+    size: int = 0
+    """Bytes of the payload as it travels; 0 where an older version wrote it."""
 
 
 class Keyring:
@@ -118,7 +120,7 @@ def digest(data: bytes) -> str:
 
 
 def seal(keyring: Keyring, header: Header, payload: bytes) -> bytes:
-    """`payload`, signed, with what `header` says of it (its digest and compression are filled in here).
+    """`payload`, signed, with what `header` says of it (its digest, size and compression are filled in here).
 
     With `header.encrypted`, nobody reads it without the secret. Equal payloads of a scatter give equal messages.
     """
@@ -127,7 +129,7 @@ def seal(keyring: Keyring, header: Header, payload: bytes) -> bytes:
     body = packed if packed is not None else payload
     if header.encrypted:
         body = _encrypted(keyring.cipher_key(header.key_id, header.uid), header.kind, body)
-    header = msgspec.structs.replace(header, digest=digest(body), zstd=shorter)
+    header = msgspec.structs.replace(header, digest=digest(body), zstd=shorter, size=len(body))
     head = msgspec.msgpack.encode(header)
     mac = hmac.digest(keyring.key(header.key_id, header.uid), head, "sha256")
     return b"".join((MAGIC, _LENGTH.pack(len(head)), head, mac, body))
@@ -199,6 +201,23 @@ def named_digest(key: str) -> str:
     """What the digest of the payload under a key of `function_key` begins with; "" for another kind of key."""
     named = key.rpartition("/")[2].split(".")
     return named[2] if len(named) == 3 else ""
+
+
+def sealed_size(data: bytes) -> int:
+    """Return how many bytes the message has that begins with `data`; those that are here where it does not say."""
+    try:
+        header, _, _, body = _parse(data)
+    except WireError:
+        return len(data)
+    return len(data) - len(body) + header.size
+
+
+def packed_size(payload: bytes, most: int) -> int:
+    """Return how many bytes the payload has as it travels; it is compressed only where it would be more than `most`."""
+    if len(payload) <= most:
+        return len(payload)
+    packed = _compressed(payload)
+    return len(payload) if packed is None else len(packed)
 
 
 def dumps(value: Any) -> bytes:

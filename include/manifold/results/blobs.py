@@ -19,6 +19,7 @@ from manifold.protocol.job import Job
 from manifold.protocol.records import ChunkRow, LogLine, ScatterRow
 from manifold.protocol.scope import READER, Scope
 from manifold.stores.marker import check_marker
+from manifold.stores.patient import in_one_piece
 
 if TYPE_CHECKING:
     from manifold.ledger import Ledger
@@ -35,7 +36,7 @@ class Blobs:
 
     def __init__(self, ledger: Ledger, store: Store, keyring: wire.Keyring, scatter: ScatterRow) -> None:
         self._ledger = ledger
-        self._store = store
+        self._store = in_one_piece(store)
         self._keyring = keyring
         self._scatter = scatter
         keyring.key(scatter.key_id, scatter.uid)  # raises WireError where it is missing, before any blob is blamed

@@ -9,7 +9,9 @@ from typing import Any
 
 from manifold import settings
 from manifold.abc import Store
+from manifold.patience import PATIENCE
 from manifold.registry import Entry, Registry, scheme_of
+from manifold.stores.patient import PatientStore
 
 STORES = Registry(
     "store",
@@ -39,12 +41,12 @@ def open_store(url: str | None = None, **options: Any) -> Store:
     return store
 
 
-def store_behind(url: str) -> Store:
-    """The store that a scatter's ledger row names.
+def store_behind(url: str, *, patience: float = PATIENCE) -> Store:
+    """The store that a scatter's ledger row names, which is waited for `patience` seconds while it does not answer.
 
     The ledger keeps no password. A store that needs one must be this process's own, which its marker shows.
     """
-    return open_store(None if "***" in url else url or None)
+    return PatientStore(open_store(None if "***" in url else url or None), patience=patience)
 
 
 def is_store(url: str) -> bool:

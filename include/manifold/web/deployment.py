@@ -76,7 +76,7 @@ def store_of(row: ScatterRow) -> Store:
     url = row.store_url
     if url and scheme_of(url) == "memory":
         raise ConfigError("its results were kept in the memory of the process that ran it")
-    return store_behind(url)
+    return store_behind(url, patience=PATIENCE)
 
 
 def _open() -> Ledger:

@@ -20,6 +20,7 @@ from manifold.protocol.job import Job
 from manifold.protocol.task import Broken
 from manifold.worker import faults, retries
 from manifold.worker.fold import folded
+from manifold.worker.meter import Meter
 
 _GRACE = 2.0  # seconds that an item may ignore its alarm before its process is ended
 _NOT_OURS = (KeyboardInterrupt, GeneratorExit)
@@ -37,6 +38,7 @@ class Execution:
         allowance: failed items before it stops early.
         pace: seconds between the starts of executions.
         report: called at the start of each item, where it matters that whoever keeps watch knows the very item.
+        meter: weighs the results; it ends the chunk early where they weigh too much.
         monotonic, sleep: the worker's clock.
 
     Afterwards `done` items from the front have an outcome: `values` those of the items that succeeded, in order;
@@ -54,6 +56,7 @@ class Execution:
         allowance: int,
         pace: float = 0.0,
         report: Callable[[], None] | None = None,
+        meter: Meter | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -64,6 +67,7 @@ class Execution:
         self.marks: dict[int, str] = {}
         self.failed: list[FailedItem] = []
         self.retries = 0
+        self.meter = meter or Meter(None)
         self._pristine = pristine
         self._allowance = allowance
         self._call = call
@@ -103,12 +107,13 @@ class Execution:
             return
         call = self._paced if self._pace else self._call
         append = self.values.append
-        pending = iter(self.items)
+        batches = self.meter.batches(self.items, self.values)
         while True:
             item = None
             try:
-                for item in pending:
-                    append(call(item))
+                for batch in batches:
+                    for item in batch:
+                        append(call(item))
                 return
             except _NOT_OURS:
                 raise
@@ -221,12 +226,19 @@ class Execution:
         finished: set[int] = set()
         gate = asyncio.Semaphore(self.job.async_concurrency)
         self._finished = 0
+        started = 0
 
         async def one(index: int, item: Any) -> None:
             async with gate:
                 if index < len(self.items):  # else stopped in the meantime
+                    nonlocal started
+                    started = max(started, index + 1)
                     await self._one_async(index, item, results)
                     finished.add(index)
+                    if index in results:
+                        self.meter.add(results[index])
+                        if self.meter.full:  # all that has begun is finished, so that nothing of it runs again
+                            del self.items[started:]
                     while self._finished in finished:
                         self._finished += 1
 

@@ -41,19 +41,18 @@ class Packing:
 
     def answer(self, seconds: float, items_digest: str | None) -> Answer:
         task, execution = self._task, self._execution
+        store = self._process.store(task.store)
         try:
             values = self._values()
+            if store is not None and store.max_bytes is not None and len(values) > store.max_bytes:
+                values = self._without_too_large(values, store.max_bytes)
         except _ReduceFailed as exc:
             return Answer(receipt=self._receipt(seconds, fatal=str(exc)))
         except _ProofNeeded:
             return Answer(need="proof")
-        store = self._process.store(task.store)
         sealed = {}
         if len(execution.marks) < execution.done:
             sealed["blob"] = self._seal("result", "r", values)
-            if store is not None and store.max_bytes is not None and sealed["blob"][2] > store.max_bytes:
-                self._shorten(sealed["blob"], store.max_bytes)
-                return self.answer(seconds, None)
         if execution.failed:
             execution.failed.sort(key=lambda one: one.failure.pos)
             sealed["fail"] = self._seal("failed", "f", codec.encode_failed(self._with_lines(execution.failed)))
@@ -106,6 +105,7 @@ class Packing:
             seconds=seconds,
             outcome=_outcome(task, execution, stop),
             executions=done + execution.retries,
+            result_bytes=execution.meter.held,
             code_digest=task.code_digest,
             failures=failures[:_RECEIPT_FAILURES],
             failures_cut=len(failures) > _RECEIPT_FAILURES,
@@ -188,15 +188,24 @@ class Packing:
         self._blobs[key] = blob
         return key, wire.sealed_digest(blob), len(blob)
 
-    def _shorten(self, blob: tuple[str, str, int], most: int) -> None:
-        """Keep half of the chunk, as a prefix, so that its results fit the store; a single one that does not fails."""
+    def _without_too_large(self, payload: bytes, most: int) -> bytes:
+        """The payload without results that would not fit the store even alone; those fail. Many small ones may fill
+        several values of the store: that is the store's matter."""
         execution = self._execution
-        del self._blobs[blob[0]]
-        if execution.done > 1:
-            execution.truncate(execution.done // 2)
-        else:
-            reason = f"its result is a blob of {blob[2]:,} bytes, and the store takes {most:,}"
-            execution.retract({0: Unpicklable(reason)})
+        if execution.job.reduce is not None:
+            return payload
+        ok = [index for index in range(execution.done) if index not in execution.marks]
+        found: dict[int, BaseException] = {}
+        for index, value in zip(ok, execution.values, strict=True):
+            if (size := wire.packed_size(codec.encode_values([value]), most)) > most:
+                found[index] = Unpicklable(
+                    f"its result, {a_type(value)}, is a blob of {size:,} bytes, and the store takes {most:,}: return "
+                    "less, or where it was written to"
+                )
+        if not found:
+            return payload
+        execution.retract(found)
+        return self._values()
 
 
 class _ProofNeeded(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import socket
@@ -14,11 +15,17 @@ from typing import Any
 
 from manifold import settings
 from manifold.abc import Store
+from manifold.errors import StoreError
+from manifold.patience import WORKER_PATIENCE
 from manifold.protocol.job import Job
 from manifold.redaction import Hidden, hide
 from manifold.stores import open_store
+from manifold.stores.patient import PatientStore
 from manifold.visible import storable
+from manifold.worker import beat
 from manifold.worker.modules import JobModules
+
+log = logging.getLogger(__name__)
 
 _JOBS_KEPT = 8
 _SCATTERS_KEPT = 1000
@@ -42,6 +49,7 @@ class Process:
         nonce: names an execution; never the same twice.
         open_store: the store behind a URL, asked once for each.
         monotonic, sleep: its clock.
+        patience: seconds that it keeps results which the store does not take.
     """
 
     def __init__(
@@ -53,6 +61,7 @@ class Process:
         open_store: Callable[[str], Store] = open_store,
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
+        patience: float = WORKER_PATIENCE,
     ) -> None:
         self.nonce = nonce
         self.monotonic = monotonic
@@ -60,6 +69,7 @@ class Process:
         self._host = host
         self._pid = pid
         self._open_store = open_store
+        self._patience = patience
         self._lock = threading.RLock()
         self._jobs: OrderedDict[str, Loaded] = OrderedDict()
         self._hidden: OrderedDict[str, Hidden] = OrderedDict()
@@ -116,8 +126,16 @@ class Process:
         where = url or settings.store_url()
         with self._lock:
             if where not in self._stores:
-                self._stores[where] = self._open_store(where)
+                self._stores[where] = PatientStore(
+                    self._open_store(where), patience=self._patience, sleep=self.sleep, on_wait=_wait_for_store
+                )
             return self._stores[where]
+
+
+def _wait_for_store(text: str) -> None:
+    log.warning("%s", text)
+    if beat.draining():
+        raise StoreError(f"the worker is to end, and could not put its results: {text}")
 
 
 HERE = Process()

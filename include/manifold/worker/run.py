@@ -16,6 +16,7 @@ from manifold.protocol.task import Answer, Broken, ChunkTask, Unsendable, Versio
 from manifold.redaction import mask
 from manifold.worker import airflow_import, beat, capture, faults, granted
 from manifold.worker.execute import Execution
+from manifold.worker.meter import Meter
 from manifold.worker.modules import JobModules, NotLoadable
 from manifold.worker.packing import Packing
 from manifold.worker.perworker import resolve_per_worker
@@ -167,6 +168,7 @@ def _run(
         pristine=pristine,
         allowance=task.allowance,
         pace=task.pace,
+        meter=Meter(_most(process, task)),
         monotonic=process.monotonic,
         sleep=process.sleep,
         report=watched.report if task.careful or job.item_timeout else None,
@@ -182,6 +184,13 @@ def _run(
     if digest is not None and execution.done < len(positions):
         digest = chunk_digest(list(pristine()[: execution.done]))
     return Packing(process, keyring, task, nonce, execution, lines).answer(seconds, digest)
+
+
+def _most(process: Process, task: ChunkTask) -> int | None:
+    """Bytes of results at which the chunk ends early."""
+    store = process.store(task.store)
+    bounds = [task.most_bytes, store.max_bytes if store is not None else None]
+    return min((bound for bound in bounds if bound is not None), default=None)
 
 
 def _refusing_broken(call: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -1,0 +1,137 @@
+"""A store as the core uses it: it is waited for while it does not answer, and takes blobs of any size.
+
+A blob that is larger than a value of the store may be rests in pieces: its beginning under its own key, the rest under
+`KEY-1`, `KEY-2` and so on. Its header says how long it is, so a reader knows what belongs to it.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Self, TypeVar
+
+from tenacity import RetryCallState
+
+from manifold.abc import Store
+from manifold.errors import BlobNotFound, StoreError, StoreNotShared
+from manifold.patience import PATIENCE, trying_again
+from manifold.protocol import wire
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_PIECE = re.compile(r"(?<=\.[a-z])-[0-9]+$|(?<=\.[0-9a-f]{32})-[0-9]+$")
+_LASTING = (PermissionError, NotADirectoryError, IsADirectoryError)
+
+
+def blob_of(key: str) -> str:
+    """Return the key of the blob that the key of a piece belongs to; any other key as it is."""
+    return _PIECE.sub("", key)
+
+
+class PatientStore(Store):
+    """Another store, waited for.
+
+    * A StoreError is tried again for `patience` seconds; but not BlobNotFound, StoreNotShared, or a lack of rights.
+    * `delete` is not waited for: what it leaves, `gc` collects.
+    * Safe from several threads if the other store is.
+
+    Args:
+        store: the other one; a patient one is taken apart first.
+        sleep: lets time pass.
+        on_wait: is told, once per try, that the store does not answer; what it raises ends the waiting.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        patience: float = PATIENCE,
+        sleep: Callable[[float], None] = time.sleep,
+        on_wait: Callable[[str], None] | None = None,
+    ) -> None:
+        self._store: Store = store._store if isinstance(store, PatientStore) else store
+        self._sleep = sleep
+        self.patience = patience
+        self.on_wait = on_wait
+        self.max_bytes = self._store.max_bytes  # type: ignore[misc]  # of one piece
+        self.durable = self._store.durable
+        self.reach = self._store.reach
+
+    @classmethod
+    def from_url(cls, url: str, **options: Any) -> Self:
+        """The patient form of the store behind `url`."""
+        from manifold.stores import open_store
+
+        return cls(open_store(url, **options))
+
+    def put(self, key: str, value: bytes) -> None:
+        most = self.max_bytes or len(value)
+        for number, at in enumerate(range(most, len(value), most), 1):
+            self._again(self._store.put, f"{key}-{number}", value[at : at + most])
+        self._again(self._store.put, key, value[:most] if len(value) > most else value)
+
+    def get(self, key: str) -> bytes:
+        data = self._again(self._store.get, key)
+        size = wire.sealed_size(data)
+        if len(data) >= size:
+            return data
+        pieces, held = [data], len(data)
+        while held < size:
+            try:
+                piece = self._again(self._store.get, f"{key}-{len(pieces)}")
+            except BlobNotFound:
+                break  # it is cut short, as its digest shows
+            pieces.append(piece)
+            held += max(1, len(piece))
+        return b"".join(pieces)
+
+    def delete(self, key: str) -> None:
+        self._store.delete(key)
+
+    def keys(self, prefix: str = "") -> Iterator[str]:
+        return iter(self._again(lambda: list(self._store.keys(prefix))))
+
+    def close(self) -> None:
+        self._store.close()
+
+    @contextmanager
+    def briefly(self) -> Iterator[None]:
+        """Try each operation once within this block, and wait for nothing."""
+        patience, self.patience = self.patience, 0.0
+        try:
+            yield
+        finally:
+            self.patience = patience
+
+    def _again(self, work: Callable[..., T], *args: Any) -> T:
+        try:
+            return work(*args)  # nearly always
+        except StoreError as exc:
+            if not may_pass(exc) or not self.patience:
+                raise
+        again = trying_again(may_pass, patience=self.patience, sleep=self._sleep, before_sleep=self._tell)
+        return again(work, *args)
+
+    def _tell(self, state: RetryCallState) -> None:
+        text = f"waiting for the store: {state.outcome.exception() if state.outcome else ''}"
+        if self.on_wait is not None:
+            self.on_wait(text)
+        else:
+            log.warning("%s", text)
+
+
+def in_one_piece(store: Store) -> Store:
+    """Return what reads blobs whole from `store`; how long that is waited for stays as it is."""
+    return store if isinstance(store, PatientStore) else PatientStore(store, patience=0.0)
+
+
+def may_pass(exc: BaseException) -> bool:
+    """True for a fault of a store that may be gone at the next try."""
+    if not isinstance(exc, StoreError) or isinstance(exc, (BlobNotFound, StoreNotShared)):
+        return False
+    return not isinstance(exc.__cause__, _LASTING)
