@@ -11,6 +11,7 @@ from manifold.stores import open_store, store_behind
 from manifold.stores.file import FileStore
 from manifold.stores.fsspec import FsspecStore
 from manifold.stores.memory import MemoryStore
+from manifold.stores.patient import PatientStore
 from manifold.stores.sql import SqlStore
 
 
@@ -33,9 +34,12 @@ def test_a_scatters_store_whose_password_nobody_kept_is_the_deployments(
     monkeypatch.setenv("MANIFOLD_STORE", f"file://{tmp_path}/ours")
     for recorded in ("", "sql+postgresql://somebody:***@host/blobs"):
         store = store_behind(recorded)
-        assert isinstance(store, FileStore)
-        assert store.root == tmp_path / "ours"
-    assert isinstance(store_behind("memory://"), MemoryStore)
+        assert isinstance(store, PatientStore)
+        assert isinstance(store.store, FileStore)
+        assert store.store.root == tmp_path / "ours"
+    in_memory = store_behind("memory://")
+    assert isinstance(in_memory, PatientStore)
+    assert isinstance(in_memory.store, MemoryStore)
 
 
 @pytest.mark.parametrize(

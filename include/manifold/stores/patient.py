@@ -54,13 +54,13 @@ class PatientStore(Store):
         sleep: Callable[[float], None] = time.sleep,
         on_wait: Callable[[str], None] | None = None,
     ) -> None:
-        self._store: Store = store._store if isinstance(store, PatientStore) else store
+        self.store: Store = store.store if isinstance(store, PatientStore) else store
         self._sleep = sleep
         self.patience = patience
         self.on_wait = on_wait
-        self.max_bytes = self._store.max_bytes  # type: ignore[misc]  # of one piece
-        self.durable = self._store.durable
-        self.reach = self._store.reach
+        self.max_bytes = self.store.max_bytes  # type: ignore[misc]  # of one piece
+        self.durable = self.store.durable
+        self.reach = self.store.reach
 
     @classmethod
     def from_url(cls, url: str, **options: Any) -> Self:
@@ -72,18 +72,18 @@ class PatientStore(Store):
     def put(self, key: str, value: bytes) -> None:
         most = self.max_bytes or len(value)
         for number, at in enumerate(range(most, len(value), most), 1):
-            self._again(self._store.put, f"{key}-{number}", value[at : at + most])
-        self._again(self._store.put, key, value[:most] if len(value) > most else value)
+            self._again(self.store.put, f"{key}-{number}", value[at : at + most])
+        self._again(self.store.put, key, value[:most] if len(value) > most else value)
 
     def get(self, key: str) -> bytes:
-        data = self._again(self._store.get, key)
+        data = self._again(self.store.get, key)
         size = wire.sealed_size(data)
         if len(data) >= size:
             return data
         pieces, held = [data], len(data)
         while held < size:
             try:
-                piece = self._again(self._store.get, f"{key}-{len(pieces)}")
+                piece = self._again(self.store.get, f"{key}-{len(pieces)}")
             except BlobNotFound:
                 break  # it is cut short, as its digest shows
             pieces.append(piece)
@@ -91,13 +91,13 @@ class PatientStore(Store):
         return b"".join(pieces)
 
     def delete(self, key: str) -> None:
-        self._store.delete(key)
+        self.store.delete(key)
 
     def keys(self, prefix: str = "") -> Iterator[str]:
-        return iter(self._again(lambda: list(self._store.keys(prefix))))
+        return iter(self._again(lambda: list(self.store.keys(prefix))))
 
     def close(self) -> None:
-        self._store.close()
+        self.store.close()
 
     @contextmanager
     def briefly(self) -> Iterator[None]:
