@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from manifold.results.view import Results
     from manifold.sources.spool import spool
     from manifold.stores import open_store
+    from manifold.worker.current import item
     from manifold.worker.perworker import per_worker
 
 __version__ = "0.1.0"
@@ -25,6 +26,7 @@ __all__ = [
     "Results",
     "RetryItem",
     "SkipItem",
+    "item",
     "open_engine",
     "open_ledger",
     "open_store",
@@ -37,6 +39,7 @@ _LAZY = {
     "Results": "results.view",
     "open_engine": "engines.open",
     "open_ledger": "ledger",
+    "item": "worker.current",
     "open_store": "stores",
     "per_worker": "worker.perworker",
     "scatter": "plain",

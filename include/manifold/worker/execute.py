@@ -18,7 +18,7 @@ from manifold.protocol.codec import FailedItem, Segment
 from manifold.protocol.itemdigest import item_digest
 from manifold.protocol.job import Job
 from manifold.protocol.task import Broken
-from manifold.worker import faults, retries
+from manifold.worker import current, faults, retries
 from manifold.worker.fold import folded
 from manifold.worker.meter import Meter
 
@@ -68,6 +68,7 @@ class Execution:
         self.failed: list[FailedItem] = []
         self.retries = 0
         self.meter = meter or Meter(None)
+        self.attempt = 1  # of the item at hand, where they run one after the other
         self._pristine = pristine
         self._allowance = allowance
         self._call = call
@@ -147,6 +148,7 @@ class Execution:
         while retries.again(self.job, exc, attempts):
             self._sleep(retries.delay(self.job, exc, attempts))
             attempts += 1
+            self.attempt = attempts
             self.retries += 1
             try:
                 self.values.append(call(item))
@@ -155,7 +157,9 @@ class Execution:
             except BaseException as again:  # noqa: BLE001 - as in run()
                 exc = again
             else:
+                self.attempt = 1
                 return
+        self.attempt = 1
         self._close(index, exc, attempts)
 
     def _close(self, index: int, exc: BaseException, attempts: int) -> None:
@@ -233,6 +237,7 @@ class Execution:
                 if index < len(self.items):  # else stopped in the meantime
                     nonlocal started
                     started = max(started, index + 1)
+                    current.at.set((index, item))
                     await self._one_async(index, item, results)
                     finished.add(index)
                     if index in results:
@@ -256,6 +261,7 @@ class Execution:
         attempts = 0
         while True:
             attempts += 1
+            current.attempt.set(attempts)
             limit = asyncio.timeout(self.job.item_timeout)
             try:
                 await self._pace_async()

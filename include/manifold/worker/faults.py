@@ -10,6 +10,7 @@ from types import TracebackType
 from manifold.protocol.records import Failure
 from manifold.redaction import MaskingRepr, longest, mask
 from manifold.visible import storable
+from manifold.worker import hints
 
 _MESSAGE = 300
 _TRACEBACK = 8_000
@@ -36,7 +37,7 @@ def failure(
         pos=pos,
         fingerprint=hashlib.sha256(storable(f"{kind}|{place}").encode()).hexdigest()[:16],
         type=kind,
-        message=storable(mask(_safe_str(exc))[:_MESSAGE]),
+        message=storable(mask(_said(exc, _MESSAGE))[:_MESSAGE]),
         attempts=attempts,
         key=None if key is None else storable(mask(key[: _KEY + longest()])[:_KEY]),
         item_repr=mask(shown(item)),
@@ -67,7 +68,7 @@ def shown(item: object) -> str:
 def _lines(exc: BaseException) -> list[str]:
     frames = _user_frames(exc.__traceback__)
     head = ["Traceback (most recent call last):\n", *frames.format()] if frames else []
-    return [*head, f"{_kind(exc)}: {_safe_str(exc)}\n"]
+    return [*head, f"{_kind(exc)}: {_said(exc)}\n"]
 
 
 def _user_frames(tb: TracebackType | None) -> traceback.StackSummary:
@@ -79,6 +80,16 @@ def _user_frames(tb: TracebackType | None) -> traceback.StackSummary:
 def _kind(exc: BaseException) -> str:
     kind = type(exc)
     return storable(kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}")
+
+
+def _said(exc: BaseException, room: int | None = None) -> str:
+    """What an exception says, and what to do about it, which stands at the end also where there is little room."""
+    text = _safe_str(exc)
+    advice = hints.hint(_kind(exc), text)
+    if not advice:
+        return text
+    cut = text if room is None else mask(text)[: max(0, room - len(advice) - 2)]
+    return f"{cut}{' ' if cut.endswith(('.', '!', '?')) else '. '}{advice}"
 
 
 def _safe_str(exc: BaseException) -> str:

@@ -14,7 +14,7 @@ from manifold.protocol import secrets, wire
 from manifold.protocol.itemdigest import chunk_digest
 from manifold.protocol.task import Answer, Broken, ChunkTask, Unsendable, Versions
 from manifold.redaction import mask
-from manifold.worker import airflow_import, beat, capture, faults, granted
+from manifold.worker import airflow_import, beat, capture, current, faults, granted
 from manifold.worker.execute import Execution
 from manifold.worker.meter import Meter
 from manifold.worker.modules import JobModules, NotLoadable
@@ -178,7 +178,7 @@ def _run(
         execution.stop()
     lines = capture.Lines(lambda: execution.position, job.log_lines, keep=job.keep_logs)
     began = process.monotonic()
-    with granted.given(loaded.environment), capture.capturing(lines):
+    with granted.given(loaded.environment), current.executing(task.uid, execution), capture.capturing(lines):
         execution.run()
     seconds = process.monotonic() - began
     if digest is not None and execution.done < len(positions):

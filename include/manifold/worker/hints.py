@@ -1,0 +1,39 @@
+"""What to do about errors that Airflow raises in an item, since a worker is no task."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+_NO_TASK = (
+    "A worker is no task of Airflow's. What it is to know goes into .partial: "
+    '.partial(ds="{{ ds }}", run_id="{{ run_id }}"), and manifold.item() tells its position and key'
+)
+_HINTS: tuple[tuple[str, Callable[[re.Match[str]], str]], ...] = (
+    (
+        r"(?:AirflowNotFoundException|AirflowException): The conn_id `(.+?)` isn't defined",
+        lambda found: f'Workers have the connections that @task.scatter(connections=["{found[1]}"]) names',
+    ),
+    (
+        r"(?:AirflowRuntimeError: .*Variable |KeyError: .*Variable )(\S+) (?:not found|does not exist)",
+        lambda found: f'Workers have the variables that @task.scatter(variables=["{found[1]}"]) names',
+    ),
+    (r"RuntimeError: Current context was requested but no context was found", lambda _: _NO_TASK),
+    (
+        r"ImportError: cannot import name 'SUPERVISOR_COMMS'|RuntimeError: Session must be set before|"
+        r"AttributeError: Access to the Airflow Metadatabase|RuntimeError: Direct database access",
+        lambda _: (
+            "A worker is no task of Airflow's: it reads the connections= and variables= of @task.scatter, and has no "
+            "XCom, no database, and nothing to write to. Return the value, and write it in a task further down"
+        ),
+    ),
+)
+
+
+def hint(kind: str, text: str) -> str:
+    """What to do about an error of that class with that text; "" where there is nothing to say."""
+    told = f"{kind.rpartition('.')[2]}: {text[:1000]}"
+    for pattern, advice in _HINTS:
+        if found := re.match(pattern, told, re.DOTALL):
+            return advice(found)
+    return ""
