@@ -14,23 +14,41 @@ from manifold.protocol.records import ScatterRow
 
 if TYPE_CHECKING:
     from manifold.ledger import Ledger
+    from manifold.ledger.states import Condition
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """A wish: who will see to it (None: the next coordinator), and whether it has taken effect already."""
+    """A request: who carries it out (None: the next coordinator), whether there is nothing left to do about it, and the
+    state that the scatter was in."""
 
     name: str
     verb: str
     coordinator: str | None
     done: bool
+    state: Condition
 
     def sentence(self) -> str:
         """What the person is told."""
-        if self.done:
-            return f"{self.name} is cancelled; nobody was at work on it"
         if self.coordinator:
             return f"{self.name}: {self.coordinator} will {self.verb} it within two seconds"
-        return f"{self.name}: nobody is at work on it now; the next try will {self.verb} it"
+        return f"{self.name} {_IDLE.get((self.verb, self.state)) or _IDLE[self.verb, 'stopped']}"
+
+
+# What becomes of a request where there is no coordinator.
+_IDLE = {
+    ("cancel", "stopped"): "is cancelled; it had no coordinator",
+    ("drain", "stopped"): (
+        "has no coordinator, so there is nothing to drain and nothing changes: its next try runs all that is missing. "
+        "`manifold pause` keeps that try from sending anything"
+    ),
+    ("drain", "drained"): "is drained already; `manifold resume` lets it continue",
+    ("pause", "stopped"): "has no coordinator; its next try begins paused, and sends nothing until `manifold resume`",
+    ("resume", "stopped"): "has no coordinator; its next try does not begin paused. This starts no try",
+    ("resume", "drained"): (
+        "is drained; its Airflow task continues it within a minute, any other program when it is run again"
+    ),
+    ("set", "stopped"): "has no coordinator; its next try begins with these settings",
+}
 
 
 def coordinator(row: ScatterRow, now: float) -> str | None:
@@ -46,15 +64,16 @@ def check_settings(changes: Mapping[str, Any]) -> None:
 
 
 def ask(ledger: Ledger, row: ScatterRow, verb: str, value: dict[str, Any], by_whom: str) -> Asked:
-    """Write the wish down; a cancel that no coordinator is there for takes effect at once.
+    """Write the request down; a cancel that no coordinator is there for takes effect at once, and a drain is over.
 
     Raises LedgerError where the scatter has ended meanwhile.
     """
     alive = coordinator(row, ledger.time())
-    done = verb == "cancel" and alive is None and _ended_here(ledger, row, by_whom)
+    state = ledger.state(row.uid).state
+    done = alive is None and (verb == "drain" or (verb == "cancel" and _ended_here(ledger, row, by_whom)))
     if not done:
         ledger.control(row.uid, verb, value, by_whom)
-    return Asked(row.name, verb, alive, done)
+    return Asked(row.name, verb, alive, done, state)
 
 
 def ask_redrive(ledger: Ledger, row: ScatterRow, chosen: dict[str, Any], by_whom: str) -> None:

@@ -72,8 +72,31 @@ def test_a_scatter_that_nobody_runs_is_cancelled_here(cli: Cli, book: Ledger) ->
 
 
 def test_a_pause_of_a_scatter_that_nobody_runs_waits_for_the_next_try(cli: Cli, book: Ledger) -> None:
-    made(book, "idle")
-    assert "the next try will pause it" in cli("pause", "idle").stdout
+    uid = made(book, "idle")
+    assert "its next try begins paused" in cli("pause", "idle").stdout
+    assert [one.verb for one in book.pending_controls(uid)] == ["pause"]
+
+
+def test_a_drain_of_a_scatter_that_nobody_runs_says_that_it_does_nothing_and_leaves_no_request(
+    cli: Cli, book: Ledger
+) -> None:
+    uid = made(book, "idle")
+    told = cli("drain", "idle")
+    assert told.exit_code == 0
+    assert "nothing to drain and nothing changes" in told.stdout
+    assert "manifold pause" in told.stdout
+    assert book.pending_controls(uid) == []
+
+
+def test_a_drained_scatter_says_who_drained_it_and_how_it_continues(cli: Cli, book: Ledger) -> None:
+    uid = made(book, "spared")
+    book.acquire(uid, Owner.here("a coordinator")).release(ending="drained", message="drained by ann: for the night")
+    assert "drained by ann: for the night" in cli("ls", "--state", "drained").stdout
+    text = cli("show", "spared").stdout
+    assert "drained by ann: for the night" in text
+    assert "drained already" in cli("drain", "spared").stdout
+    assert "within a minute" in cli("resume", "spared").stdout
+    assert book.lets_continue(uid)
 
 
 @pytest.mark.parametrize("words", [["pause", "pages"], ["cancel", "pages"], ["set", "pages", "tolerate=5"]])

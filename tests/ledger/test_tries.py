@@ -23,7 +23,7 @@ def timed(ledger: Ledger, clock: Clock) -> Ledger:
 
 def state(ledger: Ledger, uid: str) -> str:
     """What people are shown; the same whichever way it is asked for."""
-    shown = ledger.states([uid])[uid]
+    shown = ledger.state(uid).state
     assert [row.uid for row in ledger.scatters(state=shown)] == [uid]
     assert not any(ledger.scatters(state=other) for other in CONDITIONS if other != shown)
     return shown
@@ -68,7 +68,7 @@ def test_a_try_that_is_not_heard_of_reads_as_lost_before_and_after_another_takes
     clock.now += 31
     (read,) = timed.tries(claim.uid)
     assert (read.ending, read.ended_at) == ("lost", 1000.0)
-    assert "not heard of" in (read.message or "")
+    assert "does not report" in (read.message or "")
     timed.acquire(claim.uid, owner(2))
     second, first = timed.tries(claim.uid)
     assert first == read

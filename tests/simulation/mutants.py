@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 from unittest import mock
 
-from sqlalchemy import Connection, and_, delete, select, true, update
+from sqlalchemy import Connection, and_, delete, literal, select, true, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from manifold.abc import Store
@@ -157,9 +157,8 @@ def _looks_first(book: ledger.Ledger, row: ScatterRow, store: Store, *, dry_run:
     return gc.Collected(row.uid, row.name, keys)
 
 
-def _retires_the_living(conn: Connection, row: ScatterRow) -> bool:
-    now = queries.scatter_row(conn, row.uid)
-    return _EMPTY(conn, now)
+def _retires_the_living(conn: Connection, row: ScatterRow, now: Any) -> bool:
+    return _EMPTY(conn, queries.scatter_row(conn, row.uid), literal(1e18))  # by then, every lease is over
 
 
 _EMPTY = gc._empty

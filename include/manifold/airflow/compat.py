@@ -21,8 +21,10 @@ __all__ = [
     "get_unique_task_id",
     "in_dags_test",
     "known_secrets",
+    "may_retry",
     "note_known_secrets",
     "redacted",
+    "state_in_airflow",
 ]
 
 _known_before: set[str] = set()
@@ -38,6 +40,29 @@ def in_dags_test() -> bool:
     from airflow.sdk.execution_time import task_runner
 
     return type(getattr(task_runner, "SUPERVISOR_COMMS", None)).__name__ == "InProcessSupervisorComms"
+
+
+def may_retry(task_instance: Any) -> bool:
+    """Airflow starts the task once more if this try fails, as its server said when the try began."""
+    said = getattr(getattr(task_instance, "_ti_context_from_server", None), "should_retry", None)
+    return bool(task_instance.try_number <= task_instance.max_tries) if said is None else bool(said)
+
+
+def state_in_airflow(task_instance: Any) -> str | None:
+    """The state that Airflow has of a task that runs here: another than running where somebody changed it meanwhile."""
+    index = -1 if task_instance.map_index is None else task_instance.map_index
+    try:
+        states = task_instance.get_task_states(
+            dag_id=task_instance.dag_id,
+            task_ids=[task_instance.task_id],
+            run_ids=[task_instance.run_id],
+            map_index=index if index >= 0 else None,
+        )
+    except Exception:  # noqa: BLE001 - Airflow's API may be away, or refuse a task that it has given up
+        return None
+    found = states.get(task_instance.run_id) or {}
+    name = task_instance.task_id if index < 0 else f"{task_instance.task_id}_{index}"
+    return found.get(name)
 
 
 def bundle_root(task_instance: Any) -> Path | None:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import NEVER_EXPIRE, BaseOperator  # type: ignore[attr-defined]  # not in its stub file
 from airflow.sdk.configuration import conf
-from airflow.sdk.exceptions import AirflowFailException
 from airflow.sdk.log import mask_secret
 
 from manifold.airflow.compat import bundle_root
 from manifold.airflow.cookie import Cookie, Decision, decide
+from manifold.airflow.ending import translated, waits_drained
 from manifold.airflow.items import Items
 from manifold.airflow.link import ScatterLink
-from manifold.errors import ConfigError, ScatterError
+from manifold.errors import Drained
 from manifold.policy import Policy
 from manifold.protocol.identity import code_digest
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import jinja2
     from airflow.sdk import Context
 
-    from manifold.ledger import Ledger
+    from manifold.ledger import Ledger, Owner
     from manifold.protocol.records import ScatterRow
     from manifold.results.view import Results
 
@@ -101,11 +101,11 @@ class ScatterOperator(BaseOperator):
         try:
             configure()
             return self._scatter(context, self._stop)
-        except (ScatterError, ConfigError) as exc:
-            if self._stop.is_set():
-                raise  # the process was told to end; a retry, if there is one, continues
-            # Another try would end the same.
-            raise AirflowFailException(redaction.mask(str(exc))) from exc
+        except BaseException as exc:
+            told = translated(exc, context, _owner(context), stopped=self._stop.is_set(), log=self.log)
+            if told is exc:
+                raise
+            raise told from exc
 
     def on_kill(self) -> None:
         # Runs in a signal handler, some seconds before the kill: the coordinator does the rest.
@@ -118,7 +118,7 @@ class ScatterOperator(BaseOperator):
         from manifold.airflow.settings import check_store, default_engine
         from manifold.coordinator.tries import Plan, run
         from manifold.engines.open import open_engine
-        from manifold.ledger import Owner, open_ledger, scatter_name
+        from manifold.ledger import open_ledger
         from manifold.protocol.ship import by_value
         from manifold.settings import resolve, store_url
         from manifold.sources import as_source, zipped
@@ -130,7 +130,7 @@ class ScatterOperator(BaseOperator):
         check_store(store or store_url())
         policy = Policy.of(self.options | {"engine": engine, "store": store or None, "worker_queue": self.worker_queue})
         inputs = self.items.values
-        name = scatter_name(ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index)
+        name = _name(ti)
         # The results read from ledger and store, so these stay open until the task's process ends.
         ledger = open_ledger()
         decision = self._decide(context, ledger, name, policy)
@@ -149,12 +149,17 @@ class ScatterOperator(BaseOperator):
             secrets=secrets_of(policy),
             hidden=self._hidden,
         )
-        owner = Owner.here(f"airflow {name}, try {ti.try_number}", claim_key=name, claim_no=ti.try_number)
         queue = {"queue": self.worker_queue} if self.worker_queue else {}
         told = [TaskLogMonitor(self.log, decision.why)]
         with by_value(self._roots(context)), open_engine(engine, **queue) as workers:
             return run(
-                plan, ledger=ledger, store=open_store(store), engine=workers, owner=owner, monitors=told, stop=stop
+                plan,
+                ledger=ledger,
+                store=open_store(store),
+                engine=workers,
+                owner=_owner(context),
+                monitors=told,
+                stop=stop,
             )
 
     def _decide(self, context: Context, ledger: Ledger, name: str, policy: Policy) -> Decision:
@@ -164,6 +169,8 @@ class ScatterOperator(BaseOperator):
         row = ledger.find(name)
         if row is not None and (cookie is None or row.uid != cookie.uid):
             row = None  # of a DAG run that was deleted: another scatter, for all that the names are the same
+        if row is not None and (why := waits_drained(ledger, row, _owner(context))) is not None:
+            raise Drained(f"{why}; manifold resume {row.uid}, or Continue on its page")
         decision = decide(
             cookie,
             row,
@@ -187,3 +194,19 @@ class ScatterOperator(BaseOperator):
         folders = [conf.get("core", option, fallback=None) for option in ("dags_folder", "plugins_folder")]
         here = [Path(context["dag"].fileloc).parent, bundle_root(context["ti"])]
         return [Path(folder).expanduser() for folder in folders if folder] + [root for root in here if root]
+
+
+def _name(ti: Any) -> str:
+    """What the scatter of a task instance is called in the ledger."""
+    from manifold.ledger import scatter_name
+
+    return scatter_name(ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index)
+
+
+def _owner(context: Context) -> Owner:
+    """This try, as it claims the scatter."""
+    from manifold.ledger import Owner
+
+    ti, name = context["ti"], _name(context["ti"])
+    text = f"airflow {name}, try {ti.try_number}"
+    return Owner.here(text, claim_key=name, claim_no=ti.try_number, claims=ti.max_tries + 1)

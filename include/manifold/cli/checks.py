@@ -16,7 +16,7 @@ from manifold import settings
 from manifold.abc import Store
 from manifold.cli.here import answering, in_airflow, opened_ledger
 from manifold.cli.probe import seen_by_worker
-from manifold.cli.shapes import Check, scatter_fields
+from manifold.cli.shapes import Check
 from manifold.errors import EngineError, ManifoldError, StoreError
 from manifold.registry import masked
 from manifold.words import counted
@@ -67,8 +67,9 @@ def ledger() -> Check:
         return Check(name="ledger", state="broken", found="its URL cannot be read", mend=str(exc))
     try:
         with answering(url), opened_ledger(url) as book:
-            now = book.time()
-            running = sum(scatter_fields(row, now)["coordinator"] is not None for row in book.scatters(state="running"))
+            from manifold.ledger.states import LIVE
+
+            running = len([row for state in LIVE for row in book.scatters(state=state)])
     except ManifoldError as exc:
         return Check(name="ledger", state="broken", found=where, mend=str(exc))
     return Check(name="ledger", state="ok", found=f"{where} answers; at work now: {counted(running, 'scatter')}")

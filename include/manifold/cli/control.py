@@ -21,12 +21,16 @@ def pause(scatter_id: ScatterId, as_json: AsJson = False) -> None:
 
 
 def resume(scatter_id: ScatterId, as_json: AsJson = False) -> None:
-    """Go on after a pause."""
+    """Go on after a pause or a drain."""
     _ask(scatter_id, "resume", {}, as_json)
 
 
 def drain(scatter_id: ScatterId, as_json: AsJson = False) -> None:
-    """Let what runs end, commit it, and stop there. The next try continues with the rest."""
+    """Let what runs end, commit it, and stop there.
+
+    A drained scatter waits: `resume` lets it continue. Its Airflow task takes no slot and no try meanwhile, and is
+    shown as up for reschedule. A scatter that has no coordinator is left as it is.
+    """
     _ask(scatter_id, "drain", {}, as_json)
 
 

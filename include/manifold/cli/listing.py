@@ -13,15 +13,23 @@ from manifold.cli import out, shapes
 from manifold.cli.here import opened_ledger
 from manifold.cli.params import AsJson
 from manifold.protocol.records import ScatterRow
+from manifold.visible import on_one_line
 
 if TYPE_CHECKING:
     from manifold.ledger import Ledger
 
 
+_WHY = 80  # characters; `show` has all of it
+
+
 class State(StrEnum):
-    """The states of a scatter."""
+    """The states of a scatter, as `manifold.ledger.states` derives them."""
 
     running = "running"
+    paused = "paused"
+    draining = "draining"
+    drained = "drained"
+    stopped = "stopped"
     succeeded = "succeeded"
     failed = "failed"
     cancelled = "cancelled"
@@ -41,23 +49,32 @@ def ls(
     with opened_ledger() as ledger:
         rows = list(islice(_rows(ledger, state, name), limit))
         now = ledger.time()
+        states = ledger.states(row.uid for row in rows)
         where = ledger.url
-    found = shapes.Listing(scatters=[shapes.Scatter(**shapes.scatter_fields(row, now)) for row in rows])
+    found = shapes.Listing(
+        scatters=[shapes.Scatter(**shapes.scatter_fields(row, now, states[row.uid])) for row in rows]
+    )
     if as_json:
         out.say_json(found)
     elif not found.scatters:
         out.say(f"the ledger {where} has no such scatter" if state or name else f"the ledger {where} is empty")
     else:
-        table = out.table("name", "state", "done", "items", "failed", "begun", "uid", right=("done", "items", "failed"))
+        table = out.table(
+            "name", "state", "done", "items", "failed", "begun", "uid", "because", right=("done", "items", "failed")
+        )
         for one in found.scatters:
             done = "?" if one.percent is None else f"{one.percent:g} %"
             begun = f"{out.duration(now - one.created_at)} ago"
             failed = out.count(one.failed) if one.failed else ""
             shown = out.state(one.state)
-            if one.state == "running" and one.coordinator is None:
-                shown.append(", by nobody now")
-            table.add_row(one.name, shown, done, out.count(one.total), failed, begun, one.scatter[:8])
+            table.add_row(one.name, shown, done, out.count(one.total), failed, begun, one.scatter[:8], _why(one))
         out.say(table)
+
+
+def _why(one: shapes.Scatter) -> str:
+    """Why it is as it is, on one line."""
+    text = on_one_line(one.message or "")
+    return text if len(text) <= _WHY else f"{text[: _WHY - 1]}…"
 
 
 def _rows(ledger: Ledger, state: State | None, name: str | None) -> Iterator[ScatterRow]:

@@ -30,6 +30,12 @@ _COLOURS = {
     "broken": "red",
     "cancelled": "yellow",
     "warning": "yellow",
+    "paused": "yellow",
+    "draining": "yellow",
+    "drained": "yellow",
+    "stopped": "yellow",
+    "error": "red",
+    "lost": "red",
     "replaced": "dim",
 }
 

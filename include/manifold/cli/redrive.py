@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from manifold import settings
+from manifold import settings, steering
 from manifold.cli import out, redrive_airflow, redrive_here, shapes
 from manifold.cli.exits import Conflict
 from manifold.cli.here import find, opened_ledger, opened_store, task_of
@@ -135,8 +135,8 @@ def _lost(ledger: Ledger, row: ScatterRow) -> int:
 
 
 def _refuse_busy(ledger: Ledger, row: ScatterRow) -> None:
-    if coordinator := shapes.scatter_fields(row, ledger.time())["coordinator"]:
-        raise Conflict(f"{row.name} is being run by {coordinator}; wait for its end (manifold watch {row.uid})")
+    if by := steering.coordinator(row, ledger.time()):
+        raise Conflict(f"{row.name} is being run by {by}; wait for its end (manifold watch {row.uid})")
 
 
 def _tell(done: shapes.Redriven, as_json: bool) -> None:

@@ -145,7 +145,7 @@ def ran_shape(book: Ledger, uid: str, results: Results | None, seconds: float, o
     folded = row.reduce_digest is not None
     written = _write(results, output) if results is not None and output else None
     return shapes.Ran(
-        **shapes.scatter_fields(row, book.time()),
+        **shapes.scatter_fields(row, book.time(), book.state(uid)),
         errors=shapes.error_kinds(book.kinds(uid)),
         seconds=seconds,
         value=_value(results) if results is not None and folded else None,

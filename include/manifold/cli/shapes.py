@@ -15,7 +15,8 @@ from manifold.registry import masked
 from manifold.steering import coordinator
 
 if TYPE_CHECKING:
-    from manifold.ledger import FailureRow, KindRow
+    from manifold.ledger import FailureRow, KindRow, TryRow
+    from manifold.ledger.states import Standing
     from manifold.results.failures import ItemFailure
 
 
@@ -85,6 +86,22 @@ class Wish(msgspec.Struct, kw_only=True):
     at: float
 
 
+class Try(msgspec.Struct, kw_only=True):
+    """One try at a scatter. `number` of `numbers` is its place among the tries of its Airflow task; null for others."""
+
+    owner: str
+    number: int | None
+    numbers: int | None
+    mode: str
+    why: str
+    began_at: float
+    ended_at: float | None
+    ending: str | None
+    message: str | None
+    items: int
+    chunks: int
+
+
 class Shown(Scatter, kw_only=True):
     """One scatter, with all that `show` tells of it."""
 
@@ -98,6 +115,7 @@ class Shown(Scatter, kw_only=True):
     wishes: list[Wish]
     chunks_suspect: int
     policy: dict[str, Any]
+    history: list[Try]
 
 
 class Ran(Scatter, kw_only=True):
@@ -253,13 +271,13 @@ class NewSecret(msgspec.Struct, kw_only=True):
     secret: str
 
 
-def scatter_fields(row: ScatterRow, now: float) -> dict[str, Any]:
-    """The fields of `Scatter`; `now` is the ledger's time, by which leases end."""
+def scatter_fields(row: ScatterRow, now: float, standing: Standing) -> dict[str, Any]:
+    """The fields of `Scatter`; `now` is the ledger's time, by which leases end, `standing` what people are shown."""
     left = None if row.total is None else row.total - row.done
     return {
         "scatter": row.uid,
         "name": row.name,
-        "state": row.state,
+        "state": standing.state,
         "coordinator": coordinator(row, now),
         "function": row.fn_name,
         "engine": masked(row.engine),
@@ -272,8 +290,28 @@ def scatter_fields(row: ScatterRow, now: float) -> dict[str, Any]:
         "percent": _percent(row),
         "created_at": row.created_at,
         "ended_at": row.ended_at,
-        "message": row.message,
+        "message": standing.reason,
     }
+
+
+def tries(rows: list[TryRow]) -> list[Try]:
+    """The tries, the newest first, as the ledger has them."""
+    return [
+        Try(
+            owner=row.owner,
+            number=row.claim_no or None,
+            numbers=row.claims or None,
+            mode=row.mode,
+            why=row.why,
+            began_at=row.began_at,
+            ended_at=row.ended_at,
+            ending=row.ending,
+            message=row.message,
+            items=row.items,
+            chunks=row.chunks,
+        )
+        for row in rows
+    ]
 
 
 def error_kinds(kinds: list[KindRow]) -> list[ErrorKind]:

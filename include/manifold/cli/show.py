@@ -64,7 +64,7 @@ def shown(ledger: Ledger, uid: str) -> shapes.Shown:
     left = None if row.of is None or row.state in TERMINAL else max(0, row.of - row.done)
     times = figures.percentiles(ledger.item_seconds(uid), 0.5, 0.9, 0.99)
     return shapes.Shown(
-        **shapes.scatter_fields(row, now),
+        **shapes.scatter_fields(row, now, ledger.state(uid)),
         task=list(task) if task else None,
         rate=rate,
         seconds_left=left / rate if rate and left is not None else None,
@@ -78,6 +78,7 @@ def shown(ledger: Ledger, uid: str) -> shapes.Shown:
         paused_by=ledger.paused_by(uid),
         chunks_suspect=len(ledger.suspects(uid)),
         policy={name: masked(value) if isinstance(value, str) else value for name, value in row.policy.items()},
+        history=shapes.tries(ledger.tries(uid)),
     )
 
 
@@ -147,6 +148,8 @@ def _rendered(found: shapes.Shown) -> RenderableType:
         parts.append(_errors(found.errors))
     if found.workers:
         parts.append(_workers(found.workers))
+    if len(found.history) > 1 or any(one.ending not in (None, "succeeded") for one in found.history):
+        parts.append(_tries(found.history))
     return Group(*parts)
 
 
@@ -167,7 +170,7 @@ def _facts(found: shapes.Shown) -> dict[str, Any]:
         )
         facts["item time"] = f"half below {half}, 90 % below {most}, 99 % below {nearly}"
     if not ended:
-        facts["coordinator"] = found.coordinator or "nobody at the moment; the next try continues"
+        facts["coordinator"] = found.coordinator or "none"
         if found.paused_by:
             facts["paused"] = f"by {found.paused_by}; manifold resume {found.scatter}"
     facts["begun"] = out.moment(found.created_at)
@@ -198,6 +201,17 @@ def _errors(kinds: list[shapes.ErrorKind]) -> Table:
     table = out.table("failed", "error", "first message", "fingerprint", right=("failed",))
     for kind in kinds:
         table.add_row(out.count(kind.count), kind.type, kind.message, kind.fingerprint)
+    return table
+
+
+def _tries(tries: list[shapes.Try]) -> Table:
+    table = out.table("try", "began", "took", "ended", "items", "by", "because", right=("items",))
+    for place, one in enumerate(tries):
+        number = f"{one.number} of {one.numbers}" if one.number and one.numbers else str(len(tries) - place)
+        took = "?" if one.ended_at is None else out.duration(max(0.0, one.ended_at - one.began_at))
+        ending = out.state(one.ending or "running")
+        because = one.message or ""
+        table.add_row(number, out.moment(one.began_at), took, ending, out.count(one.items), one.owner, because)
     return table
 
 

@@ -15,7 +15,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.functions import FunctionElement
 
 from manifold.ledger.rows import AttemptRow, WorkerRow, built, columns
-from manifold.ledger.states import Condition, condition
+from manifold.ledger.states import Condition, condition, reason
 from manifold.ledger.tables import attempt, chunk, control, scatter, worker
 from manifold.protocol.records import ScatterRow
 
@@ -27,6 +27,7 @@ class Glance(msgspec.Struct, frozen=True):
 
     row: ScatterRow
     condition: Condition
+    reason: str | None
     key: str | None
     claimed_at: float | None
     mark: tuple[Any, ...]
@@ -123,14 +124,16 @@ def glance(conn: Connection, uid: str, now: ColumnElement[float]) -> Glance | No
         select(func.count()).where(attempt.c.uid == uid, attempt.c.state == "open").scalar_subquery(),
         select(func.count()).where(chunk.c.uid == uid, chunk.c.suspect_at.is_not(None)).scalar_subquery(),
     )
-    asked = select(*columns(scatter, ScatterRow), condition(now), of.owner_key, of.claimed_at, of.collected_at, *beside)
+    told = (condition(now), reason(now), of.owner_key, of.claimed_at, of.collected_at)
+    asked = select(*columns(scatter, ScatterRow), *told, *beside)
     found = conn.execute(asked.where(of.uid == uid, of.state != "replaced", of.epoch > 0)).one_or_none()
     if found is None:
         return None
     row = built(ScatterRow, found)
-    state, key, claimed_at, *rest = found[len(ScatterRow.__struct_fields__) :]
+    state, why, key, claimed_at, *rest = found[len(ScatterRow.__struct_fields__) :]
     counters = (row.seq, row.epoch, row.n_ok, row.n_failed, row.n_skipped, row.total, row.expected)
-    return Glance(row, state, key, claimed_at, (uid, state, *counters, row.lease_until, row.ended_at, key, *rest))
+    mark = (uid, state, why, *counters, row.lease_until, row.ended_at, key, *rest)
+    return Glance(row, state, why, key, claimed_at, mark)
 
 
 def newest(conn: Connection, uid: str, now: ColumnElement[float], limit: int) -> list[Recent]:

@@ -13,13 +13,15 @@ from contextlib import closing
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, and_, delete, select, update
+from sqlalchemy import Connection, and_, delete, func, not_, select, update
+from sqlalchemy.sql.elements import ColumnElement
 
 from manifold.abc import Store
 from manifold.errors import StoreError
 from manifold.ledger.ledger import Ledger
 from manifold.ledger.queries import scatter_row
 from manifold.ledger.rows import built, columns
+from manifold.ledger.states import alive
 from manifold.ledger.tables import attempt, chunk, control, error_kind, failure, pin, scatter, scatter_try, worker
 from manifold.protocol.records import TERMINAL, ScatterRow
 from manifold.stores.patient import blob_of
@@ -53,7 +55,8 @@ def sweep(
 
     Args:
         open_store: opens the store that a scatter wrote to; it is closed again.
-        older_than: scatters that ended more than so many seconds ago go as a whole; None: none of them.
+        older_than: scatters that ended more than so many seconds ago, or have had no coordinator for so long, go as a
+            whole; None: none of them.
         dry_run: only say what would go.
         skip: is told of a scatter whose store cannot be used, which is left as it is; None: that ends the sweep,
             which may be run again.
@@ -92,27 +95,28 @@ def collect(ledger: Ledger, row: ScatterRow, store: Store, *, dry_run: bool = Fa
 
 
 def retirable(ledger: Ledger, older_than: float) -> list[ScatterRow]:
-    """The scatters that ended more than `older_than` seconds ago and were not collected as a whole yet."""
-    return ledger.database.read(
-        lambda conn: [
-            built(ScatterRow, row)
-            for row in conn.execute(
-                select(*columns(scatter, ScatterRow))
-                .where(scatter.c.state.in_(sorted(TERMINAL)), scatter.c.collected_at.is_(None))
-                .where(scatter.c.ended_at < ledger.now() - older_than)
-                .order_by(scatter.c.ended_at)
-            )
-        ]
-    )
+    """The scatters that ended, or that nobody has coordinated, for more than `older_than` seconds, and were not
+    collected as a whole yet."""
+    since = func.coalesce(scatter.c.ended_at, _last_sign())
+    old = and_(not_(alive(ledger.now())), scatter.c.collected_at.is_(None), since < ledger.now() - older_than)
+    asked = select(*columns(scatter, ScatterRow)).where(old).order_by(since)
+    return ledger.database.read(lambda conn: [built(ScatterRow, row) for row in conn.execute(asked)])
+
+
+def _last_sign() -> ColumnElement[float]:
+    """When the latest coordinator of a scatter that has not ended was last heard of."""
+    mine = (scatter_try.c.uid == scatter.c.uid, scatter_try.c.epoch == scatter.c.epoch)
+    ended = select(scatter_try.c.ended_at).where(*mine).correlate(scatter).scalar_subquery()
+    return func.coalesce(scatter.c.lease_until, ended, scatter.c.claimed_at, scatter.c.created_at)
 
 
 def retire(ledger: Ledger, row: ScatterRow, store: Store, *, dry_run: bool = False) -> Collected:
-    """A scatter that has ended, gone as a whole: first its rows, then its keys. Its uid stays, so that nothing of it
-    ever comes back, and its name may be used again."""
+    """A scatter that nobody coordinates, gone as a whole: first its rows, then its keys. Its uid stays, so that
+    nothing of it ever comes back, and its name may be used again."""
     prefix = f"{ledger.uuid}/{row.uid}/"
     if dry_run:
         return Collected(row.uid, row.name, sorted(store.keys(prefix)), retired=True)
-    if not ledger.database.write(lambda conn: _empty(conn, row)):
+    if not ledger.database.write(lambda conn: _empty(conn, row, ledger.now())):
         return Collected(row.uid, row.name, [])
     keys = sorted(store.keys(prefix))
     _delete(store, keys)
@@ -166,13 +170,14 @@ def execution_of(key: str) -> str:
     return key.rpartition(".")[0]
 
 
-def _empty(conn: Connection, row: ScatterRow) -> bool:
-    """Delete the rows of a scatter that has ended, and leave its uid; False if it runs again by now."""
+def _empty(conn: Connection, row: ScatterRow, now: ColumnElement[float]) -> bool:
+    """Delete the rows of a scatter that nobody coordinates, and leave its uid; False if it runs again by now."""
     account = f"{row.n_ok:,} ok, {row.n_failed:,} failed, {row.n_skipped:,} skipped"
     tombstone: dict[str, Any] = {"state": "replaced", "n_ok": 0, "n_failed": 0, "n_skipped": 0, "fn_key": None}
     if not (row.message or "").startswith(_COLLECTED):  # else a retirement was cut off, and this completes it
-        tombstone["message"] = f"{_COLLECTED}; it had ended as {row.state}: {account}"
-    same = and_(scatter.c.uid == row.uid, scatter.c.state == row.state, scatter.c.epoch == row.epoch)
+        was = f"had ended as {row.state}" if row.state in TERMINAL else "had stopped"
+        tombstone["message"] = f"{_COLLECTED}; it {was}: {account}"
+    same = and_(scatter.c.uid == row.uid, scatter.c.state == row.state, scatter.c.epoch == row.epoch, not_(alive(now)))
     if conn.execute(update(scatter).where(same).values(tombstone)).rowcount != 1:
         return False
     for table in (pin, scatter_try, chunk, attempt, failure, error_kind, control, worker):

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
-from sqlalchemy import Connection, Engine, and_, exists, func, insert, literal, select, update
+from sqlalchemy import Connection, Engine, and_, exists, func, insert, literal, not_, select, update
 
 from manifold.errors import Fenced, LedgerError, ScatterBusy
 from manifold.ledger import guards
 from manifold.ledger.claim import Claim
 from manifold.ledger.connection import Database
 from manifold.ledger.creation import created, owned, write_pin
-from manifold.ledger.ending import void_reruns
+from manifold.ledger.ending import end, void_reruns
 from manifold.ledger.queries import Reader, scatter_row
 from manifold.ledger.rows import NewScatter, Owner, process_is_gone
 from manifold.ledger.schema import check
+from manifold.ledger.states import LOST, alive
 from manifold.ledger.tables import attempt, chunk, control, insert_into, scatter
-from manifold.ledger.tries import LEASE, LOST, begin_try, end_try
+from manifold.ledger.tries import LEASE, begin_try, end_try
 from manifold.protocol.records import TERMINAL, ChunkRow, ScatterRow
 
 STALE = 24 * 3600.0
@@ -139,6 +140,20 @@ class Ledger(Reader):
             wish = {"uid": uid, "no": last + 1, "epoch": row.epoch, "verb": verb, "value": value or {}}
             conn.execute(insert(control).values(**wish, by_whom=by_whom, at=self.now(), token=token))
             return int(last + 1)
+
+        return self.database.write(work)
+
+    def give_up(self, uid: str, state: Literal["failed", "cancelled"], message: str) -> bool:
+        """End a scatter that waits for a try which never comes; False where it has ended or is coordinated."""
+
+        def work(conn: Connection) -> bool:
+            conn.execute(update(scatter).where(scatter.c.uid == uid).values(seq=scatter.c.seq))  # takes the lock
+            now = conn.execute(select(self.now())).scalar_one()
+            idle = exists().where(scatter.c.uid == uid, scatter.c.state == "running", not_(alive(literal(now))))
+            if not conn.execute(select(idle)).scalar_one():
+                return False
+            end(conn, scatter_row(conn, uid), now, state, message)
+            return True
 
         return self.database.write(work)
 

@@ -14,7 +14,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.functions import FunctionElement
 
 from manifold.ledger.rows import built, columns
-from manifold.ledger.states import Condition, alive, condition
+from manifold.ledger.states import Condition, alive, condition, reason
 from manifold.ledger.tables import control, scatter
 from manifold.protocol.records import ScatterRow
 
@@ -44,6 +44,7 @@ class Listed(msgspec.Struct, frozen=True):
 
     row: ScatterRow
     condition: Condition
+    reason: str | None
     key: str | None
 
 
@@ -79,13 +80,13 @@ def page(conn: Connection, now: ColumnElement[float], visible: Visible, wanted: 
         "failed": scatter.c.n_failed,
     }[wanted.order]
     asked = (
-        select(*columns(scatter, ScatterRow), state.label("condition"), scatter.c.owner_key)
+        select(*columns(scatter, ScatterRow), state.label("condition"), reason(now), scatter.c.owner_key)
         .where(fitting)
         .order_by(by.desc() if wanted.descending else by, scatter.c.created_at.desc(), scatter.c.uid)
         .limit(wanted.limit)
         .offset(wanted.offset)
     )
-    return [Listed(built(ScatterRow, row), *row[-2:]) for row in conn.execute(asked)], total
+    return [Listed(built(ScatterRow, row), *row[-3:]) for row in conn.execute(asked)], total
 
 
 def changes(conn: Connection, now: ColumnElement[float], visible: Visible) -> tuple[Any, ...]:

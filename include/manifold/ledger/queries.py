@@ -13,7 +13,7 @@ from manifold.errors import LedgerError
 from manifold.ledger.connection import Database
 from manifold.ledger.merged import MergedRow, merge
 from manifold.ledger.rows import AttemptRow, FailureRow, KindRow, S, TryRow, WorkerRow, built, columns
-from manifold.ledger.states import Condition, alive, condition
+from manifold.ledger.states import Condition, Standing, alive, condition, reason
 from manifold.ledger.tables import attempt, chunk, control, database_time, error_kind, failure, pin, scatter, worker
 from manifold.ledger.tries import read_tries
 from manifold.protocol.records import MAX_CHUNK, ChunkRow, ControlRow, ScatterRow
@@ -78,17 +78,22 @@ class Reader:
             asked = asked.where(tuple_(scatter.c.created_at, scatter.c.uid) < mark)
         return self._all(ScatterRow, asked)
 
-    def states(self, uids: Iterable[str]) -> dict[str, Condition]:
-        """The state of each scatter, as people are shown it."""
-        wanted = list(uids)
-        asked = select(scatter.c.uid, condition(self.now()))
+    def states(self, uids: Iterable[str]) -> dict[str, Standing]:
+        """The state of each scatter, as people are shown it, and why it is so."""
+        wanted, size = list(uids), PAGE // 2
+        asked = select(scatter.c.uid, condition(self.now()), reason(self.now()))
         return self.database.read(
             lambda conn: {
-                uid: state
-                for first in range(0, len(wanted), PAGE // 2)
-                for uid, state in conn.execute(asked.where(scatter.c.uid.in_(wanted[first : first + PAGE // 2])))
+                uid: Standing(*told)
+                for first in range(0, len(wanted), size)
+                for uid, *told in conn.execute(asked.where(scatter.c.uid.in_(wanted[first : first + size])))
             }
         )
+
+    def state(self, uid: str) -> Standing:
+        """The same of one scatter; raises LedgerError where there is none."""
+        found = self.states([uid])
+        return found[uid] if found else Standing(self.scatter(uid).state, None)
 
     def tries(self, uid: str) -> list[TryRow]:
         """The tries at the scatter, the newest first; one without a living coordinator has ended as `lost`."""
@@ -189,6 +194,12 @@ class Reader:
         asked = select(of.verb, of.by_whom).where(of.uid == uid, of.verb.in_(("pause", "resume")))
         found = self.database.read(lambda conn: conn.execute(asked.order_by(of.no.desc()).limit(1)).one_or_none())
         return str(found[1]) if found is not None and found[0] == "pause" else None
+
+    def lets_continue(self, uid: str) -> bool:
+        """Somebody asked for a drained scatter to be continued, after it was drained."""
+        of = control.c
+        asked = select(of.verb).where(of.uid == uid, of.verb.in_(("drain", "resume"))).order_by(of.no.desc()).limit(1)
+        return self.database.read(lambda conn: conn.execute(asked).scalar()) == "resume"
 
     def item_seconds(self, uid: str, *, limit: int = 10_000) -> list[tuple[float, int]]:
         """(mean seconds of an item, items) of the newest chunks: what percentiles of item time are made of."""

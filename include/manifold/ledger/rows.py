@@ -79,7 +79,7 @@ class Owner(msgspec.Struct, frozen=True):
 Ending = Literal["succeeded", "failed", "cancelled", "replaced", "drained", "stopped", "error", "fenced", "lost"]
 """How a try ended. The first four ended the scatter with it; after the others it can be continued: `drained` by a
 person, `stopped` by a signal to its process, `error` it could not go on, `fenced` a later try of the same task took
-over while it was alive, `lost` its process was not heard of any more."""
+over while it was alive, `lost` its process did not report any more."""
 
 
 class TryRow(msgspec.Struct, frozen=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 from sqlalchemy import and_, case, func, not_, select
 from sqlalchemy.sql.elements import ColumnElement
@@ -15,7 +15,15 @@ Condition = Literal[
 """`paused` by a person, and it sends nothing; `draining`: it ends once what runs has ended; `drained`: it has, and
 waits to be continued; `stopped`: its coordinator is gone, and the next try continues; the others are the ledger's."""
 
-LIVE = frozenset({"running", "paused", "draining"})
+
+class Standing(NamedTuple):
+    """How a scatter stands: its state, as shown, and why it is so, where there is more to say."""
+
+    state: Condition
+    reason: str | None
+
+
+LIVE: frozenset[Condition] = frozenset({"running", "paused", "draining"})
 """Those that a coordinator works on."""
 
 CONDITIONS: tuple[Condition, ...] = get_args(Condition)
@@ -38,6 +46,19 @@ def condition(now: ColumnElement[float]) -> ColumnElement[str]:
         (_latest_pause() == "pause", "paused"),
         else_="running",
     )
+
+
+def reason(now: ColumnElement[float]) -> ColumnElement[str | None]:
+    """The SQL of why a scatter is as it is, for people: how its latest try ended, or what ended the scatter."""
+    of = scatter_try.c
+    mine = (of.uid == scatter.c.uid, of.epoch == scatter.c.epoch)
+    said = case((of.ended_at.is_(None), LOST), else_=of.message)
+    latest = select(said).where(*mine).correlate(scatter).scalar_subquery()
+    return case((scatter.c.state != "running", scatter.c.message), (not_(alive(now)), latest), else_=None)
+
+
+LOST = "its coordinator does not report any more: it was killed, ran out of memory, or its host was lost"
+"""Why a try is said to be lost."""
 
 
 def _latest_ending() -> ColumnElement[str | None]:

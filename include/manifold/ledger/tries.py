@@ -8,6 +8,7 @@ import msgspec
 from sqlalchemy import Connection, func, insert, select, update
 
 from manifold.ledger.rows import Ending, Owner, TryRow, built, columns, stored
+from manifold.ledger.states import LOST
 from manifold.ledger.tables import chunk, scatter, scatter_try
 from manifold.protocol.records import ScatterRow
 
@@ -49,7 +50,7 @@ def end_try(
 
 
 def read_tries(conn: Connection, uid: str, now: float) -> list[TryRow]:
-    """The tries, the newest first. One whose coordinator is not heard of any more reads as lost."""
+    """The tries, the newest first. One whose coordinator does not report any more reads as lost."""
     of = scatter_try.c
     asked = select(*columns(scatter_try, TryRow), of.began_seq).where(of.uid == uid).order_by(of.epoch.desc())
     found = conn.execute(asked).all()
@@ -62,10 +63,6 @@ def read_tries(conn: Connection, uid: str, now: float) -> list[TryRow]:
             heard = rows[0].began_at if lease is None else lease - LEASE
             rows[0] = msgspec.structs.replace(rows[0], ended_at=heard, ending="lost", message=LOST)
     return rows
-
-
-LOST = "its coordinator was not heard of any more: killed, out of memory, or its host was lost"
-"""Why a try is said to be lost."""
 
 
 def _done_since(conn: Connection, uid: str, seq: Any) -> tuple[int, int]:

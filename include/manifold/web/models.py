@@ -62,7 +62,9 @@ class Scatter(BaseModel):
     created_at: float
     ended_at: float | None
     duration: float
-    message: str | None = Field(description="Why it ended as it did; null while it runs or where it succeeded.")
+    message: str | None = Field(
+        description="Why it is as it is: how the scatter or its latest try ended; null while it runs or if it succeeded."
+    )
     url: str | None = Field(description="The task instance's page in Airflow, from its base URL on.")
 
 
@@ -145,11 +147,34 @@ class Worker(BaseModel):
     rate: float | None = Field(description="Items per second over the last minute.")
 
 
+Ending = Literal["succeeded", "failed", "cancelled", "replaced", "drained", "stopped", "error", "fenced", "lost"]
+"""How a try ended. The first four ended the scatter with it; after the others it can be continued: `drained` by a
+person, `stopped` by a signal to its process, `error` it could not go on, `fenced` a later try of the same task took
+over while it was alive, `lost` its process did not report any more."""
+
+
+class Try(BaseModel):
+    """One try at a scatter. `number` of `numbers` is its place among the tries of its Airflow task; null for others."""
+
+    number: int | None
+    numbers: int | None
+    owner: str
+    mode: str = Field(description="continue, fresh, redrive, hand back, or cancel.")
+    why: str = Field(description="What it does, in a sentence.")
+    began_at: float
+    ended_at: float | None = Field(description="null while it runs; for a lost one, when it last reported.")
+    ending: Ending | None
+    message: str | None = Field(description="Why it ended so.")
+    items: int = Field(description="Items that came to an outcome in it.")
+    chunks: int
+
+
 class ScatterDetail(Scatter):
     """One scatter with all that its tab shows first."""
 
     item_seconds: ItemSeconds | None
     tries: int
+    history: list[Try] = Field(description="The tries, the newest first.")
     coordinator: str | None = Field(description="Who coordinates it at the moment; null: nobody.")
     paused_by: str | None
     policy: dict[str, Any] = Field(description="The options it was begun with; passwords are masked.")

@@ -9,10 +9,10 @@ from manifold import figures
 from manifold.airflow.link import task_page
 from manifold.coordinator.controls import SETTINGS
 from manifold.errors import ConfigError
-from manifold.ledger import WorkerRow
+from manifold.ledger import TryRow, WorkerRow
 from manifold.ledger.figures import Recent
 from manifold.ledger.rows import FailureRow, KindRow, name_parts
-from manifold.ledger.states import Condition
+from manifold.ledger.states import Standing
 from manifold.policy import Policy, Tolerance
 from manifold.protocol.records import TERMINAL, ScatterRow
 from manifold.registry import masked
@@ -34,7 +34,7 @@ def task(row: ScatterRow, key: str | None) -> models.Task | None:
 
 
 def scatter(
-    row: ScatterRow, state: Condition, key: str | None, *, flying: Flying, rate: float | None, now: float
+    row: ScatterRow, standing: Standing, key: str | None, *, flying: Flying, rate: float | None, now: float
 ) -> models.Scatter:
     """One row of the list."""
     counted = counts(row, flying)
@@ -46,14 +46,14 @@ def scatter(
         task=of,
         function=row.fn_name,
         engine=masked(row.engine),
-        state=state,  # type: ignore[arg-type]  # those that were replaced are never read
+        state=standing.state,  # type: ignore[arg-type]  # those that were replaced are never read
         counts=counted,
         rate=rate,
         seconds_left=left / rate if rate and left is not None else None,
         created_at=row.created_at,
         ended_at=row.ended_at,
         duration=max(0.0, (row.ended_at or now) - row.created_at),
-        message=row.message,
+        message=standing.reason,
         url=None if of is None else task_page(of.dag_id, of.run_id, of.task_id, of.map_index),
     )
 
@@ -116,6 +116,26 @@ def workers(
             )
         )
     return sorted(found, key=lambda one: (not one.alive, one.seconds_silent > SILENT and one.seconds_silent, one.name))
+
+
+def tries(rows: Sequence[TryRow]) -> list[models.Try]:
+    """The tries, the newest first."""
+    return [
+        models.Try(
+            number=row.claim_no or None,
+            numbers=row.claims or None,
+            owner=row.owner,
+            mode=row.mode,
+            why=row.why,
+            began_at=row.began_at,
+            ended_at=row.ended_at,
+            ending=row.ending,
+            message=row.message,
+            items=row.items,
+            chunks=row.chunks,
+        )
+        for row in rows
+    ]
 
 
 def settings(policy: Mapping[str, Any], changes: Iterable[Mapping[str, Any]]) -> models.Settings:

@@ -10,7 +10,8 @@ from sqlalchemy import Connection, select
 
 from manifold.ledger import figures, listing, quarantine
 from manifold.ledger.listing import Listed, Wanted
-from manifold.ledger.states import LIVE
+from manifold.ledger.states import LIVE, Standing
+from manifold.ledger.tries import read_tries
 from manifold.protocol.records import TERMINAL, ScatterRow
 from manifold.steering import coordinator
 from manifold.web import bars, deployment, models, spans, views
@@ -76,7 +77,8 @@ def scatters(
 def _row(conn: Connection, one: Listed, flying: views.Flying, now: Any, time: float) -> models.Scatter:
     alive = one.condition in LIVE
     newest = figures.newest(conn, one.row.uid, now, _NEWEST_OF_MANY) if alive else ()
-    return views.scatter(one.row, one.condition, one.key, flying=flying, rate=views.rate(one.row, newest), now=time)
+    standing, rate = Standing(one.condition, one.reason), views.rate(one.row, newest)
+    return views.scatter(one.row, standing, one.key, flying=flying, rate=rate, now=time)
 
 
 @router.get("/scatters/{uid}")
@@ -92,7 +94,8 @@ def scatter(found: Scatter) -> models.ScatterDetail:
         flying = figures.in_flight(conn, [uid]).get(uid, [])
         newest = figures.newest(conn, uid, now, _NEWEST)
         rate = views.rate(row, newest)
-        told = views.scatter(row, glance.condition, glance.key, flying=flying, rate=rate, now=time).model_dump()
+        standing = Standing(glance.condition, glance.reason)
+        told = views.scatter(row, standing, glance.key, flying=flying, rate=rate, now=time).model_dump()
         tally = remembered.get(("tally", uid), mark, lambda: figures.tally(conn, uid, speculates=speculates))
         kinds = remembered.get(("kinds", uid), mark, lambda: quarantine.kinds(conn, uid, _KINDS))
         alive = len(spans.innermost((start, stop) for _, start, stop in flying))
@@ -106,6 +109,7 @@ def scatter(found: Scatter) -> models.ScatterDetail:
         return told | {
             "item_seconds": views.item_seconds(newest),
             "tries": row.epoch,
+            "history": views.tries(read_tries(conn, uid, time)),
             "coordinator": coordinator(row, time),
             "policy": views.options(row.policy),
             "settings": views.settings(row.policy, figures.settings_in_force(conn, uid)),

@@ -99,9 +99,24 @@ export interface Worker {
   rate: number | null;
 }
 
+export interface Try {
+  number: number | null;
+  numbers: number | null;
+  owner: string;
+  mode: string;
+  why: string;
+  began_at: number;
+  ended_at: number | null;
+  ending: string | null;
+  message: string | null;
+  items: number;
+  chunks: number;
+}
+
 export interface ScatterDetail extends Scatter {
   item_seconds: ItemSeconds | null;
   tries: number;
+  history: Try[];
   coordinator: string | null;
   paused_by: string | null;
   policy: Record<string, unknown>;

@@ -3,22 +3,26 @@ import { Stack } from "@chakra-ui/react";
 import { items, plural, span } from "../base/format";
 import { Notice } from "../base/Notice";
 import { When } from "../base/When";
-import type { ScatterDetail, Wish } from "../types";
+import type { ScatterDetail, Try, Wish } from "../types";
 
 /** What a person should know before all figures: each only while it is so. */
 export function Messages({ scatter }: { scatter: ScatterDetail }) {
-  const { paused_by, state, message, suspects, suspects_total, wishes } = scatter;
+  const { paused_by, state, message, suspects, suspects_total, wishes, history } = scatter;
+  const [last] = history;
   const [suspect] = suspects;
   return (
     <Stack _empty={{ display: "none" }} gap={2}>
       {state === "paused" && <Notice kind="warning">Paused by {paused_by}. No further chunk is sent until somebody resumes it.</Notice>}
+      {state === "draining" && <Notice kind="warning">Draining: what runs ends and is committed, and nothing more is sent.</Notice>}
+      {state === "drained" && (
+        <Notice kind="warning">{sentence(message)} It waits, without a slot of Airflow's, until somebody presses Resume.</Notice>
+      )}
       {state === "stopped" && (
         <Notice kind="warning">
-          Nobody coordinates this scatter at the moment. Airflow notices a lost task after its heartbeat timeout; the next
-          try continues with what is missing. If no retry is left, clear the task instance.
+          Stopped{last?.ended_at != null && <> <When at={last.ended_at} /></>}: {message ?? "its coordinator is gone"}. {next(last)}
         </Notice>
       )}
-      {message && <Notice kind={state === "failed" ? "bad" : "warning"}>{message}</Notice>}
+      {message && state !== "drained" && state !== "stopped" && <Notice kind={state === "failed" ? "bad" : "warning"}>{message}</Notice>}
       {suspect && (
         <Notice kind="bad">
           The results of {plural(suspects_total, "chunk")} could not be read, first those of {span(suspect.start, suspect.stop)}.
@@ -32,6 +36,16 @@ export function Messages({ scatter }: { scatter: ScatterDetail }) {
       ))}
     </Stack>
   );
+}
+
+const sentence = (text: string | null): string => (text ? `${text.charAt(0).toUpperCase()}${text.slice(1)}.` : "");
+
+/** What comes after a try that stopped. */
+function next(last: Try | undefined): string {
+  if (last?.number != null && last.numbers != null && last.number >= last.numbers) {
+    return `It was try ${last.number} of ${last.numbers}, so none follows by itself: Continue clears the task.`;
+  }
+  return "The next try continues with what is missing.";
 }
 
 function asked({ verb, value }: Wish): string {

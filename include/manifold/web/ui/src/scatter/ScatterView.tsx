@@ -17,6 +17,7 @@ import { Timeline } from "../plots/Timeline";
 import { Steering } from "../steer/Steering";
 import type { ScatterDetail } from "../types";
 import { Header } from "./Header";
+import { History } from "./History";
 import { Messages } from "./Messages";
 import { Options } from "./Options";
 import { Progress } from "./Progress";
@@ -71,6 +72,7 @@ export function ScatterView({ uid, within }: Props) {
           </>
         )}
         <Workers scatter={scatter} />
+        <History scatter={scatter} />
         <Grid gap={4} templateColumns={{ base: "minmax(0, 1fr)", lg: "minmax(0, 2fr) minmax(0, 1fr)" }}>
           <RatePlot every={every} uid={uid} />
           <ItemTime seconds={scatter.item_seconds} />

@@ -12,7 +12,7 @@ import { Told } from "./Told";
 export function Controls() {
   const { scatter, refusal, busy, control } = useSteering();
   const ended = hasEnded(scatter);
-  const paused = scatter.paused_by !== null;
+  const paused = scatter.paused_by !== null || scatter.state === "drained";
   const { failed } = scatter.counts;
   if (refusal !== null) {
     return (

@@ -1,6 +1,7 @@
 // What an action will do, before it is done; and what it did.
 
 import { items } from "../base/format";
+import { isLive } from "../scatter/state";
 import type { Asked, Redriven, ScatterDetail, Verb } from "../types";
 
 export const cancels = ({ counts, task }: ScatterDetail): string[] => [
@@ -11,14 +12,14 @@ export const cancels = ({ counts, task }: ScatterDetail): string[] => [
 ];
 
 export const drains = (): string[] => [
-  "No further chunk is sent. Chunks that run now end and are committed, then this try ends as failed.",
-  "The next try of the task continues with the rest. To wait instead, pause it.",
+  "No further chunk is sent. Chunks that run now end and are committed, then the coordinator stops.",
+  "The task then waits without a slot, shown by Airflow as up for reschedule, until somebody presses Resume: no try is used, and nothing fails.",
 ];
 
 /** Why failed items cannot be run again now; null where they can. */
 export function hindrance({ task, state, uid }: ScatterDetail): string | null {
   if (!task) return `To retry failed items, run manifold redrive ${uid} where it ran`;
-  return state === "running" || state === "paused" ? "Failed items can be retried as soon as this try has ended" : null;
+  return isLive(state) ? "Failed items can be retried as soon as this try has ended" : null;
 }
 
 /** Which items, of which task, and what else happens. */
@@ -45,7 +46,5 @@ const DONE: Record<Verb, string> = {
   set: "The new settings are noted",
 };
 
-export function asked({ verb, coordinator, done }: Asked): string {
-  if (done) return "Cancelled; nobody was at work on it.";
-  return `${DONE[verb]}: ${coordinator ? "it takes effect within two seconds." : "the next try sees to it; nobody is at work now."}`;
-}
+export const asked = ({ verb, coordinator, text }: Asked): string =>
+  coordinator ? `${DONE[verb]}: it takes effect within two seconds.` : `${text}.`;
