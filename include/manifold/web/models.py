@@ -63,7 +63,7 @@ class Scatter(BaseModel):
     ended_at: float | None
     duration: float
     message: str | None = Field(
-        description="Why it is as it is: how the scatter or its latest try ended; null while it runs or if it succeeded."
+        description="Why it is as it is: how it or its latest try ended; null while it runs or if it succeeded."
     )
     url: str | None = Field(description="The task instance's page in Airflow, from its base URL on.")
 
