@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 import re
 import threading
@@ -24,6 +23,7 @@ from manifold.errors import ConfigError, ManifoldError, ScatterBusy
 from manifold.policy import Policy
 from manifold.protocol.identity import code_digest
 from manifold.protocol.itemdigest import item_digest
+from manifold.protocol.job import is_async
 from manifold.protocol.records import ScatterRow
 from manifold.protocol.secrets import Secrets
 from manifold.protocol.ship import by_value
@@ -242,7 +242,7 @@ def _renewing(claim: Claim) -> Callable[[str], None]:
 
 def _check(plan: Plan, engine: Engine) -> None:
     policy = plan.policy
-    if policy.item_timeout is not None and not engine.kills_items and not inspect.iscoroutinefunction(plan.fn):
+    if policy.item_timeout is not None and not engine.kills_items and not is_async(plan.fn):
         raise ConfigError(
             f"item_timeout={policy.item_timeout:g} cannot be kept by {plan.engine_url}, which cannot stop a running "
             "item; use processes://, celery://, or an async def function"

@@ -11,6 +11,7 @@ signal handlers, and does nothing else.
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import signal
 import sys
@@ -27,7 +28,7 @@ from manifold.engines.celery_board import Board, in_pool_process
 from manifold.engines.celery_guard import guard
 from manifold.engines.celery_pulse import Announcer, Pulse
 from manifold.errors import ConfigError, EngineError, WireError
-from manifold.worker import beat
+from manifold.worker import beat, forks
 
 log = logging.getLogger(__name__)
 
@@ -72,9 +73,28 @@ def _outcome(worker: str, call: str, opened: cw.Opened) -> cw.Answered | cw.Refu
         why = f"worker {worker} cannot unpickle the call: {type(exc).__name__}: {exc}. Is a package missing there?"
         return opened.raised(EngineError(why))
     try:
-        return opened.returned(fn(*args, **kwargs))
+        with _children_of_items(), forks.only_here():
+            result = fn(*args, **kwargs)
+        return opened.returned(result)
     except BaseException as exc:  # noqa: BLE001 - it is the caller's, SystemExit too
         return opened.raised(exc)
+
+
+@contextmanager
+def _children_of_items() -> Iterator[None]:
+    """An item may have child processes (`multiprocessing.Pool`), on Celery as elsewhere.
+
+    The processes of Celery's pool are daemons, and `multiprocessing` refuses those children. All that this guards
+    against is that children outlive a pool that is killed, as those of `subprocess` do anyway.
+    """
+    config = getattr(multiprocessing.current_process(), "_config", {})
+    daemon = config.pop("daemon", None) if in_pool_process() else None
+    try:
+        with forks.serving(raising=not in_pool_process()):
+            yield
+    finally:
+        if daemon is not None:
+            config["daemon"] = daemon
 
 
 @contextmanager

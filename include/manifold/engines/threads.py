@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Self
 from manifold.abc import Engine
 from manifold.engines.urls import cpus, local_url
 from manifold.protocol.records import WorkerInfo
-from manifold.worker import beat
+from manifold.worker import beat, forks, loops
 
 
 class ThreadsEngine(Engine):
@@ -41,6 +41,7 @@ class ThreadsEngine(Engine):
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         self._pool.shutdown(wait, cancel_futures=cancel_futures)
+        loops.close_ended()
 
     def slots(self) -> int:
         return self._slots
@@ -53,6 +54,7 @@ class ThreadsEngine(Engine):
         with beat.calling(token):
             self._running.add(token)
             try:
-                return fn(*args, **kwargs)
+                with forks.only_here():
+                    return fn(*args, **kwargs)
             finally:
                 self._running.discard(token)

@@ -60,7 +60,7 @@ class Job:
 
     @property
     def is_async(self) -> bool:
-        return inspect.iscoroutinefunction(inspect.unwrap(self.fn))
+        return is_async(self.fn)
 
     def bind(self, consts: Mapping[str, Any]) -> Callable[[Any], Any]:
         """The function of one item, with constants as given; the bare function where there is nothing to add."""
@@ -82,3 +82,15 @@ class Job:
             return str(named[self.key] if isinstance(self.key, str) else self.key(named))
         except Exception as exc:  # noqa: BLE001 - a label only
             return f"(key failed: {type(exc).__name__})"
+
+
+def is_async(fn: Callable[..., Any]) -> bool:
+    """Return whether calling `fn` makes a coroutine.
+
+    So do an `async def`, a method or a `partial` of one, an object whose `__call__` is one, and what
+    `inspect.markcoroutinefunction` has marked. A wrapper counts by itself, not by what it wraps.
+    """
+    while isinstance(fn, partial):
+        fn = fn.func
+    method = inspect.getattr_static(type(fn), "__call__", None)
+    return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(method)

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
+from manifold.worker import forks
+
 
 @dataclass(slots=True, eq=False)
 class Call:
@@ -46,6 +48,7 @@ _draining = False
 @contextmanager
 def calling(token: str) -> Iterator[Call]:
     """Around one call, in the thread that runs it."""
+    forks.in_child(_in_child)
     call = Call(token)
     _calls[id(call)] = call
     reset = _current.set(call)
@@ -53,7 +56,7 @@ def calling(token: str) -> Iterator[Call]:
         yield call
     finally:
         _current.reset(reset)
-        del _calls[id(call)]
+        _calls.pop(id(call), None)
 
 
 def current() -> Call:
@@ -83,3 +86,11 @@ def drain() -> None:
 def draining() -> bool:
     """`drain` was called in this process."""
     return _draining
+
+
+def _in_child() -> None:
+    """A forked child runs nothing of what its parent runs."""
+    global _draining
+    _draining = False
+    _calls.clear()
+    _current.set(None)

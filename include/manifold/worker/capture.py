@@ -2,42 +2,113 @@
 
 from __future__ import annotations
 
-import io
-import logging
-import sys
+import codecs
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, TextIO
 
 from manifold.protocol.records import LogLine
 from manifold.redaction import longest, mask
 from manifold.visible import storable
+from manifold.worker import streams
 
 _LINE = 2_000
-_active: ContextVar[Lines | None] = ContextVar("manifold_lines", default=None)
+item: ContextVar[int | None] = ContextVar("manifold_item", default=None)
+"""The position of the item that this context runs; None where the chunk's thread runs its items in turn."""
 
 
 class Lines:
-    """The lines of one chunk. `position` tells which item runs; `limit` lines are kept, the rest is counted.
+    """The lines of one chunk, as a sink of `streams`; made by the thread that runs the chunk.
 
-    With `keep` set, every line also goes into `whole`, for the store.
+    `limit` lines are kept, the rest is counted. With `keep` set, every line also goes into `whole`, for the store.
+
+    A line belongs to the item in whose context it was printed: the one that `item` names (each `async def` item has a
+    context of its own, which its tasks, callbacks and `asyncio.to_thread` copy), else the one that `position` says.
     """
 
     def __init__(self, position: Callable[[], int], limit: int, *, keep: bool = False) -> None:
         self._position = position
         self._limit = limit
-        self._part: dict[str, str] = {}
+        self._thread = threading.get_ident()
+        self._part: dict[tuple[int, str], str] = {}
+        self._bytes: dict[tuple[int, str], codecs.IncrementalDecoder] = {}
+        self._last = -1
+        self.open = True
         self.kept: list[LogLine] = []
         self.dropped = 0
         self.whole: list[LogLine] | None = [] if keep else None
 
     def add(self, level: str, text: str) -> None:
         """One line, or several."""
+        self._add(self._item(), level, text)
+
+    def write(self, stream: str, text: str) -> None:
+        """Text as it comes from print: lines are cut where they end."""
+        pos = self._item()
+        if item.get() is None and pos != self._last:  # items one after the other
+            self.end(self._last)
+            self._last = pos
+        self._write(pos, stream, text)
+
+    def write_bytes(self, stream: str, data: bytes, encoding: str) -> None:
+        """Bytes of a stream's buffer, in whose middle a character may be cut."""
+        place = self._item(), stream
+        if place not in self._bytes:
+            self._bytes[place] = codecs.getincrementaldecoder(encoding)("replace")
+        if text := self._bytes[place].decode(data):
+            self.write(stream, text)
+
+    def end(self, pos: int) -> None:
+        """The item at `pos` prints no more: what it left of a line is one."""
+        for place in [place for place in (*self._bytes, *self._part) if place[0] == pos]:
+            if (decoder := self._bytes.pop(place, None)) is not None:
+                self._write(*place, decoder.decode(b"", final=True))
+            if rest := self._part.pop(place, ""):
+                self._add(*place, rest)
+
+    def settle(self, stop: int | None) -> None:
+        """Put the lines of a chunk that has ended in the order of the items.
+
+        Those of items from `stop` on are dropped, for the receipt does not cover them.
+        """
+        for pos, _ in [*self._bytes, *self._part]:
+            self.end(pos)
+        self.kept = _settled(self.kept, stop)
+        if self.whole is not None:
+            self.whole = _settled(self.whole, stop)
+
+    def close(self) -> list[LogLine]:
+        """What was kept; a last line says how much was dropped."""
+        self.settle(None)
+        if self.dropped:
+            self.kept.append(LogLine(self._position(), "info", f"… {self.dropped:,} more lines were dropped"))
+        return self.kept
+
+    def _item(self) -> int:
+        pos = item.get()
+        if pos is None:
+            pos = self._position()
+            if threading.get_ident() != self._thread:
+                item.set(pos)  # in the context that the item copied for this thread, which may outlive the item
+        return pos
+
+    def _write(self, pos: int, stream: str, text: str) -> None:
+        whole, newline, rest = (self._part.pop((pos, stream), "") + text).rpartition("\n")
+        if rest:
+            # As much as `_add` looks at: a secret is not to be cut before it is masked.
+            self._part[pos, stream] = rest[: 2 * _LINE + longest()]
+        if newline:
+            self._add(pos, stream, whole)
+
+    def _add(self, pos: int, level: str, text: str) -> None:
         for line in text.splitlines():
             if not line.strip():
                 continue
-            entry = LogLine(self._position(), storable(level), storable(mask(line[: 2 * _LINE + longest()])[:_LINE]))
+            if self.whole is None and len(self.kept) >= self._limit:
+                self.dropped += 1
+                continue
+            entry = LogLine(pos, storable(level), storable(mask(line[: 2 * _LINE + longest()])[:_LINE]))
             if self.whole is not None:
                 self.whole.append(entry)
             if len(self.kept) < self._limit:
@@ -45,70 +116,21 @@ class Lines:
             else:
                 self.dropped += 1
 
-    def write(self, stream: str, text: str) -> None:
-        """Text as it comes from print: lines are cut where they end."""
-        whole, newline, rest = (self._part.get(stream, "") + text).rpartition("\n")
-        self._part[stream] = rest[: 2 * _LINE + longest()]  # what `add` looks at: no secret is cut before it is masked
-        if newline:
-            self.add(stream, whole)
 
-    def close(self) -> list[LogLine]:
-        """What was kept; a last line says how much was dropped."""
-        for stream, rest in self._part.items():
-            self.add(stream, rest)
-        if self.dropped:
-            self.kept.append(LogLine(self._position(), "info", f"… {self.dropped:,} more lines were dropped"))
-        return self.kept
+def _settled(lines: list[LogLine], stop: int | None) -> list[LogLine]:
+    return sorted((line for line in lines if stop is None or line.pos < stop), key=lambda line: line.pos)
 
 
 @contextmanager
 def capturing(lines: Lines) -> Iterator[Lines]:
-    """Within it, this thread's (or task's) prints and log records go to `lines`, and nowhere else."""
-    _install()
-    reset = _active.set(lines)
+    """Within it, this thread's (or task's) prints and log records go to `lines`.
+
+    So do those of what copies its context (`asyncio` tasks, `asyncio.to_thread`, `contextvars.copy_context().run`). A
+    plain thread has a context of its own: its lines go where the worker's own do, never beside another item.
+    """
+    reset = item.set(None)
     try:
-        yield lines
+        with streams.going_to(lines):
+            yield lines
     finally:
-        _active.reset(reset)
-
-
-class _Stream(io.TextIOBase):
-    """Stands in for sys.stdout or sys.stderr: to the chunk that this thread runs, else to the real one."""
-
-    def __init__(self, name: str, real: TextIO) -> None:
-        self._name = name
-        self._real = real
-
-    def write(self, text: str) -> int:
-        lines = _active.get()
-        if lines is None:
-            return self._real.write(text)
-        lines.write(self._name, text)
-        return len(text)
-
-    def flush(self) -> None:
-        if _active.get() is None:
-            self._real.flush()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._real, name)
-
-
-class _Handler(logging.Handler):
-    def emit(self, record: logging.LogRecord) -> None:
-        lines = _active.get()
-        if lines is not None:
-            lines.add(record.levelname.lower(), self.format(record))
-
-
-def _install() -> None:
-    """Once per process, and again where somebody has replaced the streams since."""
-    if not isinstance(sys.stdout, _Stream):
-        sys.stdout = _Stream("stdout", sys.stdout)
-    if not isinstance(sys.stderr, _Stream):
-        sys.stderr = _Stream("stderr", sys.stderr)
-    root = logging.getLogger()
-    if not any(isinstance(handler, _Handler) for handler in root.handlers):
-        handler = _Handler()
-        handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
-        root.addHandler(handler)
+        item.reset(reset)

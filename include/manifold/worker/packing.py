@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import msgspec
@@ -11,12 +12,18 @@ from manifold.protocol import codec, outcome, proof, wire
 from manifold.protocol.records import LogLine, Receipt
 from manifold.protocol.task import Answer, ChunkTask
 from manifold.words import a_type
-from manifold.worker import capture, faults
+from manifold.worker import capture, faults, interrupts
 from manifold.worker.execute import Execution
 from manifold.worker.process import Process
 
 _RECEIPT_FAILURES = 400
 """Failures that ride in a receipt (at most some 600 bytes each, so 256 KB); beyond, the sidecar has them."""
+
+
+_NOT_AWAITED = (
+    "was not awaited: the function is no `async def`, and its first result in the chunk was nothing to await. Make it "
+    "`async def`, and await there"
+)
 
 
 class Packing:
@@ -134,7 +141,8 @@ class Packing:
             self._retract_unreadable()
         try:
             segments = execution.segments()
-        except Exception as exc:
+        except BaseException as exc:
+            interrupts.pass_on(exc)
             raise _ReduceFailed(faults.traceback_text(exc)) from exc
         try:
             return codec.encode_segments(segments)
@@ -150,7 +158,7 @@ class Packing:
         ok = [index for index in range(execution.done) if index not in execution.marks]
         found = {}
         for index, value in zip(ok, execution.values, strict=True):
-            if (reason := proof.trouble(value)) is not None:
+            if (reason := _NOT_AWAITED if inspect.isawaitable(value) else proof.trouble(value)) is not None:
                 found[index] = Unpicklable(f"its result, {a_type(value)}, {reason}")
         execution.retract(found)
 

@@ -22,7 +22,7 @@ from manifold.redaction import Hidden, hide
 from manifold.stores import open_store
 from manifold.stores.patient import PatientStore
 from manifold.visible import storable
-from manifold.worker import beat
+from manifold.worker import beat, forks
 from manifold.worker.modules import JobModules
 
 log = logging.getLogger(__name__)
@@ -33,10 +33,13 @@ _SCATTERS_KEPT = 1000
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A job in this process, its per-worker constants made; `environment` has its connections and variables."""
+    """A job in this process; `environment` has its connections and variables.
+
+    `call` has its per-worker constants, made; None where each event loop has its own.
+    """
 
     job: Job
-    call: Callable[[Any], Any]
+    call: Callable[[Any], Any] | None
     modules: JobModules
     environment: Mapping[str, str] = field(default_factory=dict)
 
@@ -70,11 +73,15 @@ class Process:
         self._pid = pid
         self._open_store = open_store
         self._patience = patience
+        self._forget()
+
+    def _forget(self) -> None:
+        """Know nothing, as a process that begins."""
         self._lock = threading.RLock()
-        self._jobs: OrderedDict[str, Loaded] = OrderedDict()
-        self._hidden: OrderedDict[str, Hidden] = OrderedDict()
-        self._stores: dict[str, Store] = {}
-        self._epochs: OrderedDict[str, int] = OrderedDict()
+        self._jobs = OrderedDict[str, Loaded]()
+        self._hidden = OrderedDict[str, Hidden]()
+        self._stores = dict[str, Store]()
+        self._epochs = OrderedDict[str, int]()
 
     @property
     def host(self) -> str:
@@ -100,6 +107,7 @@ class Process:
 
     def loaded(self, digest: str, load: Callable[[], Loaded | None]) -> Loaded | None:
         """The job of that digest, from memory or by `load`; None where neither has it."""
+        forks.in_child(_in_child)
         with self._lock:  # one thread makes the per-worker constants, the others wait for it
             found = self._jobs.get(digest) or load()
             if found is not None:
@@ -140,3 +148,10 @@ def _wait_for_store(text: str) -> None:
 
 HERE = Process()
 """This process."""
+
+_inherited: list[Any] = []  # by a forked child, and never collected there: it would close its parent's connections
+
+
+def _in_child() -> None:
+    _inherited.append(dict(vars(HERE)))
+    HERE._forget()

@@ -14,10 +14,12 @@ from manifold.protocol import secrets, wire
 from manifold.protocol.itemdigest import chunk_digest
 from manifold.protocol.task import Answer, Broken, ChunkTask, Unsendable, Versions
 from manifold.redaction import mask
-from manifold.worker import airflow_import, beat, capture, current, faults, granted
+from manifold.worker import airflow_import, beat, capture, current, faults, forks, granted, interrupts, loops
 from manifold.worker.execute import Execution
+from manifold.worker.interrupts import Interrupts
 from manifold.worker.meter import Meter
 from manifold.worker.modules import JobModules, NotLoadable
+from manifold.worker.originals import Originals
 from manifold.worker.packing import Packing
 from manifold.worker.perworker import resolve_per_worker
 from manifold.worker.process import HERE, Loaded, Process
@@ -47,7 +49,8 @@ def run_chunk(message: bytes, process: Process = HERE) -> bytes:
     logs.setup()
     chunk = {"start": task.start, "stop": task.stop}
     with logs.about(scatter=task.uid, chunk=chunk, attempt=task.attempt, worker=process.name):
-        answer = _answer(process, keyring, task, nonce)
+        with forks.only_here():
+            answer = _answer(process, keyring, task, nonce)
         if logs.wanted():
             _log_line(answer)
     sealed = msgspec.structs.replace(header, kind="receipt", nonce=nonce)
@@ -71,6 +74,7 @@ def _answer(process: Process, keyring: wire.Keyring, task: ChunkTask, nonce: str
         return Answer(refused="a newer coordinator has taken the scatter over", refusal="stale", epoch=newest)
     try:
         loaded = process.loaded(task.job_digest, lambda: _load(process, keyring, task))
+        call = None if loaded is None else _call(loaded)
     except ImportError as exc:
         return Answer(refused=_why_not_loaded(process, exc), refusal="package", worker=process.name)
     except ManifoldError:
@@ -78,11 +82,11 @@ def _answer(process: Process, keyring: wire.Keyring, task: ChunkTask, nonce: str
     except Exception as exc:  # noqa: BLE001 - a user's code: unpickling the function, factories of `per_worker`
         text = f"{type(exc).__qualname__}: {faults.traceback_text(exc)}"
         return Answer(refused=text, refusal="set-up", worker=process.name)
-    if loaded is None:
+    if loaded is None or call is None:
         return Answer(need="job")
     with loaded.modules.importable():
         items = _items(process, task)
-        return Answer(need="each") if items is None else _run(process, keyring, task, nonce, loaded, items)
+        return Answer(need="each") if items is None else _run(process, keyring, task, nonce, loaded, call, items)
 
 
 def _why_not_loaded(process: Process, exc: ImportError) -> str:
@@ -111,7 +115,16 @@ def _load(process: Process, keyring: wire.Keyring, task: ChunkTask) -> Loaded | 
     process.hide(task.job_digest, [*job.hidden, *given.hide])
     granted.register(given.hide)
     with granted.given(given.environment), modules.importable():
-        return Loaded(job, job.bind(resolve_per_worker(job.consts)), modules, given.environment)
+        call = None if job.is_async else job.bind(resolve_per_worker(job.consts))
+    return Loaded(job, call, modules, given.environment)
+
+
+def _call(loaded: Loaded) -> Callable[[Any], Any]:
+    """The function of one item, constants bound; raises what a `per_worker` factory raises."""
+    if loaded.call is not None:
+        return loaded.call
+    with granted.given(loaded.environment), loaded.modules.importable():
+        return loaded.job.bind(loops.here().resolved(loaded, dict(loaded.job.consts)))
 
 
 def _kept_job(process: Process, task: ChunkTask) -> bytes | None:
@@ -129,7 +142,8 @@ def _items(process: Process, task: ChunkTask) -> list[Any] | None:
     if task.packed is not None:
         try:
             return wire.loads(task.packed)  # type: ignore[no-any-return]
-        except Exception:  # noqa: BLE001 - unpickling runs a user's code
+        except BaseException as exc:  # noqa: BLE001 - unpickling runs a user's code
+            interrupts.pass_on(exc)
             return None
     return [_one(process, packed) for packed in task.each or ()]
 
@@ -139,50 +153,54 @@ def _one(process: Process, packed: bytes | Unsendable) -> Any:
         return Broken(packed.reason, packed.shown)
     try:
         return wire.loads(packed)
-    except Exception as exc:  # noqa: BLE001 - unpickling runs a user's code
+    except BaseException as exc:  # noqa: BLE001 - unpickling runs a user's code
+        interrupts.pass_on(exc)
         return Broken(
             f"cannot be unpickled on worker {process.name}: {type(exc).__name__}: {exc}", "(unreadable)", packed
         )
 
 
 def _run(
-    process: Process, keyring: wire.Keyring, task: ChunkTask, nonce: str, loaded: Loaded, items: list[Any]
+    process: Process,
+    keyring: wire.Keyring,
+    task: ChunkTask,
+    nonce: str,
+    loaded: Loaded,
+    call: Callable[[Any], Any],
+    items: list[Any],
 ) -> Answer:
     job = loaded.job
     positions: Sequence[int] = task.positions if task.positions is not None else range(task.start, task.stop)
     digest = chunk_digest(items) if task.digest_items and task.positions is None else None
-    again: list[Any] = []  # the items once more, unpickled afresh, since a function may change what it is given
-
-    def pristine() -> Sequence[Any]:
-        if not again:
-            again.extend(_items(process, task) or ())
-        return again
-
-    call = loaded.call if task.each is None else _refusing_broken(loaded.call)
+    originals = Originals(lambda: _items(process, task) or [])
     watched = beat.current()
+    lines = capture.Lines(lambda: execution.position, job.log_lines, keep=job.keep_logs)
     execution = Execution(
         job,
-        call,
+        call if task.each is None else _refusing_broken(call),
         items,
         positions,
-        pristine=pristine,
+        originals=originals,
         allowance=task.allowance,
         pace=task.pace,
         meter=Meter(_most(process, task)),
         monotonic=process.monotonic,
         sleep=process.sleep,
         report=watched.report if task.careful or job.item_timeout else None,
+        ended=lines.end,
+        interrupts=Interrupts(),
     )
     watched.position, watched.stop, watched.deadline = (lambda: execution.done), execution.stop, execution.deadline
     if beat.draining():
         execution.stop()
-    lines = capture.Lines(lambda: execution.position, job.log_lines, keep=job.keep_logs)
     began = process.monotonic()
     with granted.given(loaded.environment), current.executing(task.uid, execution), capture.capturing(lines):
         execution.run()
     seconds = process.monotonic() - began
-    if digest is not None and execution.done < len(positions):
-        digest = chunk_digest(list(pristine()[: execution.done]))
+    whole = execution.done == len(positions)
+    lines.settle(None if whole else positions[execution.done])
+    if not whole:
+        digest = None if digest is None else chunk_digest(originals.first(execution.done))
     return Packing(process, keyring, task, nonce, execution, lines).answer(seconds, digest)
 
 

@@ -15,7 +15,7 @@ from manifold.engines.local.frames import KEY, Frame, Kind, pack_result, read_fr
 from manifold.engines.local.vitals import Vitals
 from manifold.engines.payload import dump_error
 from manifold.errors import WireError
-from manifold.worker import beat
+from manifold.worker import beat, forks
 
 BEAT = 0.05
 """Seconds between two looks at the running call."""
@@ -24,10 +24,15 @@ OVERDUE = 70
 
 
 class Worker:
-    """One worker process. `serve` returns when the coordinator has closed the socket, or after a SIGTERM."""
+    """One worker process. `serve` returns when the coordinator has closed the socket, or after a SIGTERM.
 
-    def __init__(self, sock: socket.socket, vitals: Vitals) -> None:
+    Args:
+        descriptors: what the process holds open for as long as it lives, and its children do not.
+    """
+
+    def __init__(self, sock: socket.socket, vitals: Vitals, descriptors: tuple[int, ...] = ()) -> None:
         self._sock = sock
+        self._descriptors = descriptors
         self._vitals = vitals
         self._key = b""
         self._sending = threading.Lock()
@@ -37,8 +42,16 @@ class Worker:
         self._over = False
 
     def serve(self) -> None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the coordinator, which then ends its workers
+        # Ctrl-C is for the coordinator, which then ends its workers. Not SIG_IGN, which programs that items start would
+        # inherit.
+        signal.signal(signal.SIGINT, _ignore)
+        signal.siginterrupt(signal.SIGINT, False)
         signal.signal(signal.SIGTERM, self._drain)
+        forks.in_child(self._let_go)
+        with forks.serving():
+            self._serve()
+
+    def _serve(self) -> None:
         threading.Thread(target=self._listen, name="manifold-listen", daemon=True).start()
         threading.Thread(target=self._beat, name="manifold-beat", daemon=True).start()
         while True:
@@ -59,7 +72,9 @@ class Worker:
             try:
                 fn, args, kwargs = unpack_call(frame)
                 del frame
-                answer = pack_result(number, fn(*args, **kwargs))
+                with forks.only_here():
+                    result = fn(*args, **kwargs)
+                answer = pack_result(number, result)
             except BaseException as exc:  # noqa: BLE001 - whatever a call raises is that call's outcome
                 answer = Frame(Kind.ERROR, number, dump_error(exc))
             finally:
@@ -94,6 +109,14 @@ class Worker:
         beat.drain()
         self._stirred.put(None)
 
+    def _let_go(self) -> None:
+        """A child that an item forks holds no end of the socket: its end tells the coordinator that this process is."""
+        # `close` would wait for the stream that the listening thread, which is not here, reads.
+        for descriptor in (self._sock.detach(), *self._descriptors):
+            with suppress(OSError):
+                os.close(descriptor)
+        self._vitals.close()
+
     def _beat(self) -> None:
         while True:
             self._vitals.beat()
@@ -104,3 +127,7 @@ class Worker:
                     self._vitals.expire(number)
                     os._exit(OVERDUE)
             time.sleep(BEAT)
+
+
+def _ignore(_signal: int, _frame: object) -> None:
+    """Do nothing."""

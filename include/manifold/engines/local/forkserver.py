@@ -126,7 +126,7 @@ def work(*, sock: int, vitals: int) -> None:
     os.set_inheritable(sock, False)  # what the worker's code starts has no business there
     os.set_inheritable(vitals, False)
     # The original stays open until the process is gone, for its end tells the coordinator that the worker is.
-    Worker(socket.socket(fileno=os.dup(sock)), Vitals(vitals)).serve()
+    Worker(socket.socket(fileno=os.dup(sock)), Vitals(vitals), (sock, vitals)).serve()
 
 
 class _Server:
