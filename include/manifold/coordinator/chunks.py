@@ -10,9 +10,11 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
-from manifold.protocol import wire
+from manifold.coordinator.held import HeldItems
+from manifold.protocol import salvage, wire
 from manifold.protocol.records import MAX_CHUNK, Why
 from manifold.protocol.task import Unsendable
+from manifold.visible import storable
 from manifold.words import a_type
 from manifold.worker import faults
 
@@ -23,12 +25,12 @@ _FILLED = 0.75  # of what results may weigh, so that few chunks end early
 _GROWTH = 16  # a chunk has at most so many times the items of the largest one that was measured
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Chunk:
     """A run of neighbouring items that waits to be sent, or is out.
 
     Args:
-        items: a range, a list, or with `raw` the items' own pickles.
+        items: a range, a list, or with `raw` the items' own pickles; of a chunk that is out, `HeldItems`.
         positions: for an overlay, the positions of the items; the range [start, stop) then has gaps.
         died_on: the worker processes that died of it, in order, on the way to being called poison.
         excused: deaths that were laid to its host instead.
@@ -63,9 +65,6 @@ class Chunk:
     @property
     def strikes(self) -> int:
         return len(self.died_on)
-
-    def overlaps(self, other: Chunk) -> bool:
-        return self.layer == other.layer and self.start < other.stop and other.start < self.stop
 
     def copy(self) -> Chunk:
         """The same items once more, beside this one. Its strikes are this one's."""
@@ -110,6 +109,8 @@ class Chunk:
             return {"each": list(self.items)}
         if isinstance(self.items, range) and not self.each:
             return {"span": (self.items.start, self.items.stop, self.items.step)}
+        if isinstance(self.items, HeldItems) and not self.each:
+            return {"packed": self.items.packed()}
         if not self.each:
             try:
                 return {"packed": wire.dumps(list(self.items))}
@@ -119,6 +120,8 @@ class Chunk:
 
 
 def _pack_one(item: Any) -> bytes | Unsendable:
+    if isinstance(item, salvage.Unreadable):
+        return Unsendable(storable(f"the item cannot be unpickled: {item.reason}"[:300]), repr(item))
     try:
         return wire.dumps(item)
     except Exception as exc:  # noqa: BLE001 - pickling runs a user's code

@@ -8,12 +8,14 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from manifold.abc import Engine
 from manifold.coordinator.chunks import Chunk
+from manifold.coordinator.held import HeldItems
 from manifold.errors import WireError
 from manifold.protocol import wire
 from manifold.protocol.records import Attempt, Receipt
@@ -141,11 +143,20 @@ class Dispatch:
         )
         message = wire.seal(self._keyring, header, wire.encode(task))
         chunk.sent += 1
+        if "packed" in packed and chunk.items:
+            chunk.items = HeldItems(len(chunk), partial(self._items_of, message))
         sent.at = now
         self.in_flight[attempt.id] = sent
         sent.future = self._engine.submit(worker.run_chunk, message)
         sent.future.add_done_callback(lambda done, attempt_id=attempt.id: self.arrive(attempt_id, done))  # type: ignore[misc]
         return _weight(packed)
+
+    def _items_of(self, message: bytes) -> bytes:
+        """The pickled items that a task carries."""
+        _, payload = wire.unseal(self._keyring, message, "task")
+        packed = msgspec.msgpack.decode(payload, type=ChunkTask).packed
+        assert packed is not None
+        return packed
 
     def arrive(self, attempt_id: str, future: Future[bytes]) -> None:
         """Called from any thread when an attempt's future is done."""

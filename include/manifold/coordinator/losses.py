@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from weakref import ref
 
 from manifold.coordinator.chunks import Chunk
 from manifold.errors import WorkerLost
@@ -39,14 +40,21 @@ class _Death:
     at: float
     host: str
     worker: str
-    chunk: Chunk
+    layer: int
+    start: int
+    stop: int
+    chunk: ref[Chunk]
+    """Not kept alive: its items are nobody's any more once it is cut or committed."""
+
+    def overlaps(self, other: _Death) -> bool:
+        return self.layer == other.layer and self.start < other.stop and other.start < self.stop
 
 
 class Losses:
     """Remembers the latest deaths, to tell a poison item from a lost host."""
 
     def __init__(self) -> None:
-        self._deaths: deque[_Death] = deque(maxlen=1000)
+        self._deaths: deque[_Death] = deque()
 
     def judge(self, chunk: Chunk, lost: WorkerLost, now: float, workers: Sequence[WorkerInfo]) -> Verdict:
         """The verdict on `chunk`, which was lost at `now` (monotonic seconds)."""
@@ -62,7 +70,9 @@ class Losses:
         if chunk.hosts_lost < HOSTS and not lost.witnessed and not _heard(lost.worker, host, workers):
             chunk.hosts_lost += 1
             return Verdict([chunk], reason=f"{where} was lost with all of {host or 'its host'}: no item's fault")
-        self._deaths.append(_Death(now, host, lost.worker or "", chunk))
+        while self._deaths and now - self._deaths[0].at > MASS_SECONDS:
+            self._deaths.popleft()
+        self._deaths.append(_Death(now, host, lost.worker or "", chunk.layer, chunk.start, chunk.stop, ref(chunk)))
         if chunk.excused < EXCUSES and self._mass(host, now, workers):
             chunk.excused += 1
             return Verdict([chunk], reason=f"{where} was lost together with others on {host or 'its host'}")
@@ -96,16 +106,17 @@ class Losses:
         Deaths over the same items have one cause, however many processes were started anew to die of it.
         """
         last = self._deaths[-1]
-        recent = [death for death in self._deaths if death.host == host and now - death.at <= MASS_SECONDS]
-        others = [death for death in recent if not death.chunk.overlaps(last.chunk)]
+        recent = [death for death in self._deaths if death.host == host]
+        others = [death for death in recent if not death.overlaps(last)]
         gone = {last.worker, *(death.worker for death in others)}
         here = {worker.name for worker in workers if worker.host == host and worker.alive} | gone
         if len(gone) < 2 or 2 * len(gone) <= len(here):
             return False
         for death in others:
-            if death.worker in death.chunk.died_on and death.chunk.excused < EXCUSES:
-                death.chunk.died_on.remove(death.worker)
-                death.chunk.excused += 1
+            chunk = death.chunk()
+            if chunk is not None and death.worker in chunk.died_on and chunk.excused < EXCUSES:
+                chunk.died_on.remove(death.worker)
+                chunk.excused += 1
         return True
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from manifold.errors import WireError
+from manifold.protocol import scope
 from manifold.protocol.proof import BROKEN
 
 _CALLS = {  # opcode: how many fewer objects are on the stack after it
@@ -33,6 +34,9 @@ class Unreadable:
     def __init__(self, reason: str) -> None:
         self.reason = reason
 
+    def __repr__(self) -> str:
+        return "(unreadable)"
+
     def __reduce__(self) -> Any:
         raise _Found(self.reason)
 
@@ -52,6 +56,8 @@ def load_items(data: bytes) -> list[Any]:
         loaded = _Tolerant(io.BytesIO(data)).load()
     except BROKEN as exc:
         raise WireError(f"the payload is no pickle: {type(exc).__name__}: {exc}") from exc
+    finally:
+        scope.forget_unfilled()
     if not isinstance(loaded, list):
         raise WireError("the payload is not a pickled list")
     return [_whole(item) for item in loaded]

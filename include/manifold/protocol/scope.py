@@ -134,8 +134,13 @@ def loads(data: bytes) -> Any:
     try:
         return pickle.loads(data)  # nosec B301 # `wire.unseal` has checked the signature
     except BaseException:
-        _unfilled.objects.clear()
+        forget_unfilled()
         raise
+
+
+def forget_unfilled() -> None:
+    """Forget what an unpickling that failed has left half made."""
+    _unfilled.objects.clear()
 
 
 # -- what stands in pickles: these names are part of the format --------------------------------------------------------
