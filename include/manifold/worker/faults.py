@@ -17,7 +17,16 @@ _TRACEBACK = 8_000
 _REPR = 1_000
 _KEY = 200
 _LIBRARY = Path(__file__).parents[1]
-_NAMES = ("worker/execute", "worker/faults", "worker/fold", "worker/packing", "worker/retries", "worker/run")
+_NAMES = (
+    "worker/execute",
+    "worker/faults",
+    "worker/fold",
+    "worker/packing",
+    "worker/retries",
+    "worker/run",
+    "worker/granted",
+    "worker/current",
+)
 _OURS = {str(_LIBRARY / f"{name}.py") for name in (*_NAMES, "protocol/job")}
 """Files whose frames say nothing to a user."""
 
