@@ -21,12 +21,23 @@ _AFTER_PLACE = re.compile("[/?#]")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One row of a registry: `path` is "module:Class"; `clients` the packages it imports; `install` the pip line."""
+    """One row of a registry.
+
+    Args:
+        path: "module:Class".
+        clients: the packages that it imports.
+        install: the pip line.
+        reads: "module:function" that reads a URL and options without opening anything or importing a client, and
+            raises ConfigError for what the adapter could not read. For checks while a DAG file is read.
+        kills_items: an engine's class attribute of that name, known without importing it.
+    """
 
     path: str
     example: str
     clients: tuple[str, ...] = ()
     install: str = ""
+    reads: str = ""
+    kills_items: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +61,17 @@ class Registry:
             if exc.name and exc.name.partition(".")[0] in entry.clients:
                 raise MissingExtra(f"{scheme}:// needs the package {exc.name!r}: {entry.install}") from exc
             raise
+
+    def check(self, url: str, **options: Any) -> Entry | None:
+        """Raise ConfigError if no adapter can read `url`, without opening it. None: another package's adapter does."""
+        scheme = scheme_of(url)
+        entry = self.entries.get(scheme)
+        if entry is None:
+            self._foreign(scheme, url)
+        elif entry.reads:
+            module, _, name = entry.reads.partition(":")
+            getattr(import_module(module), name)(url, **options)
+        return entry
 
     def _foreign(self, scheme: str, url: str) -> type[Any]:
         for found in entry_points(group=f"manifold.{self.kind}s", name=scheme):

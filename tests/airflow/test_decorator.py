@@ -266,3 +266,80 @@ def test_without_registration_the_same_decorator_is_at_hand() -> None:
 def test_nothing_of_a_dag_is_left_open_after_a_test() -> None:
     assert not building_a_dag()
     assert issubclass(ScatterOperator, BaseOperator)
+
+
+@pytest.mark.parametrize("values", [([1, 2],), (range(3),), ("a", "b", "c")])
+def test_items_and_constants_without_a_keyword_are_told_what_to_write(values: tuple[Any, ...]) -> None:
+    with a_dag():
+        with pytest.raises(TypeError, match=r"write shout\.over\(word="):
+            shout.over(*values)
+        with pytest.raises(TypeError, match=r"write shout\.partial\(word="):
+            shout.partial(*values)
+        with pytest.raises(TypeError, match=r"write pair\.over\(left=\[1\], right=\[2\]\)"):
+            pair.over([1], [2])
+
+
+def sleepy(word: str) -> str:
+    return word
+
+
+async def waits(word: str) -> str:
+    return word
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"engine": "cellery://x"}, "did you mean celery://"),
+        ({"engine": "nothing://x"}, "no engine has the scheme"),
+        ({"engine": "threads://many"}, "not a number of workers"),
+        ({"engine": "processes://2?start=fork"}, "must be one of forkserver, spawn"),
+        ({"engine": "celery://q?silence=soon"}, "must be seconds"),
+        ({"engine": "celery://q?patience=3"}, "not of the form celery://QUEUE"),
+        ({"engine": "threads://2", "item_timeout": 5}, r"item_timeout=5 cannot be enforced by threads://2"),
+        ({"engine": "threads://2", "worker_queue": "q"}, "has no queues"),
+        ({"store": "memory://"}, "ends with this task's process"),
+        ({"store": "s4://bucket"}, "no store has the scheme"),
+    ],
+)
+@pytest.mark.parametrize("where", ["decorator", "override", "default_args"])
+def test_what_can_never_run_is_told_when_the_dag_file_is_read(options: dict[str, Any], said: str, where: str) -> None:
+    defaults = {"default_args": options} if where == "default_args" else {}
+    made = scatter(**options)(sleepy) if where == "decorator" else scatter(sleepy)
+    made = made.override(**options) if where == "override" else made
+    with a_dag(**defaults), pytest.raises(ConfigError, match=said):
+        made.over(word=["a"])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"engine": "{{ params.engine }}", "item_timeout": 5},
+        {"engine": "some_connection", "item_timeout": 5},
+        {"engine": "celery://q?silence=20", "item_timeout": 5, "worker_queue": "other"},
+        {"engine": "threads://2", "worker_queue": "{{ params.queue }}"},
+        {"store": "{{ params.store }}"},
+        {"store": "some_connection"},
+    ],
+)
+def test_what_only_the_task_can_tell_is_left_to_it(options: dict[str, Any]) -> None:
+    with a_dag():
+        scatter(**options)(sleepy).over(word=["a"])
+
+
+def test_an_async_function_may_have_a_timeout_on_threads() -> None:
+    with a_dag():
+        scatter(engine="threads://2", item_timeout=5)(waits).over(word=["a"])
+
+
+def test_reading_a_dag_file_imports_no_client_of_an_engine() -> None:
+    code = (
+        "import sys\n"
+        "from airflow.sdk import DAG\n"
+        "from manifold.airflow.decorator import scatter\n"
+        "with DAG('d', schedule=None):\n"
+        "    scatter(engine='celery://q')(lambda word: word).override(task_id='t').over(word=['a'])\n"
+        "print([name for name in ('celery', 'kombu', 'manifold.engines.celery') if name in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"

@@ -13,11 +13,13 @@ from airflow.models.xcom import XComModel
 from airflow.sdk import DAG, Param, get_current_context, task, task_group
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow.utils.session import create_session
+from airflow.utils.state import TaskInstanceState
 from sqlalchemy import select
 
 from manifold import RetryItem, SkipItem, per_worker
 from manifold.airflow.decorator import scatter
 from manifold.airflow.operator import ScatterOperator
+from manifold.errors import ScatterError
 from manifold.ledger import Ledger, open_ledger
 from manifold.results.view import Results
 
@@ -276,11 +278,41 @@ def test_too_many_failures_fail_the_task_without_a_retry(capsys: pytest.CaptureF
 
 def test_a_store_in_memory_is_refused() -> None:
     with a_dag("memory") as dag:
-        double.override(store="memory://").over(n=range(3))
+        double.override(store="{{ 'memory://' }}").over(n=range(3))
     assert run(dag).state("double") == "failed"
 
 
 # -- tries -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_handle_of_a_task_that_was_marked_as_success_in_the_middle_tells_so() -> None:
+    told: list[str] = []
+    committed: list[int] = []
+
+    @task(retries=0)
+    def report(results: Any) -> None:
+        for use in (len, list, bool, lambda them: them[0], lambda them: them[:2], lambda them: [*them.pairs()]):
+            with pytest.raises(ScatterError) as caught:
+                use(results)
+            told.append(str(caught.value))
+        committed.extend(results.latest())
+
+    with a_dag("marked") as dag:
+        report(double.override(chunk_size=10, retries=0).over(n=Breaks(times=1, good=90)))
+    done = run(dag)
+    assert done.state("double") == "failed"
+    with create_session() as session:  # as "Mark as success" does
+        marked = done.dagrun.get_task_instance("double", session=session)
+        assert marked is not None
+        marked.state = TaskInstanceState.SUCCESS
+        session.merge(marked)
+    told.clear()
+    committed.clear()
+    done.again("report")
+    assert done.state("report") == "success"
+    assert all("marked as success" in text and "of scatter marked/" in text for text in told)
+    assert len(told) == 6
+    assert committed == [2 * n for n in range(90)]
 
 
 def test_a_retry_after_a_crash_continues_with_what_is_missing(

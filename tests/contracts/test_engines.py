@@ -58,3 +58,10 @@ class TestEngines(EngineContract):
 
 def test_no_engine_is_without_a_row() -> None:
     assert sorted(ENGINES.entries) == sorted(SCHEMES)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_what_a_registry_row_says_is_what_the_adapter_says(scheme: str) -> None:
+    entry = ENGINES.entries[scheme]
+    assert ENGINES.adapter(entry.example).kills_items == entry.kills_items
+    assert ENGINES.check(entry.example) is entry

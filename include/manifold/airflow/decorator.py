@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
+import reprlib
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, overload
 
@@ -90,8 +91,9 @@ class ScatterTask:
         # A worker needs the function, and no Airflow.
         return as_is, (self.function,)
 
-    def partial(self, **consts: Any) -> ScatterTask:
+    def partial(self, *values: Any, **consts: Any) -> ScatterTask:
         """The same with these arguments fixed: plain values, templates, other tasks' outputs, `per_worker(…)`."""
+        self._check_by_keyword("partial", values)
         self._check_names("partial", consts)
         for name, value in consts.items():
             if isinstance(value, PerWorker) and _has_references([*value.args, *value.kwargs.values()]):
@@ -106,7 +108,7 @@ class ScatterTask:
         _check_options(options)
         return ScatterTask(self.function, self._options | options, self._consts)
 
-    def over(self, **items: Any) -> XComArg:
+    def over(self, *values: Any, **items: Any) -> XComArg:
         """One task that calls the function for each item; several inputs are walked in step.
 
         Args:
@@ -116,6 +118,7 @@ class ScatterTask:
         Returns:
             The task's output, a `Results` handle for tasks further down.
         """
+        self._check_by_keyword("over", values)
         if not items:
             raise TypeError(f"{self._name}.over(…) takes its items by keyword, such as over({self._free()[0]}=items)")
         self._check_names("over", items)
@@ -155,6 +158,17 @@ class ScatterTask:
 
     def _free(self) -> list[str]:
         return [name for name in self._parameters() if name not in self._consts] or ["item"]
+
+    def _check_by_keyword(self, where: str, values: tuple[Any, ...]) -> None:
+        """Say what to write, with what was given, where the name of an argument is missing."""
+        if values:
+            free = self._free()
+            names = free + [f"name{at}" for at in range(len(free) + 1, len(values) + 1)]
+            given = ", ".join(f"{name}={reprlib.repr(value)}" for name, value in zip(names, values, strict=False))
+            raise TypeError(
+                f"{self._name}.{where}(…) takes its {'items' if where == 'over' else 'constants'} by keyword, since "
+                f"the function may have several arguments: write {self._name}.{where}({given})"
+            )
 
     def _check_names(self, where: str, given: Mapping[str, Any]) -> None:
         parameters = self._parameters()

@@ -71,6 +71,7 @@ class ScatterOperator(BaseOperator):
         self.engine = policy.engine
         self.store = policy.store
         self.worker_queue = policy.worker_queue
+        _check_places(policy, python_callable)
 
     def render_template_fields(self, context: Context, jinja_env: jinja2.Environment | None = None) -> None:
         from manifold.airflow import templates
@@ -120,6 +121,7 @@ class ScatterOperator(BaseOperator):
         from manifold.engines.open import open_engine
         from manifold.ledger import open_ledger
         from manifold.protocol.ship import by_value
+        from manifold.results.view import Results
         from manifold.settings import resolve, store_url
         from manifold.sources import as_source, zipped
         from manifold.stores import open_store
@@ -134,6 +136,10 @@ class ScatterOperator(BaseOperator):
         # The results read from ledger and store, so these stay open until the task's process ends.
         ledger = open_ledger()
         decision = self._decide(context, ledger, name, policy)
+        # In place of it comes what `execute` returns. Where a person marks the task as success before, Airflow lets the
+        # tasks after it run, and they are told what happened.
+        if self.do_xcom_push:
+            ti.xcom_push(key="return_value", value=Results.begun(decision.uid, ledger))
         plan = Plan(
             fn=self.python_callable,
             source=as_source(*inputs.values()) if len(inputs) == 1 else zipped(**inputs),
@@ -210,3 +216,26 @@ def _owner(context: Context) -> Owner:
     ti, name = context["ti"], _name(context["ti"])
     text = f"airflow {name}, try {ti.try_number}"
     return Owner.here(text, claim_key=name, claim_no=ti.try_number, claims=ti.max_tries + 1)
+
+
+def _check_places(policy: Policy, function: Callable[..., Any]) -> None:
+    """Raise ConfigError, when the DAG file is read, for an engine or a store that could never do.
+
+    Templates and connection ids are looked up in the task.
+    """
+    from manifold.airflow.settings import check_store
+    from manifold.engines.open import check_engine
+    from manifold.protocol.job import is_async
+    from manifold.stores import check_store_url
+
+    queue = {"queue": policy.worker_queue} if policy.worker_queue and not _is_template(policy.worker_queue) else {}
+    if policy.engine and not _is_template(policy.engine):
+        timeout = policy.item_timeout
+        check_engine(policy.engine, is_async=is_async(function), item_timeout=timeout, **queue)
+    if policy.store and "://" in policy.store and not _is_template(policy.store):
+        check_store_url(policy.store)
+        check_store(policy.store)
+
+
+def _is_template(text: str) -> bool:
+    return "{{" in text or "{%" in text

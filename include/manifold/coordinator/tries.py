@@ -19,6 +19,7 @@ from manifold.clock import SystemClock
 from manifold.coordinator import sameness
 from manifold.coordinator.loop import Coordinator, ending_of
 from manifold.coordinator.parts import Means, assembled
+from manifold.engines.open import cannot_stop_items
 from manifold.errors import ConfigError, ManifoldError, ScatterBusy
 from manifold.policy import Policy
 from manifold.protocol.identity import code_digest
@@ -243,10 +244,7 @@ def _renewing(claim: Claim) -> Callable[[str], None]:
 def _check(plan: Plan, engine: Engine) -> None:
     policy = plan.policy
     if policy.item_timeout is not None and not engine.kills_items and not is_async(plan.fn):
-        raise ConfigError(
-            f"item_timeout={policy.item_timeout:g} cannot be kept by {plan.engine_url}, which cannot stop a running "
-            "item; use processes://, celery://, or an async def function"
-        )
+        raise ConfigError(cannot_stop_items(plan.engine_url, policy.item_timeout))
     if not callable(plan.fn):
         raise ConfigError(f"{plan.fn!r} is not a function")
 

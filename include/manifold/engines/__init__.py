@@ -12,8 +12,17 @@ ENGINES = Registry(
             "celery://manifold",
             ("celery", "kombu", "airflow"),
             'pip install "airflow-manifold[celery]"',
+            reads="manifold.engines.urls:celery_url",
+            kills_items=True,
         ),
-        "processes": Entry("manifold.engines.processes:ProcessesEngine", "processes://4"),
-        "threads": Entry("manifold.engines.threads:ThreadsEngine", "threads://8"),
+        "processes": Entry(
+            "manifold.engines.processes:ProcessesEngine",
+            "processes://4",
+            reads="manifold.engines.urls:processes_url",
+            kills_items=True,
+        ),
+        "threads": Entry(
+            "manifold.engines.threads:ThreadsEngine", "threads://8", reads="manifold.engines.urls:threads_url"
+        ),
     },
 )

@@ -10,14 +10,12 @@ Celery's thread and solo pools no item can be killed alone.
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, ClassVar, Self
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 from celery import Celery
 
@@ -28,9 +26,9 @@ from manifold.engines.celery_inbox import Inbox
 from manifold.engines.celery_link import Ear, broker_failures
 from manifold.engines.celery_roster import Roster
 from manifold.engines.celery_sender import Sender
+from manifold.engines.urls import celery_url
 from manifold.errors import ConfigError, EngineError, MissingExtra, Unpicklable
 from manifold.protocol.records import WorkerInfo
-from manifold.registry import masked
 
 _CONNECT = 3.0  # seconds for the broker to answer when the engine is opened
 _HEARING = 3.0  # seconds in which every live worker has spoken
@@ -67,12 +65,8 @@ class CeleryEngine(Engine):
 
     @classmethod
     def from_url(cls, url: str, *, queue: str | None = None, **options: Any) -> Self:
-        parts = urlsplit(url)
-        given = {**dict(parse_qsl(parts.query, keep_blank_values=True)), **options}
-        silence = _silence(given.pop("silence", 10.0), url)
-        if given or parts.path.strip("/"):
-            raise ConfigError(f"{masked(url)!r} is not of the form celery://QUEUE or celery://QUEUE?silence=10")
-        return cls(_airflow_app(), queue or unquote(parts.netloc) or None, silence=silence)
+        to, silence = celery_url(url, queue=queue, **options)
+        return cls(_airflow_app(), to, silence=silence)
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         call = Sent(str(uuid.uuid4()), Future())
@@ -166,13 +160,3 @@ def _reach(app: Celery) -> None:
         ) from exc
     finally:
         connection.collect()
-
-
-def _silence(value: Any, url: str) -> float:
-    try:
-        seconds = float(value)
-    except (TypeError, ValueError):
-        seconds = math.nan
-    if not 3 * cw.BEAT <= seconds < math.inf:
-        raise ConfigError(f"silence={value!r} of {masked(url)!r} must be seconds, at least {3 * cw.BEAT:g}")
-    return seconds

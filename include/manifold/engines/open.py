@@ -9,6 +9,31 @@ from manifold import settings
 from manifold.abc import Engine
 from manifold.engines import ENGINES
 from manifold.engines.wrapped import wrap
+from manifold.errors import ConfigError
+from manifold.registry import masked
+
+
+def check_engine(engine: str, *, is_async: bool = False, item_timeout: float | None = None, **options: Any) -> None:
+    """Raise ConfigError for what can never run, as far as a URL tells without anything being opened or imported.
+
+    Args:
+        engine: a URL; the id of a connection, which only the task can look up, passes.
+        is_async: the function is `async def`, so that its items can be stopped anywhere.
+        options: what `open_engine` would be given.
+    """
+    if "://" not in engine:
+        return
+    entry = ENGINES.check(engine, **options)
+    if item_timeout is not None and entry is not None and not entry.kills_items and not is_async:
+        raise ConfigError(cannot_stop_items(engine, item_timeout))
+
+
+def cannot_stop_items(engine: str, item_timeout: float) -> str:
+    """What is told where an engine cannot enforce `item_timeout`."""
+    return (
+        f"item_timeout={item_timeout:g} cannot be enforced by {masked(engine)}, which cannot stop a running item; use "
+        "processes://, celery://, or an async def function"
+    )
 
 
 def open_engine(engine: str | Executor, **options: Any) -> Engine:

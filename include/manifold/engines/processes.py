@@ -17,7 +17,7 @@ from manifold.abc import Engine
 from manifold.engines.local.crew import Crew
 from manifold.engines.local.frames import Frame, Kind, pack_call
 from manifold.engines.local.worker import Call
-from manifold.engines.urls import cpus, local_url
+from manifold.engines.urls import cpus, processes_url
 from manifold.errors import Unpicklable
 from manifold.protocol.records import WorkerInfo
 
@@ -36,7 +36,7 @@ class ProcessesEngine(Engine):
 
     @classmethod
     def from_url(cls, url: str, **options: Any) -> Self:
-        slots, given = local_url(url, "processes", options, {"start": ("forkserver", "spawn")})
+        slots, given = processes_url(url, **options)
         return cls(slots or cpus(), **given)
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:

@@ -15,7 +15,7 @@ from itertools import count
 from typing import Any, ClassVar, Self
 
 from manifold.abc import Engine
-from manifold.engines.urls import cpus, local_url
+from manifold.engines.urls import cpus, threads_url
 from manifold.protocol.records import WorkerInfo
 from manifold.worker import beat, forks, loops
 
@@ -33,7 +33,7 @@ class ThreadsEngine(Engine):
 
     @classmethod
     def from_url(cls, url: str, **options: Any) -> Self:
-        slots, _ = local_url(url, "threads", options)
+        slots = threads_url(url, **options)
         return cls(slots or min(32, cpus() + 4))
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:

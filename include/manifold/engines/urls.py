@@ -1,14 +1,48 @@
-"""Reads the URLs of engines that run on this host: a scheme, a number of workers, options."""
+"""Reads the URLs of engines, without opening anything: a scheme, a number of workers or a queue, options."""
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from manifold.errors import ConfigError
 from manifold.registry import masked
+
+SHORTEST_SILENCE = 3.0
+"""Seconds: three signs of life of a Celery worker."""
+
+
+def threads_url(url: str, **options: Any) -> int | None:
+    """The number of threads that `threads://N` says, if it does."""
+    return local_url(url, "threads", options)[0]
+
+
+def processes_url(url: str, **options: Any) -> tuple[int | None, dict[str, str]]:
+    """The number of processes that `processes://N` says, if it does, and its options."""
+    return local_url(url, "processes", options, {"start": ("forkserver", "spawn")})
+
+
+def celery_url(url: str, *, queue: str | None = None, **options: Any) -> tuple[str | None, float]:
+    """The queue (None: Airflow's default one) and the seconds of silence of `celery://QUEUE?silence=10`."""
+    parts = urlsplit(url)
+    given = {**dict(parse_qsl(parts.query, keep_blank_values=True)), **options}
+    silence = _silence(given.pop("silence", 10.0), url)
+    if given or parts.path.strip("/"):
+        raise ConfigError(f"{masked(url)!r} is not of the form celery://QUEUE or celery://QUEUE?silence=10")
+    return queue or unquote(parts.netloc) or None, silence
+
+
+def _silence(value: Any, url: str) -> float:
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError):
+        seconds = math.nan
+    if not SHORTEST_SILENCE <= seconds < math.inf:
+        raise ConfigError(f"silence={value!r} of {masked(url)!r} must be seconds, at least {SHORTEST_SILENCE:g}")
+    return seconds
 
 
 def cpus() -> int:

@@ -10,7 +10,7 @@ from weakref import finalize
 
 from manifold import settings
 from manifold.abc import Source, Store
-from manifold.errors import ConfigError, EmptyReduce
+from manifold.errors import ConfigError, EmptyReduce, ScatterError
 from manifold.protocol.records import LogLine, ScatterRow
 from manifold.registry import masked
 from manifold.results.blobs import Blobs
@@ -41,6 +41,8 @@ class Results(Sequence[Any]):
         total: how many items there are; None if that is not known yet.
         n_ok, n_failed, n_skipped: how many of them came to which end.
         ledger: URL of the ledger; None is the deployment's (`MANIFOLD_LEDGER`).
+        unfinished: the handle was written when the scatter began, and none has taken its place: the task was marked as
+            success in the middle, say. Reading from it raises ScatterError; `latest()` shows what is committed.
     """
 
     __version__: ClassVar[int] = 1
@@ -54,6 +56,7 @@ class Results(Sequence[Any]):
         n_failed: int = 0,
         n_skipped: int = 0,
         ledger: str | None = None,
+        unfinished: bool = False,
     ) -> None:
         self.uid = uid
         self.as_of = as_of
@@ -62,6 +65,13 @@ class Results(Sequence[Any]):
         self.n_failed = n_failed
         self.n_skipped = n_skipped
         self.ledger = ledger
+        self.unfinished = unfinished
+
+    @classmethod
+    def begun(cls, uid: str, ledger: Ledger) -> Results:
+        """The handle of a scatter that has only begun, for whoever reads it if none follows."""
+        usual = masked(settings.ledger_url())
+        return cls(uid, 0, None, 0, ledger=None if ledger.url == usual else masked(ledger.url), unfinished=True)
 
     @classmethod
     def of(cls, row: ScatterRow, ledger: Ledger, store: Store | None = None) -> Self:
@@ -77,6 +87,8 @@ class Results(Sequence[Any]):
         return results
 
     def __repr__(self) -> str:
+        if self.unfinished:
+            return f"<Results of {self.uid}, which had not ended>"
         of = "an unknown number of" if self.total is None else f"{self.total:,}"
         ends = f"{self.n_ok:,} succeeded, {self.n_failed:,} failed, {self.n_skipped:,} skipped"
         return f"<Results of {self.uid}: {ends}, of {of} items>"
@@ -84,6 +96,7 @@ class Results(Sequence[Any]):
     # -- the view ----------------------------------------------------------------------------------------------------
 
     def __len__(self) -> int:
+        self._check_ended()
         return self.n_ok
 
     def __iter__(self) -> Iterator[Any]:
@@ -94,6 +107,7 @@ class Results(Sequence[Any]):
     @overload
     def __getitem__(self, index: slice) -> ResultsSlice: ...
     def __getitem__(self, index: int | slice) -> Any:
+        self._check_ended()
         if isinstance(index, slice):
             return ResultsSlice(self, range(self.n_ok)[index])
         try:
@@ -153,6 +167,7 @@ class Results(Sequence[Any]):
 
         Raises EmptyReduce where no item succeeded and there is no `initial`.
         """
+        self._check_ended()
         if self._scatter.reduce_digest is None:
             raise ConfigError("this scatter had no reduce=; iterate over its results, or use functools.reduce on them")
         if reduce is None:
@@ -194,12 +209,13 @@ class Results(Sequence[Any]):
         """These results as the input of another scatter."""
         from manifold.sources.results import ResultsSource
 
+        self._check_ended()
         return ResultsSource(self)
 
     def serialize(self) -> dict[str, Any]:
         """The handle: what XCom keeps. JSON-like, without secrets."""
         names = ("uid", "as_of", "total", "n_ok", "n_failed", "n_skipped", "ledger")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in names} | ({"unfinished": True} if self.unfinished else {})
 
     @staticmethod
     def deserialize(data: dict[str, Any], version: int) -> Results:
@@ -240,9 +256,20 @@ class Results(Sequence[Any]):
     @cached_property
     def _walk(self) -> Walk:
         """The committed values. Raises ConfigError where a fold has taken their place."""
+        self._check_ended()
         if self._scatter.reduce_digest is not None:
             raise ConfigError("this scatter had reduce=, so it keeps no single results: take .value()")
         return Walk(self._account(), self._blobs)
+
+    def _check_ended(self) -> None:
+        if self.unfinished:
+            row = self._scatter
+            of = "" if row.of is None else f" of {row.of:,}"
+            raise ScatterError(
+                f"the task of scatter {row.name} ended before the scatter did: it was marked as success or failed, or "
+                f"was killed, when {row.done:,}{of} items had an outcome. Clear the task, and it continues; or take "
+                ".latest(), which shows what is committed"
+            )
 
     def _account(self) -> Account:
         closed = self.total == self.n_ok + self.n_failed + self.n_skipped

@@ -49,6 +49,13 @@ def store_behind(url: str, *, patience: float = PATIENCE) -> Store:
     return PatientStore(open_store(None if "***" in url else url or None), patience=patience)
 
 
+def check_store_url(url: str) -> None:
+    """Raise ConfigError if no adapter reads that URL; nothing is opened."""
+    scheme = scheme_of(url)
+    if scheme not in STORES.entries and not _known_to_fsspec(scheme):
+        STORES.check(url)
+
+
 def is_store(url: str) -> bool:
     """Some adapter reads that URL."""
     scheme = scheme_of(url)
