@@ -219,3 +219,122 @@ READ_MANY = """
         print(len(manifold.scatter(work, items, engine="processes://1", scatter_id="kinds", tolerate="100%",
                                    chunk_size=1)))
 """
+
+
+LOCAL = """
+    import enum, pathlib, sys
+    import manifold
+
+    def main():
+        class Kind(enum.Enum):
+            A = 1
+            B = 2
+
+        def work(kind):
+            assert isinstance(kind, Kind), kind
+            if kind is Kind.B and not pathlib.Path("fixed").exists():
+                raise ValueError("not yet")
+            return kind
+
+        results = manifold.scatter(work, [Kind.A, Kind.B], engine="processes://1", scatter_id="local", tolerate="100%")
+        print(list(results) == [Kind.A, Kind.B][: len(results)], len(results))
+
+    if __name__ == "__main__":
+        main()
+"""
+
+
+def test_a_class_inside_a_function_is_that_of_the_function_in_each_later_run_of_the_program(folder: Folder) -> None:
+    folder.write("nightly.py", LOCAL)
+    assert folder.says("nightly.py") == "True 1"
+    folder.write("fixed", "")
+    assert folder.says("nightly.py") == "True 2"
+    assert folder.says("nightly.py") == "True 2", "nothing runs, and the results are read"
+    folder.write("report.py", READ_ONLY.partition("from own")[0].replace("kinds", "local") + "print(len(values))")
+    done = folder.run("report.py")
+    assert done.stdout == "2\n"
+    assert done.stderr.count("main.<locals>.Kind of nightly.py cannot be found in this process") == 1
+    assert "define it at the top of a module" in done.stderr
+
+
+REDEFINED = """
+    import enum, multiprocessing, sys
+    from concurrent.futures import ProcessPoolExecutor
+    import manifold
+    from manifold.engines.open import open_engine
+
+    CELL = "class Kind(enum.Enum):\\n A = 1\\n B = 2\\n def said(self): return {said!r}\\n"
+    exec(CELL.format(said="one"))
+
+    def work(kind):
+        assert isinstance(kind, Kind)
+        return kind, kind.said()
+
+    def child():
+        found = list(manifold.scatter(work, [Kind.B], engine="processes://1"))
+        assert found == [(Kind.B, "one")], found
+
+    if __name__ == "__main__":
+        own = multiprocessing.get_context("spawn").Process(target=child)
+        own.start()
+        own.join()
+        print("child", own.exitcode)
+        for method in ("fork", "spawn"):
+            with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context(method)) as pool:
+                print(method, list(manifold.scatter(work, [Kind.A], engine=pool)) == [(Kind.A, "one")])
+        with open_engine("processes://1") as engine:
+            old_kind, old = Kind, manifold.scatter(work, [Kind.A], engine=engine)
+            exec(CELL.format(said="two"))
+            new = manifold.scatter(work, [Kind.A], engine=engine)
+            print("cells", list(old) == [(old_kind.A, "one")], list(new) == [(Kind.A, "two")], old_kind is not Kind)
+
+            class Settings:
+                rate = 1
+
+            read = lambda _: Settings.rate
+            first = list(manifold.scatter(read, [0], engine=engine))
+            Settings.rate = 2
+            print("set", first, list(manifold.scatter(read, [0], engine=engine)))
+"""
+
+
+def test_children_forks_cells_that_run_twice_and_attributes_that_change(folder: Folder) -> None:
+    folder.write("cells.py", REDEFINED)
+    assert folder.says("cells.py").splitlines() == [
+        "child 0",
+        "fork True",
+        "spawn True",
+        "cells True True True",
+        "set [1] [2]",
+    ]
+
+
+def test_failed_items_run_again_from_the_command_line_with_the_modules_that_came_with_the_code(folder: Folder) -> None:
+    folder.write("late.py", "class Kept: pass\ndef twice(n): return 2 * n\n")
+    folder.write("loaded.py", "RATE = 1\nclass Item:\n    def __init__(self, n): self.n = n\n")
+    folder.write(
+        "nightly.py",
+        f"""
+        import pathlib
+        import manifold, loaded
+        FIXED = pathlib.Path({str(folder.root / "fixed")!r})
+        def work(item):
+            import late
+            from loaded import Item, RATE
+            if not FIXED.exists():
+                raise ValueError("not yet")
+            assert isinstance(item, Item) and isinstance(item, loaded.Item)
+            return Item(late.twice(item.n) * RATE)
+        if __name__ == "__main__":
+            loaded.RATE = 10
+            results = manifold.scatter(work, [loaded.Item(1), loaded.Item(2)], engine="processes://1",
+                                       scatter_id="late", tolerate="100%")
+            print(len(results), [isinstance(one, loaded.Item) and one.n for one in results])
+        """,
+    )
+    assert folder.says("nightly.py") == "0 []"
+    folder.write("fixed", "")
+    elsewhere = folder.root.parent / "elsewhere"
+    elsewhere.mkdir()
+    folder.says("-c", "from manifold.cli import main; main()", "redrive", "late", cwd=elsewhere)
+    assert folder.says("nightly.py") == "2 [20, 40]"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from manifold import settings
@@ -17,11 +17,11 @@ from manifold.errors import BlobNotFound, ConfigError, InputGone, ResultsLost
 from manifold.policy import Policy, Tolerance
 from manifold.protocol.job import Job
 from manifold.protocol.records import ScatterRow
-from manifold.protocol.scope import Scope
 from manifold.protocol.secrets import from_environment
 
 if TYPE_CHECKING:
     from manifold.ledger import Ledger
+    from manifold.worker.modules import JobModules
 
 
 def redrive(
@@ -46,7 +46,7 @@ def redrive(
     source = _source(ledger, row, items)
     place = _engine_url(row, engine)
     with closing(opened_store(row)) as store:
-        job = _job(ledger, row, store)
+        modules, job = _job(ledger, row, store)
         policy = _policy(row, job)
         plan = Plan(
             fn=function_of(function) if function else job.fn,
@@ -64,7 +64,8 @@ def redrive(
             secrets=from_environment(policy),
             hidden=job.hidden,
         )
-        with by_value(["."]), open_engine(place) as workers:
+        # What came with the code goes on with it, but not with code that is given here.
+        with by_value(["."]), nullcontext() if function else modules.importable(), open_engine(place) as workers:
             results = run(
                 plan,
                 ledger=ledger,
@@ -130,11 +131,14 @@ def _engine_url(row: ScatterRow, engine: str | None) -> str:
     return settings.resolve(url)
 
 
-def _job(ledger: Ledger, row: ScatterRow, store: Store) -> Job:
+def _job(ledger: Ledger, row: ScatterRow, store: Store) -> tuple[JobModules, Job]:
+    """The code that it ran, and the modules that came with it."""
     from manifold.results.blobs import Blobs
+    from manifold.worker.modules import JobModules
 
     try:
-        return Blobs(ledger, store, settings.keyring(), row).job(Scope())
+        modules = JobModules(Blobs(ledger, store, settings.keyring(), row).shipment())
+        return modules, modules.job()
     except BlobNotFound as exc:
         raise ResultsLost(f"the code of {row.name} is not in its store any more: {exc}") from exc
     except (ImportError, AttributeError) as exc:

@@ -22,6 +22,7 @@ from manifold.coordinator.parts import Means, assembled
 from manifold.engines.open import cannot_stop_items
 from manifold.errors import ConfigError, ManifoldError, ScatterBusy
 from manifold.policy import Policy
+from manifold.protocol import naming
 from manifold.protocol.identity import code_digest
 from manifold.protocol.itemdigest import item_digest
 from manifold.protocol.job import is_async
@@ -124,6 +125,7 @@ class _Try:
     def go(self) -> Results:
         # Around all of it: items may be instances of classes in the author's modules, and are pickled as they are sent.
         with by_value(self._plan.roots), closing(hide([*self._plan.secrets.hide, *self._plan.hidden])):
+            naming.acquaint(self._plan.fn)
             try:
                 return self._go()
             except ManifoldError as exc:

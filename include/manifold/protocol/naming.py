@@ -15,6 +15,7 @@ import sys
 import threading
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from types import ModuleType
@@ -88,6 +89,21 @@ def name_of(obj: Any) -> Name:
     return Name(module or "", program_of(module), qualname, mark, listed)
 
 
+def acquaint(function: Any) -> None:
+    """Let classes be found that are defined inside a function, and that `function` refers to."""
+    waiting, seen = [function], set()
+    while waiting:
+        one = waiting.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        if isinstance(one, type) and "<locals>" in one.__qualname__:
+            name_of(one)
+        for cell in getattr(one, "__closure__", None) or ():
+            with suppress(ValueError):  # not filled yet
+                waiting.append(cell.cell_contents)
+
+
 def name_of_object(obj: Any, qualname: str) -> Name:
     """Return the name of an object that says itself under which name its module has it."""
     copied = _copies.get(type(obj))
@@ -133,6 +149,8 @@ def original(name: Name) -> Any:
 
 def living_namesake(name: Name) -> Any:
     """Return the only class of this process that is called so and cannot be found by its module, or MISSING."""
+    if is_from_here(name):
+        return MISSING  # it was another class of that name, and is no more
     with _lock:
         living = [kind for kind in _originals.values() if name_of_key(kind) == name.key]
     return living[0] if len(living) == 1 else MISSING

@@ -159,7 +159,9 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no types
         if name.listed and not self.by_value:
             return scope.refer, (*name, _definition(obj))
         make, args, state, setter = definition
-        return scope.define, (*name, make, args), (setter, state), None, None, scope.fill
+        # A class inside a function: it came with the job, so the program that reads may have one of its own.
+        define = scope.define if self.by_value or not naming.is_copy(obj) else scope.define_again
+        return define, (*name, make, args), (setter, state), None, None, scope.fill
 
 
 def _name_of_wrapper(obj: Any) -> Name:

@@ -94,9 +94,7 @@ class _Reader(Scope):
     def copied(self, name: Name, copy: Callable[[], Any]) -> Any:
         """Return the copy that was made of the same definition before, or a new one."""
         made = copy()
-        if name.key not in self._told:
-            self._told.add(name.key)
-            log.warning("%s", _not_here(name, made))
+        self.tell(name, made)
         for other, obj in self._named[name.key]:
             if obj is not made and not _differ(name, other) and _shape(obj) == _shape(made):
                 self._named[name.key] = [one for one in self._named[name.key] if one[1] is not made]
@@ -104,9 +102,20 @@ class _Reader(Scope):
                 return obj
         return made
 
+    def tell(self, name: Name, made: Any) -> None:
+        """Say once that this process has nothing of that name."""
+        if name.key not in self._told:
+            self._told.add(name.key)
+            log.warning("%s", _not_here(name, made))
+
 
 READER = _Reader()
 _current: ContextVar[Scope] = ContextVar("manifold_scope", default=READER)
+
+
+def current() -> Scope:
+    """Return the scope of the job at hand; that of a reader where there is none."""
+    return _current.get()
 
 
 @contextmanager
@@ -176,6 +185,22 @@ def define(
     if make is not wrappers.bare:  # an object of the author's may be neither hashable nor filled
         naming.remember_copy(obj, name)
     _unfilled.objects[id(obj)] = obj
+    return obj
+
+
+def define_again(
+    module: str,
+    program: str,
+    qualname: str,
+    mark: str,
+    listed: bool,
+    make: Callable[..., Any],
+    args: tuple[Any, ...],
+) -> Any:
+    """Return as `define` does; a reader that makes a copy is told so."""
+    obj = define(module, program, qualname, mark, listed, make, args)
+    if id(obj) in _unfilled.objects and _current.get() is READER:
+        READER.tell(Name(module, program, qualname, mark, listed), obj)
     return obj
 
 

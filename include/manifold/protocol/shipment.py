@@ -20,7 +20,7 @@ from manifold.protocol import imports, naming, scope, ship
 from manifold.protocol.job import Job
 from manifold.protocol.naming import Name
 from manifold.protocol.pickler import ByValue, dumps_by_value
-from manifold.protocol.scope import Scope, Source
+from manifold.protocol.scope import Source
 from manifold.words import a_type
 
 log = logging.getLogger(__name__)
@@ -80,10 +80,9 @@ def _goes(value: Any) -> bool:
     return True
 
 
-def unpack(payload: bytes, into: Scope) -> Job:
-    """Return the job; its modules are in `into`, and can be imported within `worker.modules.importable(into)`."""
-    with scope.within(into):
-        job, _ = scope.loads(contents(payload)[2])
+def unpack(payload: bytes) -> Job:
+    """Return the job for a process that reads. One that runs it takes `worker.modules.JobModules`."""
+    job, _ = scope.loads(contents(payload)[2])
     if not isinstance(job, Job):
         raise WireError("the function's blob holds something else: another version wrote it")
     return job
@@ -107,8 +106,9 @@ class _Shipment:
         self._job = job
         self._below = below
         self._as_source = as_source
-        self._modules: dict[str, ModuleType] = {}
-        self._sources: dict[str, Source] = {}
+        carried = scope.current()  # a job that came here, and is sent on
+        self._modules: dict[str, ModuleType] = dict(carried.modules)
+        self._sources: dict[str, Source] = dict(carried.sources)
         self._met: set[str] = set()
 
     def pack(self) -> bytes:

@@ -17,7 +17,6 @@ from manifold.errors import BlobNotFound, ResultsLost, Unpicklable, WireError
 from manifold.protocol import codec, proof, shipment, wire
 from manifold.protocol.job import Job
 from manifold.protocol.records import ChunkRow, LogLine, ScatterRow
-from manifold.protocol.scope import READER, Scope
 from manifold.stores.marker import check_marker
 from manifold.stores.patient import in_one_piece
 
@@ -89,8 +88,12 @@ class Blobs:
             return []
         return msgspec.msgpack.decode(payload, type=list[LogLine])
 
-    def job(self, into: Scope = READER) -> Job:
-        """What the scatter ran; its classes are those of this process, or with a scope of its own, as sent."""
+    def job(self) -> Job:
+        """What the scatter ran; its classes are those of this process, where it has them."""
+        return shipment.unpack(self.shipment())
+
+    def shipment(self) -> bytes:
+        """What the scatter ran, with the modules that came with it, as `worker.modules` takes it."""
         key = self._scatter.fn_key
         if key is None:
             raise ResultsLost(f"the ledger does not say where the function of {self._scatter.name} is kept")
@@ -110,7 +113,7 @@ class Blobs:
             raise self._not_the_function(str(exc)) from exc
         if not header.digest.startswith(wire.named_digest(key)):
             raise self._not_the_function("it is signed, but it is the function of another try")
-        return shipment.unpack(payload, into)
+        return payload
 
     def _not_the_function(self, why: str) -> ResultsLost:
         return ResultsLost(
