@@ -65,6 +65,7 @@ class _Process:
         self.renew()
 
     def renew(self) -> None:
+        self.lock = threading.Lock()  # another thread of the parent may have held it
         self.token = uuid.uuid4().hex[:16]
         self.tokens.append(self.token)
         self.numbers = count(1)
@@ -72,7 +73,6 @@ class _Process:
 
 _process = _Process()
 os.register_at_fork(after_in_child=_process.renew)
-_lock = threading.Lock()
 _marks: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
 _originals: WeakValueDictionary[str, Any] = WeakValueDictionary()
 _copies: WeakKeyDictionary[Any, Name] = WeakKeyDictionary()
@@ -151,7 +151,7 @@ def living_namesake(name: Name) -> Any:
     """Return the only class of this process that is called so and cannot be found by its module, or MISSING."""
     if is_from_here(name):
         return MISSING  # it was another class of that name, and is no more
-    with _lock:
+    with _process.lock:
         living = [kind for kind in _originals.values() if name_of_key(kind) == name.key]
     return living[0] if len(living) == 1 else MISSING
 
@@ -229,7 +229,7 @@ def _program_of_main(main: ModuleType | None) -> str:
 
 
 def _mark(kind: type) -> str:
-    with _lock:
+    with _process.lock:
         mark = _marks.get(kind)
         if mark is None:
             mark = _marks[kind] = f"{_process.token}.{next(_process.numbers)}"

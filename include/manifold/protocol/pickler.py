@@ -212,6 +212,6 @@ def _packed(obj: Any) -> bytes | None:
     try:
         with io.BytesIO() as file:
             ByValue(file).dump(obj)
-            return zlib.compress(file.getvalue(), 1)
+            return zlib.compress(file.getvalue(), 9)
     except Exception:  # noqa: BLE001 - a class may hold what cannot be pickled; its name alone will mostly do
         return None

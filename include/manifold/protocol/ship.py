@@ -25,10 +25,14 @@ class _Registry:
     """Modules that go by value, each for as long as one block says so."""
 
     def __init__(self) -> None:
-        self.lock = threading.RLock()
+        self.renew_lock()
         self.blocks: list[_Block] = []
         self.counts: Counter[str] = Counter()
         self.seen: set[str] = set()
+
+    def renew_lock(self) -> None:
+        """A fork has a lock of its own: another thread of its parent may have held this one."""
+        self.lock = threading.RLock()
 
     def add(self, module: ModuleType) -> bool:
         """Register a module; False where somebody else has."""
@@ -64,6 +68,7 @@ class _Block:
 
 
 _registry = _Registry()
+os.register_at_fork(after_in_child=_registry.renew_lock)
 
 
 @contextmanager
