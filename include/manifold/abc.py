@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from itertools import islice
 from typing import Any, ClassVar, Self
@@ -37,6 +37,9 @@ class Engine(Executor):
     """`item_timeout` holds even where the item never returns to the interpreter."""
     same_host: ClassVar[bool] = True
     """Workers share this host's file system (so a `file://` store reaches them)."""
+    reattaches: ClassVar[bool] = False
+    """Calls outlive the process that submitted them, and the next coordinator can wait for them by `attach`. Where
+    workers end with their coordinator there is nothing to wait for, and neither method is needed."""
     connected: bool = True
     """What stands between this process and its workers (a broker) answers, as far as is known."""
     refused: int = 0
@@ -64,6 +67,25 @@ class Engine(Executor):
     def broken(self) -> str | None:
         """Why it will never run anything again, as a clause; None while it works or may come back. Cheap."""
         return None
+
+    def attach(self, scatter: str, epoch: int, calls: Mapping[str, int]) -> dict[str, Future[Any]]:
+        """Return the futures of calls that coordinators before this one had submitted, and that are not over.
+
+        * Called once, before the first `submit_as`, where the engine `reattaches`. `calls` has the epoch of each call
+          that may be there, by its name.
+        * Returned are those that a worker holds and those whose answer waits; their futures then end as any other. One
+          that nobody has begun is dropped as well as the engine can: the caller sends its work again.
+        * May take 10 s if there are `calls`; never raises because a worker does not answer.
+        """
+        return {}
+
+    def submit_as(self, call: str, fn: Callable[..., Any], /, *args: Any) -> Future[Any]:
+        """Submit under a name by which a later `attach` asks for the call; it was never given before."""
+        return self.submit(fn, *args)
+
+    def leave(self, future: Future[Any]) -> None:
+        """Wait for the call no longer, and let it run on, for whoever attaches next; the future is then over."""
+        self.kill(future)
 
     def kill(self, future: Future[Any]) -> None:
         """Stop what `future` runs, if the engine can; the future then fails with WorkerLost. Best effort."""

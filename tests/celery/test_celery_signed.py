@@ -24,7 +24,7 @@ SIGNS = [
     cw.Running("host:7", {"a": 3}),
     cw.Redelivered("a"),
     cw.Overdue("a", "host:7", 3),
-    cw.Echo(),
+    cw.Echo(ENGINE),
     cw.Refused("a", "Python is 3.9 there", "versions"),
 ]
 SERVING = cw.Serving("w1", "host", 1, ["q"], [7], 1, 0, ["a"])
@@ -45,7 +45,7 @@ def flight(call: Sent) -> InFlight:
 
 @pytest.fixture
 def inbox(flight: InFlight) -> Inbox:
-    return Inbox(ENGINE, flight, Roster("q"), lambda call, cancelled: None)
+    return Inbox(ENGINE, flight, Roster("q"), lambda call, cancelled: None, set())
 
 
 @pytest.mark.parametrize("sign", SIGNS, ids=lambda sign: type(sign).__name__)
@@ -110,7 +110,7 @@ def test_an_older_message_of_a_sender_is_not_taken_after_a_newer_one() -> None:
 def test_senders_are_told_apart() -> None:
     verifier = Verifier(HERE)
     for signer in (Signer(), Signer()):
-        assert verifier.opened(signer.signed(cw.Echo(), HERE)) == cw.Echo()
+        assert verifier.opened(signer.signed(cw.Echo(ENGINE), HERE)) == cw.Echo(ENGINE)
 
 
 def test_a_sealed_result_is_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,8 +138,8 @@ def test_invented_beats_do_not_make_time_pass(call: Sent, flight: InFlight, inbo
     """Time passes by the coordinator's own echoes. Who could send some would have every worker look silent, and their
     items get a strike for each."""
     flight.heard(cw.Started("a", "host:7"))
-    verifier, genuine = Verifier(HERE), Signer().signed(cw.Echo(), HERE)
-    for body in [genuine, *[genuine] * 100, *[msgspec.msgpack.encode(cw.Echo())] * 100]:
+    verifier, genuine = Verifier(HERE), Signer().signed(cw.Echo(ENGINE), HERE)
+    for body in [genuine, *[genuine] * 100, *[msgspec.msgpack.encode(cw.Echo(ENGINE))] * 100]:
         hear(inbox, verifier, body)
     assert flight.now == cw.BEAT
     assert not call.future.done()
@@ -158,7 +158,7 @@ def test_a_refused_call_that_gives_no_sign_of_life_is_sent_again_and_is_nobodys_
     inbox.heard(cw.Refused("a", "worker host:7 did not unpickle the call: …", "signature"))
     assert not call.future.done()
     for _ in range(3):
-        inbox.heard(cw.Echo())
+        inbox.heard(cw.Echo(ENGINE))
     error = call.future.exception(0)
     assert isinstance(error, WorkerLost)
     assert (error.started, error.died) == (False, False)
@@ -170,7 +170,7 @@ def test_an_invented_refusal_does_not_end_a_call_that_runs(call: Sent, inbox: In
     for _ in range(20):
         inbox.heard(cw.Refused("a", "an invention", "signature"))
         inbox.heard(cw.Running("host:7", {"a": 1}))
-        inbox.heard(cw.Echo())
+        inbox.heard(cw.Echo(ENGINE))
     assert not call.future.done()
 
 

@@ -39,7 +39,7 @@ def test_a_coordinator_counts_what_reaches_it_and_is_no_message(broker: Deployme
     with broker.engine("manifold") as engine:
         serves(engine, 2)
         before = engine.refused
-        name = f"manifold.reply.{engine._id}"
+        name = f"manifold.reply.{engine._name}"
         with broker.app.connection_for_write() as connection:
             producer = Producer(connection.channel(), auto_declare=False)
             for _ in range(5):

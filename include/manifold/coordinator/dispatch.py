@@ -147,8 +147,8 @@ class Dispatch:
             chunk.items = HeldItems(len(chunk), partial(self._items_of, message))
         sent.at = now
         self.in_flight[attempt.id] = sent
-        sent.future = self._engine.submit(worker.run_chunk, message)
-        sent.future.add_done_callback(lambda done, attempt_id=attempt.id: self.arrive(attempt_id, done))  # type: ignore[misc]
+        sent.future = self._engine.submit_as(attempt.id, worker.run_chunk, message)
+        self._await(sent, sent.future)
         return _weight(packed)
 
     def _items_of(self, message: bytes) -> bytes:
@@ -157,6 +157,12 @@ class Dispatch:
         packed = msgspec.msgpack.decode(payload, type=ChunkTask).packed
         assert packed is not None
         return packed
+
+    def adopt(self, attempt: Attempt, chunk: Chunk, future: Future[bytes], now: float) -> None:
+        """Wait for an attempt that a coordinator before this one has sent."""
+        chunk.sent = 1
+        sent = self.in_flight[attempt.id] = Sent(attempt, chunk, at=now, future=future)
+        self._await(sent, future)
 
     def arrive(self, attempt_id: str, future: Future[bytes]) -> None:
         """Called from any thread when an attempt's future is done."""
@@ -197,11 +203,26 @@ class Dispatch:
                 copies += sent.chunk.why == "speculative"
         return copies
 
+    def leave_all(self) -> None:
+        """Let what is in flight run on: the next coordinator waits for it."""
+        for sent in list(self.in_flight.values()):
+            if sent.future is not None:
+                self._engine.leave(sent.future)
+        self.in_flight.clear()
+
     def stop_all(self) -> None:
         """Nothing that is in flight is wanted any more."""
         for sent in list(self.in_flight.values()):
             self.stop(sent)
         self.in_flight.clear()
+
+    def read(self, attempt_id: str, future: Future[bytes]) -> Outcome:
+        """Return what came of an attempt that nobody here has sent; its future is done."""
+        return self._read(attempt_id, None, future)
+
+    def _await(self, sent: Sent, future: Future[bytes]) -> None:
+        attempt_id = sent.attempt.id
+        future.add_done_callback(lambda done: self.arrive(attempt_id, done))
 
     def _read(self, attempt_id: str, sent: Sent | None, future: Future[bytes]) -> Outcome:
         if future.cancelled():

@@ -29,6 +29,7 @@ from manifold.errors import (
     Fenced,
     InputGone,
     ItemsChanged,
+    LedgerError,
     LedgerUnavailable,
     ManifoldError,
     ScatterError,
@@ -81,6 +82,8 @@ class Coordinator:
         """
         began = self._clock.monotonic()
         self._report.started(self._row, self._parts.why)
+        if reattached := str(self._parts.reattached):
+            self._report.notice("info", reattached)
         self._parts.ledger.database.on_wait = partial(self._report.notice, "warning")
         self._parts.store.on_wait = self._wait_for_store
         if self._parts.redrive is not None:
@@ -99,6 +102,8 @@ class Coordinator:
             raise
         finally:
             self._parts.store.on_wait = None
+            if self._leaves_chunks():
+                self._dispatch.leave_all()
             self._dispatch.stop_all()
             self._report.ended(self._row, self._clock.monotonic() - began)
             self._give_back()
@@ -257,6 +262,15 @@ class Coordinator:
             state: Literal["failed", "cancelled"] = "cancelled" if isinstance(exc, Cancelled) else "failed"
             self._count_refused()
             self._row = self._claim.end(state, mask(str(exc))[:2000], self._tally.sums)
+
+    def _leaves_chunks(self) -> bool:
+        """What is in flight runs on, for the next coordinator to wait for: this one failed, and did not end it."""
+        if not self._parts.engine.reattaches or self._row.state != "running":
+            return False
+        if isinstance(self._trouble, Fenced):  # by whoever has adopted them, unless the scatter has ended
+            with suppress(LedgerError):
+                return self._parts.ledger.scatter(self._row.uid).state == "running"
+        return isinstance(self._trouble, Exception) and not isinstance(self._trouble, ScatterError)
 
     def _give_back(self) -> None:
         """Let the next try begin at once. A ledger that was waited for already is asked only once more."""

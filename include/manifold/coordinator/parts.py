@@ -12,6 +12,7 @@ from manifold.abc import Clock, Engine, Monitor, Source
 from manifold.clock import SystemClock
 from manifold.coordinator import plan, sameness
 from manifold.coordinator.dispatch import Address, Dispatch
+from manifold.coordinator.reattach import Reattached, Reattachment
 from manifold.coordinator.receipts import Receipts
 from manifold.coordinator.redrive import Redrive, chooser
 from manifold.errors import ConfigError
@@ -52,6 +53,7 @@ class Parts:
     store: PatientStore
     policy: Policy
     why: str
+    reattached: Reattached = field(default_factory=Reattached)
     monitors: Sequence[Monitor] = ()
     clock: Clock = field(default_factory=SystemClock)
     stop: threading.Event = field(default_factory=threading.Event)
@@ -112,12 +114,26 @@ class _Assembly:
         why = [asked.why, *self._same.warnings]
         if lost := receipts.see_to_suspects(claim):
             why.append(f"the results of {lost:,} chunks are lost, and are made again")
-        row, only_failed = claim.row, self._only_failed()
-        renewed = self._takes_items_of_today() and not only_failed
-        chosen = self._see_to_redrive()
         address = self._address(job, given)
         if (total := asked.source.total()) is not None:
             claim.set_total(total)  # raises ItemsChanged where an earlier try counted otherwise
+        dispatch = Dispatch(means.engine, means.keyring, address, new_id=means.new_id)
+        reattached = self._reattached(dispatch, receipts)
+        try:
+            return self._with_plan(why, receipts, dispatch, reattached)
+        except BaseException:
+            dispatch.leave_all()
+            raise
+
+    def _with_plan(self, why: list[str], receipts: Receipts, dispatch: Dispatch, reattached: Reattached) -> Parts:
+        asked, claim, means = self._plan, self._claim, self._means
+        spans = [plan.Span(sent.attempt.start, sent.attempt.stop) for sent in dispatch.in_flight.values()]
+        if told := str(reattached):
+            why.append(told)
+            claim.explain(told)
+        row, only_failed = claim.row, self._only_failed()
+        renewed = self._takes_items_of_today() and not only_failed
+        chosen = self._see_to_redrive()
         redrive = self._redrive(chosen, asked.source if renewed else None) if row.n_failed else None
         again = partial(self._planner, redrive.as_they_were if redrive is not None and renewed else None)
         return Parts(
@@ -125,18 +141,29 @@ class _Assembly:
             claim=claim,
             engine=means.engine,
             source=asked.source,
-            planner=None if only_failed else again(row.total),
+            planner=None if only_failed else again(row.total, spans),
             planner_again=again,
             redrive=redrive,
-            dispatch=Dispatch(means.engine, means.keyring, address, new_id=means.new_id),
+            dispatch=dispatch,
             receipts=receipts,
             store=means.store,
             policy=asked.policy,
             why="; ".join(why),
+            reattached=reattached,
             monitors=means.monitors,
             clock=means.clock,
             stop=means.stop,
         )
+
+    def _reattached(self, dispatch: Dispatch, receipts: Receipts) -> Reattached:
+        """What this try has taken up of those before it, where the engine keeps such things."""
+        means, claim, same = self._means, self._claim, self._same
+        if not means.engine.reattaches:
+            return Reattached()
+        reattachment = Reattachment(
+            means.engine, claim, dispatch, receipts, self._plan.source, running=not same.compare
+        )
+        return reattachment.take(means.clock.monotonic())
 
     # -- the items -----------------------------------------------------------------------------------------------------
 
@@ -156,12 +183,17 @@ class _Assembly:
         means, claim = self._means, self._claim
         return Redrive(means.ledger, means.store, means.keyring, claim.row, claim.epoch, chosen=chosen, source=source)
 
-    def _planner(self, may_differ: Callable[[ChunkRow], dict[int, Any]] | None, total: int | None) -> plan.Planner:
+    def _planner(
+        self,
+        may_differ: Callable[[ChunkRow], dict[int, Any]] | None,
+        total: int | None,
+        spans: Sequence[plan.Span] = (),
+    ) -> plan.Planner:
         ledger, uid = self._means.ledger, self._claim.uid
         strikes = [(one.start, one.stop) for one in ledger.strikes(uid) if one.layer == 0]
         return plan.Planner(
             self._plan.source,
-            _base_rows(ledger, uid),
+            plan.in_order(_base_rows(ledger, uid), spans),
             strikes=strikes,
             check=self._same.compare,
             may_differ=may_differ,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import heapq
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -38,12 +40,34 @@ class Reader:
         return items
 
 
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A range that a chunk in flight covers: passed over like a committed row."""
+
+    start: int
+    stop: int
+
+
+def in_order(rows: Iterable[ChunkRow], spans: Iterable[Span]) -> Iterator[ChunkRow | Span]:
+    """Yield both by start, without rows inside a span: they were committed since it was put in flight."""
+    at = 0
+    given: tuple[Iterable[ChunkRow | Span], ...] = (sorted(spans, key=_start), rows)
+    for one in heapq.merge(*given, key=_start):
+        if one.start >= at:
+            at = one.stop
+            yield one
+
+
+def _start(one: ChunkRow | Span) -> int:
+    return one.start
+
+
 class Planner:
     """Chunks for every position that no committed row covers, in order.
 
     Args:
         source: the input, pinned.
-        rows: the committed base rows by start.
+        rows: the committed base rows by start, and what is in flight already.
         strikes: (start, stop) of attempts whose worker died, from this and earlier coordinators: the positions
             they cover are sent in pieces that can find the poison item.
         check: compare the items of committed rows with their digests while passing them.
@@ -56,7 +80,7 @@ class Planner:
     def __init__(
         self,
         source: Source,
-        rows: Iterator[ChunkRow],
+        rows: Iterator[ChunkRow | Span],
         *,
         strikes: Sequence[tuple[int, int]] = (),
         check: bool = False,
@@ -127,8 +151,11 @@ class Planner:
     def _take(self, size: int) -> Sequence[Any]:
         return self._reader.take(self.frontier, size)
 
-    def _pass(self, row: ChunkRow) -> None:
+    def _pass(self, row: ChunkRow | Span) -> None:
         """Go past a committed row, looking at its items where that is asked for or cannot be avoided."""
+        if isinstance(row, Span):
+            self.frontier = row.stop
+            return
         if not self._check or row.items_digest is None:
             if not self._source.sliceable and self._check:
                 self._read_over(row)
@@ -159,7 +186,7 @@ class Planner:
             if not got:
                 self._short(self.frontier, row)
 
-    def _short(self, found: int, row: ChunkRow) -> None:
+    def _short(self, found: int, row: ChunkRow | Span) -> None:
         if self._source.one_shot:
             raise InputGone(
                 f"the iterator gave {counted(found, 'item')}, but {row.stop:,} were committed from the one before it. "

@@ -13,8 +13,8 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Callable
-from concurrent.futures import Future
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import CancelledError, Future
 from typing import Any, ClassVar, Self
 
 from celery import Celery
@@ -32,6 +32,9 @@ from manifold.protocol.records import WorkerInfo
 
 _CONNECT = 3.0  # seconds for the broker to answer when the engine is opened
 _HEARING = 3.0  # seconds in which every live worker has spoken
+_ATTACHING = 10.0  # seconds for what waits and for the workers to be heard
+_OLDER = 20  # coordinators before this one that are listened for; a scatter had that many tries seldom
+_DROPPED = 1000  # calls that workers are asked to drop; the others are refused as stale, or run once more
 
 
 class CeleryEngine(Engine):
@@ -48,19 +51,37 @@ class CeleryEngine(Engine):
 
     same_host: ClassVar[bool] = False
     kills_items: ClassVar[bool] = True
+    reattaches: ClassVar[bool] = True
 
     def __init__(self, app: Celery, queue: str | None = None, *, silence: float = 10.0) -> None:
         _reach(app)
         self._app = app
-        self._id = uuid.uuid4().hex
-        to, reply_to = queue or app.conf.task_default_queue, cw.reply_queue(self._id)
+        self._me = uuid.uuid4().hex
+        self._to = queue or app.conf.task_default_queue
         self._flight = InFlight(silence)
-        self._roster = Roster(to)
-        self._inbox = Inbox(self._id, self._flight, self._roster, self._over)
-        self._ear = Ear(app, reply_to, self._inbox.heard, self._flight.disturb, self._roster.ignored)
-        self._sender = Sender(app, self._id, to, reply_to, self._flight, self._unsendable, self._ear.close)
+        self._roster = Roster(self._to)
         self._gate = threading.Lock()
-        self._shut = False
+        self._shut = self._left = False
+        self._refused_before = 0
+        self._listen(self._me)
+
+    def _listen(self, name: str, older: Iterable[str] = ()) -> None:
+        """Send calls under that name from now on, and hear what comes for it and for older ones."""
+        self._name = name
+        self._unheard = {cw.reply_queue(one) for one in older}
+        names = [cw.reply_queue(name), *self._unheard]
+        self._inbox = Inbox(self._me, self._flight, self._roster, self._over, self._unheard)
+        self._ear = ear = Ear(self._app, names, self._inbox.heard, self._flight.disturb, self._roster.ignored)
+        self._sender = Sender(
+            self._app,
+            self._me,
+            name,
+            self._to,
+            self._flight,
+            self._unsendable,
+            lambda: ear.close(keep=self._left),
+            self._unheard,
+        )
         self._sender.start()
 
     @classmethod
@@ -69,10 +90,44 @@ class CeleryEngine(Engine):
         return cls(_airflow_app(), to, silence=silence)
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        call = Sent(str(uuid.uuid4()), Future())
+        return self._submit(str(uuid.uuid4()), fn, args, kwargs)
+
+    def attach(self, scatter: str, epoch: int, calls: Mapping[str, int]) -> dict[str, Future[Any]]:
+        epochs = sorted(set(calls.values()), reverse=True)[:_OLDER]
+        names = {older: cw.reply_name(scatter, older) for older in epochs}
+        self._refused_before = self.refused
+        self._sender.close()
+        self._sender.join()
+        found = [
+            Sent(call, Future(), names[older], adopted=True, excused=True)
+            for call, older in calls.items()
+            if older in names
+        ]
+        for call in found:
+            self._flight.add(call)
+        self._listen(cw.reply_name(scatter, epoch), names.values())
+        for call in found:
+            self._inbox.watch(call)
+        return self._found(found)
+
+    def submit_as(self, call: str, fn: Callable[..., Any], /, *args: Any) -> Future[Any]:
+        return self._submit(call, fn, args, {})
+
+    def _found(self, calls: list[Sent]) -> dict[str, Future[Any]]:
+        """Those of the calls of which there was a sign, after all that had waited was heard and all workers spoke."""
+        until = time.monotonic() + _ATTACHING
+        while calls and time.monotonic() < until and (self._unheard or self._inbox.beats < _HEARING / cw.BEAT):
+            time.sleep(0.05)
+        lost = [call for call in calls if not call.fetched and self._flight.remove(call.id) is not None]
+        self._sender.drop(call.id for call in lost[:_DROPPED])
+        gone = {call.id for call in lost}
+        return {call.id: call.future for call in calls if call.id not in gone}
+
+    def _submit(self, id_: str, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:
+        call = Sent(id_, Future(), self._name)
         sealed = None
         try:
-            sealed = cw.seal_call(self._id, call.id, fn, args, kwargs)
+            sealed = cw.seal_call(self._name, call.id, fn, args, kwargs)
         except ConfigError:
             raise
         except Exception as exc:  # noqa: BLE001 - pickling runs a user's code
@@ -115,7 +170,7 @@ class CeleryEngine(Engine):
 
     @property
     def refused(self) -> int:  # type: ignore[override]
-        return self._ear.refused + self._inbox.refused
+        return self._refused_before + self._ear.refused + self._inbox.refused
 
     @property
     def refused_by_workers(self) -> int:  # type: ignore[override]
@@ -130,6 +185,12 @@ class CeleryEngine(Engine):
                 self._sender.unsend(call, kill=True)
                 self._inbox.lose(Loss(call, "stopped by its coordinator"))
 
+    def leave(self, future: Future[Any]) -> None:
+        for call in self._flight.all():
+            if call.future is future:
+                self._left = True
+                self._inbox.end(call.id, _leave)
+
     def _over(self, call: Sent, cancelled: bool) -> None:
         if cancelled:
             self._sender.unsend(call)
@@ -138,6 +199,10 @@ class CeleryEngine(Engine):
 
     def _unsendable(self, call: Sent, error: Exception) -> None:
         self._inbox.end(call.id, lambda future: future.set_exception(error))
+
+
+def _leave(future: Future[Any]) -> None:
+    future.set_exception(CancelledError("left to the next coordinator"))
 
 
 def _airflow_app() -> Celery:

@@ -37,6 +37,8 @@ class Sent:
 
     id: str
     future: Future[Any]
+    name: str = ""
+    """What it is sealed and answered under: the engine's own name, or that of a coordinator before it."""
     probe: bool = False
     place: int | None = None
     """Its place in the order of sending; None until it is sent."""
@@ -53,6 +55,8 @@ class Sent:
     """What a refusal said."""
     passed: float | None = None
     """Since when a later call is known to have been fetched, while this one waits."""
+    adopted: bool = False
+    """A coordinator before this one has sent it."""
     excused: bool = False
     """Silence would not prove a death: the process was told to stop, or the broker may have lost its messages."""
 

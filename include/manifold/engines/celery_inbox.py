@@ -21,24 +21,29 @@ class Inbox:
     """Each call in flight ends here, once: answered, refused, lost or cancelled. For any thread.
 
     Args:
-        engine: whose calls they are.
+        me: names this process alone, so that nobody's echo but its own counts.
+        unheard: the queues in which something may wait from before; each is taken out when all of that was heard.
         over: is called after each end, with whether the call was cancelled.
     """
 
-    def __init__(self, engine: str, flight: InFlight, roster: Roster, over: Callable[[Sent, bool], None]) -> None:
-        self._engine = engine
+    def __init__(
+        self, me: str, flight: InFlight, roster: Roster, over: Callable[[Sent, bool], None], unheard: set[str]
+    ) -> None:
+        self._me = me
         self._flight = flight
         self._roster = roster
         self._over = over
         self._turn = threading.Lock()
         self.refused = 0  # answers that nobody of this deployment had signed
+        self.beats = 0
+        self._unheard = unheard
 
     def heard(self, message: cw.Message) -> None:
         """Act on one message; the ear's thread calls it, in the order of the queue."""
         match message:
-            case cw.Echo(beat):
-                for loss in self._flight.tick() if beat else ():
-                    self.lose(loss)
+            case cw.Echo(by, beat, queue):
+                if by == self._me:
+                    self._echoed(queue, beat=beat)
             case cw.Answered():
                 self._answered(message)
             case cw.Refused(call, why, "versions"):
@@ -50,6 +55,13 @@ class Inbox:
             case _:
                 self._flight.heard(message)
                 self._note(message)
+
+    def _echoed(self, queue: str, *, beat: bool) -> None:
+        self._unheard.discard(queue)
+        if beat:
+            self.beats += 1
+            for loss in self._flight.tick():
+                self.lose(loss)
 
     def lose(self, loss: Loss) -> None:
         """Fail a call whose worker or message is gone."""
@@ -76,13 +88,15 @@ class Inbox:
         call = self._flight.get(message.call)
         if call is not None:
             call.worker, call.position = message.worker, message.position
+            call.excused &= not call.adopted  # what silence would not prove, this does
             self.lose(Loss(call, why, overdue=overdue, witnessed=True))  # the main process of the worker says so
 
     def _answered(self, answered: cw.Answered) -> None:
-        if self._flight.get(answered.call) is None:
+        call = self._flight.get(answered.call)
+        if call is None:
             return  # late, or a copy's: the call has ended
         try:
-            ok, value = cw.open_answer(self._engine, answered)
+            ok, value = cw.open_answer(call.name, answered)
         except WireError as exc:
             self.refused += 1
             if rarely(self.refused):

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from celery import Celery
@@ -20,11 +20,16 @@ from manifold.errors import WireError
 
 log = logging.getLogger(__name__)
 
-_KEPT = 600  # seconds that a coordinator's queue outlives its last use: longer than a broker's restart
+_KEPT = 24 * 3600  # seconds that a coordinator's queue, with what waits there, outlives its last use
+_DECLARED = 60.0  # seconds after which a sender declares a queue again, which counts as a use
+_UNREAD = 1000  # messages in a queue from which on signs of life are left out: nobody seems to listen
 _MUTE = 20.0  # seconds after which a connection without any message is given up
+_EAR_KEPT = 600
 _SERVING = Exchange(EVERYBODY, type="fanout", delivery_mode="transient")
 # Celery's JSON body is text already; kombu would wrap it in base64 once more where the broker is no AMQP server.
 _OPTIONS = {"body_encoding": "utf-8"}
+_RAW = {"content_type": "application/octet-stream", "content_encoding": "binary"}
+_MOST_DECLARED = 1000
 
 
 def reply_queue(name: str) -> Queue:
@@ -35,7 +40,7 @@ def reply_queue(name: str) -> Queue:
 def serving_queue(name: str) -> Queue:
     """A coordinator's ear for every `Serving`; new with each connection, for a broker may still keep the old one."""
     unique = f"{name}.{uuid.uuid4().hex}"
-    return Queue(unique, _SERVING, exclusive=True, durable=False, auto_delete=True, expires=_KEPT)
+    return Queue(unique, _SERVING, exclusive=True, durable=False, auto_delete=True, expires=_EAR_KEPT)
 
 
 class Outbox:
@@ -52,6 +57,7 @@ class Outbox:
         self._lock = threading.RLock()
         self._connection: Connection | None = None
         self._producer: Producer | None = None
+        self._declared: dict[str, float] = {}
 
     def call(self, queue: str, call: str, sealed: str, reply_to: str) -> bool:
         """Send a call as Celery's own task message. Whether the broker took it."""
@@ -67,24 +73,53 @@ class Outbox:
         )
 
     def reply(self, name: str, message: cw.Message) -> bool:
-        """Send to one coordinator. Whether the broker took it."""
-        # The worker declares the queue too: where brokers keep no queues, that is what makes its messages expire.
-        return self._message(message, name, exchange="", routing_key=name, declare=[reply_queue(name)])
+        """Send to one coordinator. Whether the broker took it; or left it out, as a sign of life that nobody hears."""
+        sign = isinstance(message, cw.Running)
+
+        def publish(producer: Producer, body: bytes) -> None:
+            unread = self._declare(producer, name, now=sign)
+            if not (sign and unread > _UNREAD):
+                producer.publish(body, **_RAW, exchange="", routing_key=name)
+
+        return self._message(message, name, publish)
 
     def announce(self, message: cw.Serving) -> bool:
         """Send to every coordinator. Whether the broker took it."""
-        return self._message(message, EVERYBODY, exchange=_SERVING, routing_key="", declare=[_SERVING])
+        return self._message(
+            message,
+            EVERYBODY,
+            lambda producer, body: producer.publish(
+                body, **_RAW, exchange=_SERVING, routing_key="", declare=[_SERVING]
+            ),
+        )
 
     def close(self) -> None:
         with self._lock:
             self._drop()
 
-    def _message(self, message: cw.Message, to: str, **where: Any) -> bool:
-        raw = {"content_type": "application/octet-stream", "content_encoding": "binary"}
+    def _declare(self, producer: Producer, name: str, *, now: bool) -> int:
+        """Make the queue of a coordinator that may be gone, keep it from expiring, and return how much waits there.
+
+        Where brokers keep no queues, this is what makes its messages expire. Without `now` it is done once a minute,
+        and 0 is returned otherwise.
+        """
+        if not now and time.monotonic() - self._declared.get(name, -_DECLARED) < _DECLARED:
+            return 0
+        queue = reply_queue(name)(producer.channel)
+        arguments = producer.channel.prepare_queue_arguments({}, expires=queue.expires)
+        found = producer.channel.queue_declare(
+            queue=name, passive=False, durable=True, exclusive=False, auto_delete=False, arguments=arguments
+        )
+        if len(self._declared) > _MOST_DECLARED:
+            self._declared.clear()
+        self._declared[name] = time.monotonic()
+        return int(found.message_count)
+
+    def _message(self, message: cw.Message, to: str, publish: Callable[[Producer, bytes], object]) -> bool:
         with self._lock:  # around both, so that messages go in the order of their numbers
             body = self._signer.signed(message, to)
             # Nothing is wrong with the message itself, so any error is the connection's.
-            return self._sent(lambda producer: producer.publish(body, **raw, **where), (Exception,))
+            return self._sent(lambda producer: publish(producer, body), (Exception,))
 
     def _sent(self, publish: Callable[[Producer], object], failures: tuple[type[Exception], ...]) -> bool:
         with self._lock:
@@ -105,6 +140,7 @@ class Outbox:
 
     def _drop(self) -> None:
         connection, self._connection, self._producer = self._connection, None, None
+        self._declared.clear()
         if connection is not None:
             connection.collect()  # not `close`, which waits for a broker that may be gone
 
@@ -113,6 +149,7 @@ class Ear:
     """A thread that hears what comes for one coordinator, reconnects by itself, and deletes its queues at the end.
 
     Args:
+        names: its own reply queue, and those of coordinators before it.
         heard: is given each message, in the order of the queue.
         broken: is called when the connection broke, once for each time.
         ignored: is told why, when a message is not signed as it should be.
@@ -121,25 +158,27 @@ class Ear:
     def __init__(
         self,
         app: Celery,
-        name: str,
+        names: Sequence[str],
         heard: Callable[[cw.Message], None],
         broken: Callable[[], None],
         ignored: Callable[[str], None],
     ) -> None:
         self._app = app
-        self._name = name
+        self._names = names
         self._heard = heard
         self._broken = broken
         self._ignored = ignored
-        self._verifier = Verifier(name)
+        self._verifier = Verifier(*names)
         self.refused = 0  # messages that were not signed as they should be
         self.connected = True  # by whoever opened the engine
+        self._keep = False
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._listen, name="manifold-celery-ear", daemon=True)
         self._thread.start()
 
-    def close(self) -> None:
-        """End soon; the next message, or a second without one, ends it."""
+    def close(self, *, keep: bool = False) -> None:
+        """End soon; the next message, or a second without one, ends it. `keep`: leave what waits to a successor."""
+        self._keep = keep
         self._closing.set()
 
     def join(self) -> None:
@@ -159,7 +198,8 @@ class Ear:
         connection = guarded(self._app.connection_for_read())
         try:
             channel = connection.channel()
-            queues = [reply_queue(self._name), serving_queue(self._name)]
+            serving, replies = serving_queue(self._names[0]), [reply_queue(name) for name in self._names]
+            queues = [*replies, serving]
             with Consumer(
                 channel, queues, no_ack=True, on_message=self._on_message, on_decode_error=self._on_unreadable
             ):
@@ -173,7 +213,7 @@ class Ear:
                         # A coordinator hears at least its own echo; a connection that stays mute is dead.
                         if time.monotonic() - last > _MUTE:
                             raise ConnectionResetError(f"nothing was heard for {_MUTE:g} s") from None
-            for queue in queues:
+            for queue in [serving] if self._keep else queues:
                 queue(channel).delete()
         finally:
             connection.collect()
@@ -196,7 +236,7 @@ class Ear:
             log.warning(
                 "ignored message %s to %s: %s. Does a worker have another MANIFOLD_SECRET, or another version?",
                 f"{self.refused:,}",
-                self._name,
+                self._names[0],
                 why,
             )
 

@@ -7,7 +7,7 @@ import queue
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from contextlib import suppress
 
@@ -27,30 +27,35 @@ class Sender:
     """Sends calls in order, and at each beat an echo; ends when told to, once nothing is in flight.
 
     Args:
-        engine: whose calls they are.
+        me: names this process alone.
+        name: what its calls are sealed under.
         to: the queue of the workers.
         reply_to: the coordinator's own queue.
         failed: is given a call that cannot be sent, with the reason.
         ended: is called at the end.
+        unheard: queues of coordinators before it: an echo goes through each, until it has come back.
     """
 
     def __init__(
         self,
         app: Celery,
-        engine: str,
+        me: str,
+        name: str,
         to: str,
-        reply_to: str,
         flight: InFlight,
         failed: Callable[[Sent, Exception], None],
         ended: Callable[[], None],
+        unheard: set[str],
     ) -> None:
         self._app = app
-        self._engine = engine
+        self._me = me
+        self._name = name
         self._to = to
-        self._reply_to = reply_to
+        self._reply_to = cw.reply_queue(name)
         self._flight = flight
         self._failed = failed
         self._ended = ended
+        self._unheard = unheard
         self._outbox = Outbox(app)
         self._work: queue.SimpleQueue[tuple[Sent, str] | None] = queue.SimpleQueue()
         self._unwanted: queue.SimpleQueue[tuple[str, bool]] = queue.SimpleQueue()
@@ -67,6 +72,12 @@ class Sender:
         """Have workers drop the call, if none has begun it; or, to `kill` it, the process that runs it."""
         if call.place is not None:
             self._unwanted.put((call.id, kill))
+        self.wake()
+
+    def drop(self, calls: Iterable[str]) -> None:
+        """Have workers drop calls that a coordinator before this one has sent, if none has begun them."""
+        for call in calls:
+            self._unwanted.put((call, False))
         self.wake()
 
     def wake(self) -> None:
@@ -92,12 +103,14 @@ class Sender:
             self._drop_unwanted()
             if time.monotonic() >= due:
                 due = time.monotonic() + cw.BEAT
-                self._outbox.reply(self._reply_to, cw.Echo())
+                self._outbox.reply(self._reply_to, cw.Echo(self._me))
+                for name in list(self._unheard):
+                    self._outbox.reply(name, cw.Echo(self._me, beat=False, queue=name))
                 if self._flight.wants_probe():
                     self._probe()
         self._drop_unwanted()
         self._ended()
-        self._outbox.reply(self._reply_to, cw.Echo(beat=False))  # the ear sees that it is the end
+        self._outbox.reply(self._reply_to, cw.Echo(self._me, beat=False))  # the ear sees that it is the end
         self._outbox.close()
 
     def _send(self, call: Sent, sealed: str) -> None:
@@ -120,9 +133,9 @@ class Sender:
             pause = min(_LONGEST, 2 * pause)
 
     def _probe(self) -> None:
-        probe = Sent(str(uuid.uuid4()), Future(), probe=True)
+        probe = Sent(str(uuid.uuid4()), Future(), self._name, probe=True)
         self._flight.add(probe)
-        self._send(probe, cw.seal_call(self._engine, probe.id, int, (), {}))
+        self._send(probe, cw.seal_call(self._name, probe.id, int, (), {}))
 
     def _drop_unwanted(self) -> None:
         drop: list[str] = []
@@ -131,7 +144,7 @@ class Sender:
             call, killing = self._unwanted.get()
             (kill if killing else drop).append(call)
         # Best effort: a call that runs all the same is answered to nobody. Celery would wait for a broker that is away.
-        if (drop or kill) and self._outbox.reply(self._reply_to, cw.Echo(beat=False)):
+        if (drop or kill) and self._outbox.reply(self._reply_to, cw.Echo(self._me, beat=False)):
             with suppress(Exception):
                 if drop:
                     self._app.control.revoke(drop)

@@ -46,10 +46,10 @@ class Signer:
 
 
 class Verifier:
-    """Opens what comes to the receiver of that name."""
+    """Opens what comes to the receivers of these names."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, *names: str) -> None:
+        self._names = names
         self._last: OrderedDict[tuple[str, str], int] = OrderedDict()
 
     def opened(self, body: bytes | memoryview) -> cw.Message:
@@ -59,9 +59,9 @@ class Verifier:
             return _unsigned(data)
         header, payload = wire.unseal(settings.keyring(), data, "signal")
         message = cw.decoded(_signed, payload)
-        wanted = EVERYBODY if isinstance(message, cw.Serving) else self._name
-        if header.uid != wanted:
-            raise WireError(f"signed, but for another receiver: {header.uid!r}, not {wanted!r}")
+        wanted = (EVERYBODY,) if isinstance(message, cw.Serving) else self._names
+        if header.uid not in wanted:
+            raise WireError(f"signed, but for another receiver: {header.uid!r}, not {' or '.join(wanted)!r}")
         self._take_once(header)
         return message
 

@@ -86,10 +86,13 @@ class Refused(msgspec.Struct, frozen=True, tag=True):
 class Echo(msgspec.Struct, frozen=True, tag=True):
     """A coordinator to itself, through the broker: one beat's time has passed in which it could hear others.
 
-    Without `beat` it only shows that the broker works, and wakes whoever listens.
+    Without `beat` it only shows that the broker works, and wakes whoever listens. `by` is the one process that it is
+    for: another one may have taken its queue over. `queue`: all that waited there before has been heard.
     """
 
+    by: str
     beat: bool = True
+    queue: str = ""
 
 
 class Serving(msgspec.Struct, frozen=True, tag=True):
@@ -125,6 +128,15 @@ def decoded(decoder: msgspec.msgpack.Decoder[T], data: bytes) -> T:
         raise WireError(f"not a message between coordinator and Celery worker: {exc}") from exc
 
 
+def reply_name(scatter: str, epoch: int) -> str:
+    """Return what the calls of one coordinator of a scatter are sealed and answered under.
+
+    Its successors know it from the ledger. Two coordinators never share one, so that neither takes what is the other's,
+    even where one of them stands still and wakes up again.
+    """
+    return f"{scatter}.{epoch}"
+
+
 def reply_queue(engine: str) -> str:
     """The name of a coordinator's own queue."""
     return f"manifold.reply.{engine}"
@@ -132,7 +144,7 @@ def reply_queue(engine: str) -> str:
 
 def is_reply_queue(name: object) -> bool:
     """It could be one: a worker sends nowhere else, whatever an unsigned message says."""
-    return isinstance(name, str) and re.fullmatch(r"manifold\.reply\.[0-9a-f]{32}", name) is not None
+    return isinstance(name, str) and re.fullmatch(r"manifold\.reply\.[0-9a-f]{32}(\.[0-9]{1,10})?", name) is not None
 
 
 class _Call(msgspec.Struct, frozen=True):

@@ -18,7 +18,7 @@ from manifold.ledger.queries import scatter_row
 from manifold.ledger.rows import Committed, NewScatter, Owner
 from manifold.ledger.tables import attempt, chunk, control, scatter
 from manifold.ledger.tallies import write_tallies
-from manifold.ledger.tries import begin_try, end_try
+from manifold.ledger.tries import begin_try, end_try, explain_try
 from manifold.ledger.withdraw import withdraw, withdraw_epoch
 from manifold.policy import Tolerance
 from manifold.protocol.records import Attempt, ChunkRow, Failure, Receipt, ScatterRow, ScatterState, WorkerInfo
@@ -107,6 +107,15 @@ class Claim:
         def work(conn: Connection, row: ScatterRow, now: float) -> ScatterRow:
             struck: dict[str, Any] = {"started": True, "died": True} | ({"worker": worker} if worker else {})
             conn.execute(update(attempt).where(attempt.c.id == attempt_id, attempt.c.uid == self.uid).values(struck))
+            return row
+
+        self._write(work)
+
+    def explain(self, what: str) -> None:
+        """Add a clause on what this try does to what is kept of it for people."""
+
+        def work(conn: Connection, row: ScatterRow, now: float) -> ScatterRow:
+            explain_try(conn, self.uid, self.epoch, what)
             return row
 
         self._write(work)

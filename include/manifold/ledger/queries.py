@@ -173,6 +173,13 @@ class Reader:
         died = and_(attempt.c.uid == uid, attempt.c.died)
         return self._all(AttemptRow, _of(AttemptRow).where(died).order_by(attempt.c.sent_at, attempt.c.id))
 
+    def open_attempts(self, uid: str, *, before: int, limit: int = 10_000) -> list[AttemptRow]:
+        """Return the attempts of the base that epochs before that one sent and whose end is not known, newest first."""
+        of = attempt.c
+        asked = and_(of.uid == uid, of.layer == 0, of.state == "open", of.epoch < before, ~of.died)
+        newest = _of(AttemptRow).where(asked).order_by(of.sent_at.desc(), of.id).limit(limit)
+        return self._all(AttemptRow, newest)
+
     def pending_controls(self, uid: str) -> list[ControlRow]:
         """What the present coordinator is to do, in order.
 

@@ -49,6 +49,15 @@ def end_try(
     conn.execute(update(scatter_try).where(*running).values(done))
 
 
+def explain_try(conn: Connection, uid: str, epoch: int, what: str) -> None:
+    """Add a clause to what a try does, for people; nothing where it stands there already."""
+    of = scatter_try.c
+    here = of.uid == uid, of.epoch == epoch
+    why = conn.execute(select(of.why).where(*here)).scalar() or ""
+    if what not in why:
+        conn.execute(update(scatter_try).where(*here).values(why=stored(f"{why}; {what}" if why else what, _WHY)))
+
+
 def read_tries(conn: Connection, uid: str, now: float) -> list[TryRow]:
     """The tries, the newest first. One whose coordinator does not report any more reads as lost."""
     of = scatter_try.c

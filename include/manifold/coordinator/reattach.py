@@ -1,0 +1,111 @@
+"""Takes up what a coordinator before this one had sent and did not live to hear of (SEMANTICS section 5).
+
+Only attempts of the base that are open in the ledger are asked for. Their receipts commit by the same rules as any:
+whichever comes first for its items. So nothing here is needed for an exact account; it saves work that is done or under
+way.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from manifold.abc import Engine, Source
+from manifold.coordinator.chunks import Chunk
+from manifold.coordinator.dispatch import Dispatch
+from manifold.coordinator.plan import Reader
+from manifold.coordinator.receipts import Receipts
+from manifold.errors import StoreError, WireError
+from manifold.protocol.records import Attempt, Receipt
+from manifold.words import counted
+
+if TYPE_CHECKING:
+    from manifold.ledger import AttemptRow, Claim
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Reattached:
+    """How many chunks of earlier coordinators still run and are waited for, and how many had an answer waiting."""
+
+    running: int = 0
+    answered: int = 0
+
+    def __str__(self) -> str:
+        """Return a clause for people; "" where there was nothing."""
+        told = [f"re-attached to {counted(self.running, 'chunk')} that still run"] if self.running else []
+        told += [f"took the answers of {counted(self.answered, 'chunk')} that had waited"] if self.answered else []
+        return "; ".join(told)
+
+
+class Reattachment:
+    """Asks an engine once for the attempts of earlier epochs.
+
+    Args:
+        running: also wait for those that still run. Otherwise only answers that wait are taken: their rows are compared
+            with the input as any committed row, before anything is sent.
+    """
+
+    def __init__(
+        self, engine: Engine, claim: Claim, dispatch: Dispatch, receipts: Receipts, source: Source, *, running: bool
+    ) -> None:
+        self._engine = engine
+        self._claim = claim
+        self._dispatch = dispatch
+        self._receipts = receipts
+        self._source = source
+        self._running = running
+
+    def take(self, now: float) -> Reattached:
+        """Commit the answers that wait, and put in flight what still runs. Raises Fenced, LedgerError."""
+        claim = self._claim
+        rows = {row.id: row for row in claim.ledger.open_attempts(claim.uid, before=claim.epoch)}
+        futures = self._engine.attach(claim.uid, claim.epoch, {id_: row.epoch for id_, row in rows.items()})
+        try:
+            done = {id_: future for id_, future in futures.items() if future.done()}
+            answered = self._commit(done)
+            running = {id_: future for id_, future in futures.items() if id_ not in done}
+            return Reattached(self._adopt([rows[id_] for id_ in running], running, now), answered)
+        except BaseException:
+            for future in futures.values():
+                self._engine.leave(future)
+            raise
+
+    def _commit(self, done: Mapping[str, Future[Any]]) -> int:
+        found = [receipt for id_, future in done.items() if (receipt := self._receipt(id_, future)) is not None]
+        if not found:
+            return 0
+        won = self._claim.commit(found).won
+        for receipt, counts in zip(found, won, strict=True):
+            if not counts:
+                self._receipts.discard(receipt)
+        return sum(won)
+
+    def _receipt(self, attempt_id: str, future: Future[Any]) -> Receipt | None:
+        """Return the receipt in the answer, fit to be committed; None where it brings none."""
+        answer = self._dispatch.read(attempt_id, future).answer
+        if answer is None or answer.receipt is None or answer.receipt.fatal is not None:
+            return None
+        try:
+            return self._receipts.complete(answer.receipt, answer.blobs)
+        except (StoreError, WireError) as exc:
+            log.warning("an answer that waited cannot be taken, its items run again: %s", exc)
+            return None
+
+    def _adopt(self, rows: list[AttemptRow], futures: Mapping[str, Future[Any]], now: float) -> int:
+        reader, adopted, at = Reader(self._source), 0, 0
+        for row in sorted(rows, key=lambda one: (one.start, -one.stop)):
+            known = self._running and not self._source.one_shot and row.start >= at
+            free = known and not self._claim.ledger.covered(row.uid, 0, row.start, row.stop)
+            items = reader.take(row.start, row.stop - row.start) if free else ()
+            if len(items) < row.stop - row.start:  # its place is taken, or the input ended; the plan sees to that
+                self._engine.leave(futures[row.id])
+                continue
+            attempt = Attempt(row.id, row.uid, row.layer, row.start, row.stop, row.epoch, row.why)
+            self._dispatch.adopt(attempt, Chunk(row.start, row.stop, items, why=row.why), futures[row.id], now)
+            adopted, at = adopted + 1, row.stop
+        return adopted
