@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
@@ -111,6 +111,7 @@ class Cluster:
         self._pids = iter(range(100, 1_000_000))
         self._gone: deque[Worker] = deque(maxlen=4)
         self._runs: list[Run] = []
+        self._waiting: list[tuple[Delivery, bytes]] = []  # answers in the queues of coordinators that are dead
         self.workers = [self._worker(f"host{at % hosts}") for at in range(slots)]
 
     # -- what happens to all of it -----------------------------------------------------------------------------------
@@ -188,6 +189,26 @@ class Cluster:
                 if worker.busy is delivery:
                     self._dies(worker, delivery, died=False)
                     return
+
+    def adopt(self, engine: SimEngine, calls: Collection[str]) -> dict[str, Future[Any]]:
+        """Of these, what runs or has an answer that waits: it goes to this coordinator from here on."""
+        found: dict[str, Future[Any]] = {}
+        faults, waiting = self.world.faults, [one for one in self._waiting if one[0].name in calls]
+        for delivery, reply in waiting:
+            self._waiting.remove((delivery, reply))
+            found[delivery.name] = Future()
+            found[delivery.name].set_result(reply)
+        for delivery in [one.busy for one in self.workers if one.busy is not None and one.busy.name in calls]:
+            if delivery.name in found or faults.hits("worker not heard", delivery.name):
+                engine.model.interrupted(delivery.positions)
+                continue
+            delivery.sender, delivery.future = engine, Future()
+            found[delivery.name] = delivery.future
+            engine.holds(delivery.future, delivery)
+            self.world.log(f"{engine.actor.name} adopts {delivery.name}")
+        for delivery in [one for one in self._queue if one.name in calls and self.world.rng.random() < 0.7]:
+            self._queue.remove(delivery)  # the workers were told to drop it
+        return found
 
     # -- a worker ----------------------------------------------------------------------------------------------------
 
@@ -317,7 +338,11 @@ class Cluster:
             self.world.later(rng.choice((0.1, 5.0)), lambda: self._stray(delivery, reply))
 
     def _deliver(self, delivery: Delivery, reply: bytes) -> None:
-        if delivery.future.done() or delivery.sender.actor.dead:
+        if self.world.faults.hits("answer to the coordinator before", delivery.name):
+            self._later_lost(3.0, delivery, "its receipt is gone", started=True)
+        elif (delivery.sender.actor.dead or delivery.future.cancelled()) and self.world.rng.random() < 0.7:
+            self._waiting.append((delivery, reply))
+        elif delivery.future.done() or delivery.sender.actor.dead:
             self._stray(delivery, reply)
         else:
             delivery.future.set_result(reply)

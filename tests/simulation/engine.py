@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import msgspec
 
@@ -33,6 +33,8 @@ class SimEngine(Engine):
         speculates: second copies were asked for.
     """
 
+    reattaches: ClassVar[bool] = True
+
     def __init__(
         self,
         cluster: Cluster,
@@ -56,6 +58,7 @@ class SimEngine(Engine):
         self._speculates = speculates
         self._out: dict[Future[Any], Delivery] = {}
         self._most_slots = 0
+        self._adopted: dict[str, Future[Any]] = {}
         cluster.engines.append(self)
 
     @classmethod
@@ -76,6 +79,7 @@ class SimEngine(Engine):
         header = wire.peek(message)
         self._sending(header.attempt)
         self.attempts.add(header.attempt)
+        self._once(header)
         if self._speculates and any(self._copies(sent.attempt, header) for sent in self._in_flight()):
             self.model.excuses.update(range(header.start, header.stop))
         future: Future[bytes] = Future()
@@ -86,6 +90,28 @@ class SimEngine(Engine):
         self._cluster.accept(delivery)
         self.actor.point("sent")
         return future
+
+    def attach(self, scatter: str, epoch: int, calls: Mapping[str, int]) -> dict[str, Future[Any]]:
+        assert (scatter, epoch) == (self.uid, self.epoch)
+        self.actor.point("attach")
+        if calls:
+            self.actor.sleep(self._cluster.world.rng.choice((0.2, 3.0)))  # until every worker has spoken
+        self._adopted = self._cluster.adopt(self, calls)
+        self.actor.point("attached")
+        return dict(self._adopted)
+
+    def submit_as(self, call: str, fn: Callable[..., Any], /, *args: Any) -> Future[Any]:
+        future = self.submit(fn, *args)
+        assert self._out[future].name == call
+        return future
+
+    def leave(self, future: Future[Any]) -> None:
+        self.actor.point("leave")
+        future.cancel()
+
+    def holds(self, future: Future[Any], delivery: Delivery) -> None:
+        """It waits for that delivery, too."""
+        self._out[future] = delivery
 
     def kill(self, future: Future[Any]) -> None:
         self.actor.point("stop")
@@ -116,6 +142,14 @@ class SimEngine(Engine):
     def _copies(one: Attempt, header: wire.Header) -> bool:
         overlaps = one.layer == header.layer and one.start < header.stop and header.start < one.stop
         return overlaps and one.id != header.attempt
+
+    def _once(self, header: wire.Header) -> None:
+        """What was adopted is at work on its items; only a copy that was asked for may be so beside it."""
+        for sent in self._in_flight():
+            one = sent.attempt
+            beside = one.layer == header.layer and one.start < header.stop and header.start < one.stop
+            if beside and one.id in self._adopted and not sent.copied:
+                self._cluster.world.fail(f"[{header.start}, {header.stop}) is sent, and {one.id} is at work on it")
 
     def _hold(self, message: bytes) -> None:
         """Memory is bounded by the window: so many chunks are in flight, and each has so many bytes."""

@@ -34,6 +34,8 @@ KINDS = (
     "answer lost",
     "answer twice",
     "answer late",
+    "answer to the coordinator before",
+    "worker not heard",
     # of the input
     "source fails",
 )

@@ -36,6 +36,7 @@ class Mischief:
             self._another,
             self._another,
             self._kill,
+            self._kill_and_retry,
             self._kill_with_echoes,
             self._jump,
             self._no_ledger,
@@ -126,6 +127,11 @@ class Mischief:
         living = [one for one in self._story.tries if not one.actor.ended]
         if living:
             self._rng.choice(living).actor.kill()
+
+    def _kill_and_retry(self) -> None:
+        """A coordinator dies, and its task is tried again at once."""
+        self._kill()
+        self._another()
 
     def _kill_with_echoes(self) -> None:
         """A coordinator dies, and what it had sent comes back when another is at work."""

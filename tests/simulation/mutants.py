@@ -12,7 +12,7 @@ from sqlalchemy import Connection, and_, delete, literal, select, true, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from manifold.abc import Store
-from manifold.coordinator import backlog, budget, receipts, sameness
+from manifold.coordinator import backlog, budget, plan, receipts, sameness
 from manifold.coordinator import loop as coordinator
 from manifold.coordinator.plan import Planner
 from manifold.errors import Fenced
@@ -246,6 +246,7 @@ MUTANTS: dict[str, Mutant] = {
     "blobs are committed before they are put": lambda: _patch(
         receipts.Receipts, "complete", lambda _self, receipt, _blobs: receipt
     ),
+    "what was adopted is planned again": lambda: _patch(plan, "in_order", lambda rows, _spans: rows),
     "another input is not noticed": lambda: _patch(sameness, "_input_changed", lambda *_: False),
 }
 """What is dropped, by what then goes wrong."""

@@ -46,7 +46,7 @@ class Setting:
             chunk_size=rng.choice((None, 1, 2, 3, 5, 8)),
             hosts=rng.choice((1, 1, 2)),
             slots=rng.choice((1, 2, 3, 5)),
-            seconds=rng.choice((0.01, 0.1, 0.5)),
+            seconds=rng.choice((0.01, 0.1, 0.5, 4.0)),
             reach=rng.choice(("hosts", "hosts", "process")),
             max_bytes=rng.choice((None, None, 700)),
             weight=rng.choice((0, 0, 60, 300)),

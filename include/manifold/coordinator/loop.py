@@ -20,6 +20,7 @@ from manifold.coordinator.dispatch import Sent
 from manifold.coordinator.hearing import Hearing
 from manifold.coordinator.last_commit import LastCommit
 from manifold.coordinator.parts import Parts
+from manifold.coordinator.reattach import leaves_chunks
 from manifold.coordinator.report import Reporter
 from manifold.coordinator.tally import Tally
 from manifold.errors import (
@@ -29,7 +30,6 @@ from manifold.errors import (
     Fenced,
     InputGone,
     ItemsChanged,
-    LedgerError,
     LedgerUnavailable,
     ManifoldError,
     ScatterError,
@@ -102,7 +102,7 @@ class Coordinator:
             raise
         finally:
             self._parts.store.on_wait = None
-            if self._leaves_chunks():
+            if leaves_chunks(self._parts.engine, self._parts.ledger, self._row, self._trouble):
                 self._dispatch.leave_all()
             self._dispatch.stop_all()
             self._report.ended(self._row, self._clock.monotonic() - began)
@@ -262,15 +262,6 @@ class Coordinator:
             state: Literal["failed", "cancelled"] = "cancelled" if isinstance(exc, Cancelled) else "failed"
             self._count_refused()
             self._row = self._claim.end(state, mask(str(exc))[:2000], self._tally.sums)
-
-    def _leaves_chunks(self) -> bool:
-        """What is in flight runs on, for the next coordinator to wait for: this one failed, and did not end it."""
-        if not self._parts.engine.reattaches or self._row.state != "running":
-            return False
-        if isinstance(self._trouble, Fenced):  # by whoever has adopted them, unless the scatter has ended
-            with suppress(LedgerError):
-                return self._parts.ledger.scatter(self._row.uid).state == "running"
-        return isinstance(self._trouble, Exception) and not isinstance(self._trouble, ScatterError)
 
     def _give_back(self) -> None:
         """Let the next try begin at once. A ledger that was waited for already is asked only once more."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +19,12 @@ from manifold.coordinator.chunks import Chunk
 from manifold.coordinator.dispatch import Dispatch
 from manifold.coordinator.plan import Reader
 from manifold.coordinator.receipts import Receipts
-from manifold.errors import StoreError, WireError
-from manifold.protocol.records import Attempt, Receipt
+from manifold.errors import Fenced, LedgerError, ScatterError, StoreError, WireError
+from manifold.protocol.records import Attempt, Receipt, ScatterRow
 from manifold.words import counted
 
 if TYPE_CHECKING:
-    from manifold.ledger import AttemptRow, Claim
+    from manifold.ledger import AttemptRow, Claim, Ledger
 
 log = logging.getLogger(__name__)
 
@@ -109,3 +110,18 @@ class Reattachment:
             self._dispatch.adopt(attempt, Chunk(row.start, row.stop, items, why=row.why), futures[row.id], now)
             adopted, at = adopted + 1, row.stop
         return adopted
+
+
+def leaves_chunks(engine: Engine, ledger: Ledger, row: ScatterRow, trouble: BaseException | None) -> bool:
+    """Whether what is in flight runs on when a try ends so: it failed, and the scatter goes on with the next one.
+
+    Args:
+        row: the scatter as this coordinator last saw it.
+        trouble: what ended the try.
+    """
+    if not engine.reattaches or row.state != "running":
+        return False
+    if isinstance(trouble, Fenced):  # whoever took over waits for these chunks, unless the scatter has ended
+        with suppress(LedgerError):
+            return ledger.scatter(row.uid).state == "running"
+    return isinstance(trouble, Exception) and not isinstance(trouble, ScatterError)
