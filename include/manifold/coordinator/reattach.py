@@ -18,7 +18,7 @@ from manifold.abc import Engine, Source
 from manifold.coordinator.chunks import Chunk
 from manifold.coordinator.dispatch import Dispatch
 from manifold.coordinator.plan import Reader
-from manifold.coordinator.receipts import Receipts
+from manifold.coordinator.receipts import BlobLost, Receipts
 from manifold.errors import Fenced, LedgerError, ScatterError, StoreError, WireError
 from manifold.protocol.records import Attempt, Receipt, ScatterRow
 from manifold.words import counted
@@ -93,7 +93,7 @@ class Reattachment:
             return None
         try:
             return self._receipts.complete(answer.receipt, answer.blobs)
-        except (StoreError, WireError) as exc:
+        except (StoreError, WireError, BlobLost) as exc:
             log.warning("an answer that waited cannot be taken, its items run again: %s", exc)
             return None
 
