@@ -40,9 +40,14 @@ what else they carry are plain attributes with a default on the class.
 
 from __future__ import annotations
 
+from manifold.visible import storable
+
 
 class ManifoldError(Exception):
-    """The root of all."""
+    """The root of all. Its text can be stored and logged, whatever names or messages of others stand in it."""
+
+    def __str__(self) -> str:
+        return storable(super().__str__())
 
 
 class ConfigError(ManifoldError, ValueError):

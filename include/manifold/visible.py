@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 # Control characters but tab and newline; marks that turn the direction of writing; separators that end a line.
-_ACTING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_ACTING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def storable(text: str) -> str:

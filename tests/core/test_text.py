@@ -13,13 +13,14 @@ import pytest
 from typer.testing import CliRunner
 
 import manifold
+import manifold.errors
 from manifold.cli.app import app
 from manifold.ledger import Ledger, verify
 from manifold.protocol import wire
 from manifold.protocol.itemdigest import item_digest
 from manifold.protocol.task import Answer
 from manifold.sources import lines
-from manifold.visible import storable
+from manifold.visible import storable, visible
 from tests.core.shared import ByReference
 
 ODD = "caf\udce9\0.csv"
@@ -150,3 +151,11 @@ def test_the_command_line_shows_such_text() -> None:
         answer = CliRunner().invoke(app, command)
         assert answer.exit_code == 0, (command, answer.output)
         assert "caf\\" in answer.output
+
+
+def test_errors_and_the_page_say_such_text_in_a_form_that_can_be_sent() -> None:
+    from manifold.web.quarantine import plain
+
+    assert str(manifold.errors.EngineError(ODD)) == SHOWN
+    assert visible("caf\udce9") == "caf\\udce9"
+    assert plain(wire.dumps({ODD: [ODD, 1]})) == {SHOWN: [SHOWN, 1]}

@@ -28,6 +28,7 @@ from manifold.ledger import quarantine as rows
 from manifold.protocol import codec, wire
 from manifold.protocol.records import ChunkRow, LogLine, ScatterRow
 from manifold.results.blobs import Blobs
+from manifold.visible import storable_all
 from manifold.web import deployment
 
 _PAGE = 500
@@ -121,7 +122,7 @@ def plain(pickled: bytes | None) -> Any:
         return None
     try:
         value = _Plain(io.BytesIO(pickled)).load()
-        return shapes.plain(value)
+        return storable_all(shapes.plain(value))
     except Exception:  # noqa: BLE001 - a pickle may break in any way, and much is no JSON
         return None
 
