@@ -57,6 +57,27 @@ def test_whatever_an_item_raises_is_its_outcome(engine: str, kind: str) -> None:
     assert types == wanted
 
 
+@pytest.mark.parametrize("kind", ["sync", "async", "awaitable"])
+def test_a_traceback_shows_the_authors_frames_alone(kind: str) -> None:
+    def sync(x: int) -> None:
+        if x == 0:
+            raise ValueError
+        if x == 1:
+            sys.stdout.write(b"bytes")  # type: ignore[arg-type]
+        time.sleep(60)
+
+    async def later(x: int) -> None:
+        if x == 2:
+            await asyncio.sleep(60)
+        sync(x)
+
+    fn = {"sync": sync, "async": later, "awaitable": lambda x: later(x)}[kind]
+    results = manifold.scatter(fn, range(3), engine="processes://1", chunk_size=3, item_timeout=0.5, tolerate=3)
+    failures = results.failures()
+    assert [failure.type.rpartition(".")[2] for failure in failures] == ["ValueError", "TypeError", "ItemTimeout"]
+    assert not any("manifold/worker/" in failure.traceback for failure in failures)
+
+
 @pytest.mark.parametrize("kind", ["sync", "async"])
 def test_a_retry_that_raises_so_is_no_end_either(kind: str) -> None:
     def sync(x: int) -> int:

@@ -26,6 +26,15 @@ _NAMES = (
     "worker/run",
     "worker/granted",
     "worker/current",
+    "worker/alarm",
+    "worker/capture",
+    "worker/concurrent",
+    "worker/interrupts",
+    "worker/loops",
+    "worker/meter",
+    "worker/originals",
+    "worker/perworker",
+    "worker/streams",
 )
 _OURS = {str(_LIBRARY / f"{name}.py") for name in (*_NAMES, "protocol/job")}
 """Files whose frames say nothing to a user."""

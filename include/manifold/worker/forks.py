@@ -48,11 +48,6 @@ def in_child(callback: Callable[[], None]) -> None:
     _callbacks[callback] = None
 
 
-def unless_child(callback: Callable[[], None]) -> None:
-    """Take back what was given to `in_child`."""
-    _callbacks.pop(callback, None)
-
-
 @contextmanager
 def serving(*, raising: bool = False) -> Iterator[None]:
     """Within it, the signal handlers that this process has now are a worker's, which no child inherits.
