@@ -136,6 +136,9 @@ class Store(ABC):
 class Monitor(ABC):
     """Is told what happens. Called in the coordinator's thread, so it must be quick; what it raises is logged once."""
 
+    warns: ClassVar[bool] = False
+    """Puts warnings where people find them afterwards; without such a monitor plain Python logs them."""
+
     @abstractmethod
     def emit(self, event: Event) -> None: ...
 

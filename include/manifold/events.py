@@ -17,7 +17,11 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class ScatterStarted(Event):
-    """A coordinator owns the scatter and begins. `why` says in a sentence what this try does."""
+    """A coordinator owns the scatter and begins. `why` says in a sentence what this try does.
+
+    `warnings`, which `why` ends with, are what people must know: that code, constants or input changed, or results are
+    lost.
+    """
 
     name: str
     engine: str
@@ -26,6 +30,7 @@ class ScatterStarted(Event):
     n_ok: int = 0
     n_failed: int = 0
     n_skipped: int = 0
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

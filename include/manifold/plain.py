@@ -72,6 +72,7 @@ def scatter_items(
         engine: URL, or an `Executor` of your own.
         store, ledger: URL or open object; the defaults lie in `MANIFOLD_HOME`.
         scatter_id: a name to continue under. The same id again runs only what is missing or failed.
+            Other constants, where nothing is missing or failed, run everything; changed items are refused.
         fresh: forget what is there under `scatter_id` and run everything.
         monitors: what is told about progress; by default a progress bar, on a terminal.
         options: see `manifold.policy.Policy`.
@@ -94,7 +95,7 @@ def scatter_items(
         # Results read from ledger and store later on, so these two stay open.
         kept = store if isinstance(store, Store) else open_store(store)
         book = ledger if isinstance(ledger, Ledger) else open_ledger(ledger)
-        told = list(monitors) if monitors is not None else progress.default()
+        told = progress.with_warnings(monitors if monitors is not None else progress.default())
         for monitor in told:
             opened.callback(monitor.close)
         plan = Plan(

@@ -104,7 +104,9 @@ class Policy:
     Doing it again:
         on_items_changed: "fail", or "accept" to let items differ that are not committed, or that failed; these then
             run again as the input has them now. What succeeded or was skipped may never differ.
-        on_code_changed: "warn" and go on, "fail", or "fresh" to start again.
+        on_code_changed: "warn" and go on, "fail", or "fresh" to start again, where the function, what it refers to, or
+            a constant is not what it was. "warn" starts again, too, in plain Python, where constants changed and
+            nothing is left to run.
         resume: "auto" continues what a crash cut off and starts afresh when a person cleared the task;
             "always" continues whatever is there; "never" always starts afresh.
 

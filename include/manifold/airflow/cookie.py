@@ -67,7 +67,7 @@ def decide(
         resume: the option.
         redrive: somebody asked for the failed items, and it has not been done.
         lost: a reader has missed committed results.
-        outdated: the function has changed since, and `on_code_changed="fresh"`.
+        outdated: the function or a constant has changed since, and `on_code_changed="fresh"`.
     """
     if cookie is None:
         return Decision("fresh", new_uid(), "begins: this task has not scattered anything in this DAG run")
@@ -76,7 +76,7 @@ def decide(
     if resume == "never":
         return Decision("fresh", new_uid(), f'begins afresh: resume="never" leaves {row.done:,} recorded items behind')
     if outdated:
-        return Decision("fresh", new_uid(), "begins afresh: the function's code has changed since the try before")
+        return Decision("fresh", new_uid(), "begins afresh: code or constants have changed since the try before")
     if redrive:
         return Decision("redrive", row.uid, f"runs {_failed(row)} again, as somebody asked")
     if lost:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -18,14 +19,13 @@ from manifold.airflow.items import Items
 from manifold.airflow.link import ScatterLink
 from manifold.errors import Drained
 from manifold.policy import Policy
-from manifold.protocol.identity import code_digest
 
 if TYPE_CHECKING:
     import jinja2
     from airflow.sdk import Context
 
+    from manifold.coordinator.tries import Plan
     from manifold.ledger import Ledger, Owner
-    from manifold.protocol.records import ScatterRow
     from manifold.results.view import Results
 
 
@@ -135,11 +135,6 @@ class ScatterOperator(BaseOperator):
         name = _name(ti)
         # The results read from ledger and store, so these stay open until the task's process ends.
         ledger = open_ledger()
-        decision = self._decide(context, ledger, name, policy)
-        # In place of it comes what `execute` returns. Where a person marks the task as success before, Airflow lets the
-        # tasks after it run, and they are told what happened.
-        if self.do_xcom_push:
-            ti.xcom_push(key="return_value", value=Results.begun(decision.uid, ledger))
         plan = Plan(
             fn=self.python_callable,
             source=as_source(*inputs.values()) if len(inputs) == 1 else zipped(**inputs),
@@ -148,13 +143,16 @@ class ScatterOperator(BaseOperator):
             names=tuple(inputs),
             consts=self.consts,
             policy=policy,
-            mode=decision.mode,
-            uid=decision.uid,
-            why=decision.why,
             store_url=store,
             secrets=secrets_of(policy),
             hidden=self._hidden,
         )
+        decision = self._decide(context, ledger, plan)
+        # In place of it comes what `execute` returns. Where a person marks the task as success before, Airflow lets the
+        # tasks after it run, and they are told what happened.
+        if self.do_xcom_push:
+            ti.xcom_push(key="return_value", value=Results.begun(decision.uid, ledger))
+        plan = replace(plan, mode=decision.mode, uid=decision.uid, why=decision.why)
         queue = {"queue": self.worker_queue} if self.worker_queue else {}
         told = [TaskLogMonitor(self.log, decision.why)]
         with by_value(self._roots(context)), open_engine(engine, **queue) as workers:
@@ -168,11 +166,13 @@ class ScatterOperator(BaseOperator):
                 stop=stop,
             )
 
-    def _decide(self, context: Context, ledger: Ledger, name: str, policy: Policy) -> Decision:
+    def _decide(self, context: Context, ledger: Ledger, plan: Plan) -> Decision:
         """What this try does. The cookie is written before the ledger has a row that it could name."""
+        from manifold.coordinator.given import outdated
+
         ti, cookies = context["ti"], context["task_state_store"]
         cookie = Cookie.read(cookies)
-        row = ledger.find(name)
+        policy, row = plan.policy, ledger.find(plan.name)
         if row is not None and (cookie is None or row.uid != cookie.uid):
             row = None  # of a DAG run that was deleted: another scatter, for all that the names are the same
         if row is not None and (why := waits_drained(ledger, row, _owner(context))) is not None:
@@ -184,16 +184,13 @@ class ScatterOperator(BaseOperator):
             resume=policy.resume,
             redrive=row is not None and any(one.verb == "redrive" for one in ledger.pending_controls(row.uid)),
             lost=row is not None and bool(ledger.suspects(row.uid)),
-            outdated=row is not None and policy.on_code_changed == "fresh" and self._code_changed(row),
+            outdated=row is not None and policy.on_code_changed == "fresh" and outdated(plan, row),
         )
         fresh = Cookie(decision.uid, ti.max_tries)
         if fresh != cookie:
             fresh.write(cookies, NEVER_EXPIRE)
         self.log.info("Try %d of %d %s. Scatter %s", ti.try_number, ti.max_tries + 1, decision.why, decision.uid)
         return decision
-
-    def _code_changed(self, row: ScatterRow) -> bool:
-        return row.fn_digest is not None and row.fn_digest != code_digest(self.python_callable)
 
     def _roots(self, context: Context) -> list[Path]:
         """The author's folders, whose modules travel with the function."""

@@ -63,6 +63,8 @@ def redrive(
             chosen=chooser(ledger, row.uid, chosen),
             secrets=from_environment(policy),
             hidden=job.hidden,
+            same_code=function is None,
+            same_constants=True,
         )
         # What came with the code goes on with it, but not with code that is given here.
         with by_value(["."]), nullcontext() if function else modules.importable(), open_engine(place) as workers:

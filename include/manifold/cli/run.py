@@ -94,7 +94,12 @@ def monitors() -> Sequence[Monitor]:
 class Warnings(Monitor):
     """Says what a person should know even where no progress bar is shown."""
 
+    warns = True
+
     def emit(self, event: events.Event) -> None:
+        if isinstance(event, events.ScatterStarted):
+            for text in event.warnings:
+                out.note(f"warning: {text}")
         if isinstance(event, events.Notice) and event.level == "warning":
             out.note(f"warning: {event.text}")
 

@@ -81,13 +81,15 @@ class Coordinator:
             EngineError, StoreError, LedgerError: it cannot go on; the next try continues.
         """
         began = self._clock.monotonic()
-        self._report.started(self._row, self._parts.why)
+        self._report.started(self._row, self._parts.why, self._parts.warnings)
         if reattached := str(self._parts.reattached):
             self._report.notice("info", reattached)
         self._parts.ledger.database.on_wait = partial(self._report.notice, "warning")
         self._parts.store.on_wait = self._wait_for_store
         if self._parts.redrive is not None:
             self._parts.redrive.tell = partial(self._report.notice, "warning")
+        if self._parts.planner is not None:
+            self._parts.planner.tell = partial(self._report.notice, "warning")
         try:
             if (trouble := self._parts.engine.check()) is not None:
                 self._report.notice("warning", trouble)

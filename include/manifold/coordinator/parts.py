@@ -12,13 +12,13 @@ from manifold.abc import Clock, Engine, Monitor, Source
 from manifold.clock import SystemClock
 from manifold.coordinator import plan, sameness
 from manifold.coordinator.dispatch import Address, Dispatch
+from manifold.coordinator.given import Given
 from manifold.coordinator.reattach import Reattached, Reattachment
 from manifold.coordinator.receipts import Receipts
 from manifold.coordinator.redrive import Redrive, chooser
 from manifold.errors import ConfigError
 from manifold.policy import Policy
 from manifold.protocol import secrets, shipment, wire
-from manifold.protocol.identity import code_digest
 from manifold.protocol.job import Job
 from manifold.protocol.records import ChunkRow, ScatterRow
 from manifold.registry import masked
@@ -54,6 +54,7 @@ class Parts:
     policy: Policy
     why: str
     reattached: Reattached = field(default_factory=Reattached)
+    warnings: Sequence[str] = ()
     monitors: Sequence[Monitor] = ()
     clock: Clock = field(default_factory=SystemClock)
     stop: threading.Event = field(default_factory=threading.Event)
@@ -78,13 +79,14 @@ class Means:
     new_id: Callable[[], str]
 
 
-def assembled(asked: Plan, claim: Claim, same: sameness.Sameness, means: Means) -> Parts:
+def assembled(asked: Plan, claim: Claim, same: sameness.Sameness, given: Given, means: Means) -> Parts:
     """The parts of the coordinator that runs what was asked for, under a claim. Heals what readers have missed."""
-    return _Assembly(asked, claim, same, means).parts()
+    return _Assembly(asked, claim, same, given, means).parts()
 
 
 class _Assembly:
-    def __init__(self, asked: Plan, claim: Claim, same: sameness.Sameness, means: Means) -> None:
+    def __init__(self, asked: Plan, claim: Claim, same: sameness.Sameness, given: Given, means: Means) -> None:
+        self._given = given
         self._plan = asked
         self._claim = claim
         self._same = same
@@ -111,23 +113,24 @@ class _Assembly:
             label=job.label,
             new_id=means.new_id,
         )
-        why = [asked.why, *self._same.warnings]
+        warnings = [*self._same.warnings]
         if lost := receipts.see_to_suspects(claim):
-            why.append(f"the results of {lost:,} chunks are lost, and are made again")
+            warnings.append(f"the results of {lost:,} chunks are lost, and are made again")
         address = self._address(job, given)
         if (total := asked.source.total()) is not None:
             claim.set_total(total)  # raises ItemsChanged where an earlier try counted otherwise
         dispatch = Dispatch(means.engine, means.keyring, address, new_id=means.new_id)
         reattached = self._reattached(dispatch, receipts)
         try:
-            return self._with_plan(why, receipts, dispatch, reattached)
+            return self._with_plan(warnings, receipts, dispatch, reattached)
         except BaseException:
             dispatch.leave_all()
             raise
 
-    def _with_plan(self, why: list[str], receipts: Receipts, dispatch: Dispatch, reattached: Reattached) -> Parts:
+    def _with_plan(self, warnings: list[str], receipts: Receipts, dispatch: Dispatch, reattached: Reattached) -> Parts:
         asked, claim, means = self._plan, self._claim, self._means
         spans = [plan.Span(sent.attempt.start, sent.attempt.stop) for sent in dispatch.in_flight.values()]
+        why = [asked.why, *warnings]
         if told := str(reattached):
             why.append(told)
             claim.explain(told)
@@ -149,6 +152,7 @@ class _Assembly:
             store=means.store,
             policy=asked.policy,
             why="; ".join(why),
+            warnings=warnings,
             reattached=reattached,
             monitors=means.monitors,
             clock=means.clock,
@@ -193,7 +197,7 @@ class _Assembly:
         strikes = [(one.start, one.stop) for one in ledger.strikes(uid) if one.layer == 0]
         return plan.Planner(
             self._plan.source,
-            plan.in_order(_base_rows(ledger, uid), spans),
+            plan.in_order(base_rows(ledger, uid), spans),
             strikes=strikes,
             check=self._same.compare,
             may_differ=may_differ,
@@ -214,11 +218,13 @@ class _Assembly:
     def _address(self, job: Job, given: bytes | None) -> Address:
         """What all tasks have in common. Puts the function where workers find it."""
         asked, claim, means, row = self._plan, self._claim, self._means, self._claim.row
-        code = code_digest(asked.fn)
+        code = row.fn_digest if asked.same_code and row.fn_digest else self._given.code
+        consts = self._same.constants or row.consts_digest
         job_digest, job_blob = self._sealed(job, row)
         fn_key = wire.function_key(f"{means.ledger.uuid}/{row.uid}", claim.epoch, job_digest)
         means.store.put(fn_key, job_blob)
-        claim.describe(fn_key=fn_key, fn_digest=code, policy=asked.policy.describe(), engine=asked.engine_url)
+        described = {"policy": asked.policy.describe(), "engine": asked.engine_url}
+        claim.describe(fn_key=fn_key, fn_digest=code, consts_digest=consts, **described)
         return Address(
             uid=row.uid,
             epoch=claim.epoch,
@@ -261,7 +267,7 @@ class _Assembly:
         return url if reached else None
 
 
-def _base_rows(ledger: Ledger, uid: str) -> Iterator[ChunkRow]:
+def base_rows(ledger: Ledger, uid: str) -> Iterator[ChunkRow]:
     """The committed base rows by start, in pages, as they are when each page is read."""
     after = -1
     while page := ledger.chunks(uid, after=after, limit=_PAGE):

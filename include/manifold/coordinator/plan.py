@@ -12,7 +12,7 @@ from typing import Any
 from manifold.abc import Source
 from manifold.coordinator.chunks import Chunk
 from manifold.errors import InputGone, ItemsChanged
-from manifold.protocol.itemdigest import chunk_digest
+from manifold.protocol.itemdigest import chunk_digest, left_out
 from manifold.protocol.records import ChunkRow
 from manifold.words import counted
 
@@ -97,6 +97,10 @@ class Planner:
         self._may_differ = may_differ
         self.frontier = 0
         self.ended_at: int | None = None
+        self.tell: Callable[[str], None] = lambda _text: None
+        """Is told, once at the end of the input, which committed items could not be compared."""
+        self._unchecked: tuple[int, str] | None = None
+        self._n_unchecked = 0
 
     def remaining(self) -> int | None:
         """Positions not looked at yet; None if the input's length is unknown."""
@@ -157,6 +161,8 @@ class Planner:
             self.frontier = row.stop
             return
         if not self._check or row.items_digest is None:
+            if self._check:
+                self._not_compared(row)
             if not self._source.sliceable and self._check:
                 self._read_over(row)
             self.frontier = row.stop
@@ -165,6 +171,8 @@ class Planner:
         if len(items) < row.stop - row.start:
             self._short(row.start + len(items), row)
         found = chunk_digest(items)
+        if found is None:
+            self._not_compared(row)
         if found not in (None, row.items_digest) and not self._differs_as_it_may(row, items):
             raise ItemsChanged(
                 f"items {row.start:,} to {row.stop - 1:,} are not those that were committed at the first try. "
@@ -178,6 +186,14 @@ class Planner:
         for pos, item in self._may_differ(row).items():
             items[pos - row.start] = item
         return chunk_digest(items) == row.items_digest
+
+    def _not_compared(self, row: ChunkRow) -> None:
+        if row.n_failed == row.stop - row.start:
+            return  # nothing of it is old: it runs again
+        if self._unchecked is None:
+            sliceable = self._source.sliceable
+            self._unchecked = row.start, left_out(self._source.slice(row.start, row.stop)) if sliceable else ""
+        self._n_unchecked += row.stop - row.start
 
     def _read_over(self, row: ChunkRow) -> None:
         while self.frontier < row.stop:
@@ -196,6 +212,13 @@ class Planner:
         raise ItemsChanged(f"{had}, but item {row.stop - 1:,} is committed already")
 
     def _end(self) -> None:
+        if self._unchecked is not None:
+            start, what = self._unchecked
+            many = counted(self._n_unchecked, "committed item")
+            self.tell(
+                f"{many}, from item {start:,} on, could not be compared with the first try's: they, or others of their "
+                f"chunk, have no stable form{what and f' ({what})'}"
+            )
         if self._row is not None:
             self._short(self.frontier, self._row)
         if self._total is not None and self._total != self.frontier:

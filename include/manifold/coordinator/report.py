@@ -26,7 +26,7 @@ class Reporter:
         self._uid = uid
         self._epoch = epoch
 
-    def started(self, row: ScatterRow, why: str) -> None:
+    def started(self, row: ScatterRow, why: str, warnings: Sequence[str] = ()) -> None:
         self._emit(
             events.ScatterStarted(
                 self._uid,
@@ -34,6 +34,7 @@ class Reporter:
                 name=row.name,
                 engine=row.engine,
                 why=mask(why),
+                warnings=tuple(map(mask, warnings)),
                 total=row.total,
                 n_ok=row.n_ok,
                 n_failed=row.n_failed,

@@ -17,14 +17,14 @@ from manifold import settings
 from manifold.abc import Clock, Engine, Monitor, Source, Store
 from manifold.clock import SystemClock
 from manifold.coordinator import sameness
+from manifold.coordinator.existing import compared
+from manifold.coordinator.given import Given
 from manifold.coordinator.loop import Coordinator, ending_of
 from manifold.coordinator.parts import Means, assembled
 from manifold.engines.open import cannot_stop_items
 from manifold.errors import ConfigError, ManifoldError, ScatterBusy
 from manifold.policy import Policy
 from manifold.protocol import naming
-from manifold.protocol.identity import code_digest
-from manifold.protocol.itemdigest import item_digest
 from manifold.protocol.job import is_async
 from manifold.protocol.records import ScatterRow
 from manifold.protocol.secrets import Secrets
@@ -62,6 +62,8 @@ class Plan:
         roots: folders whose modules travel by value.
         secrets: the connections and variables that the function is given, with what the caller knows to be secret.
         hidden: texts among the constants that are secret.
+        same_code, same_constants: `fn`, or `consts` and the options that go with them, are what the scatter's own
+            store holds, so there is nothing to compare.
     """
 
     fn: Callable[..., Any]
@@ -79,6 +81,8 @@ class Plan:
     roots: Sequence[str] = ()
     secrets: Secrets = field(default_factory=Secrets)
     hidden: Sequence[str] = ()
+    same_code: bool = False
+    same_constants: bool = False
 
 
 def run(
@@ -121,6 +125,7 @@ class _Try:
         self._means = means
         self._ledger = means.ledger
         self._owner = msgspec.structs.replace(owner, mode=plan.mode, why=plan.why)
+        self._given = Given(plan, means.keyring)
 
     def go(self) -> Results:
         # Around all of it: items may be instances of classes in the author's modules, and are pickled as they are sent.
@@ -137,15 +142,15 @@ class _Try:
         _check(plan, self._means.engine)
         found = self._find()
         if plan.mode == "hand back" and found is not None:
-            return self._results(found)
+            return self._existing(found, compared(plan, found, self._ledger))
         source = plan.source
         pinned = source.pin(self._ledger.pin(found.uid) if found is not None and plan.mode != "fresh" else None)
         if found is not None and plan.mode == "continue" and self._is_done(found):
-            return self._results(found)
+            return self._existing(found)
         claim, same = self._claim(found, pinned)
         self._means.store.on_wait = _renewing(claim)
         try:
-            parts = assembled(plan, claim, same, self._means)
+            parts = assembled(plan, claim, same, self._given, self._means)
         except BaseException as exc:
             ending, message = ending_of(exc)
             claim.release(ending=ending, message=message)
@@ -162,17 +167,33 @@ class _Try:
         return found
 
     def _is_done(self, found: ScatterRow) -> bool:
-        """Nothing is left to do, which needs no scan to see."""
-        source = self._plan.source
+        """Nothing is left to do, and nothing is other than it was, which needs no scan to see."""
+        given = self._given
+        return (
+            self._nothing_is_left(found)
+            and not given.reduce_changed(found)
+            and not given.initial_changed(found)
+            and not given.code_changed(found)
+            and not given.constants_changed(found)
+        )
+
+    def _nothing_is_left(self, found: ScatterRow) -> bool:
+        """Every item has a result, of the same input as far as is seen without reading it."""
+        before = sameness.fingerprint(found)
         return (
             found.state == "succeeded"
             and found.n_failed == 0
-            and found.source_fp is not None
-            and found.source_fp == source.fingerprint()
-            and found.reduce_digest == sameness.reduce_digest(self._plan.policy)
-            and not sameness.code_changed(self._plan, found)
+            and before is not None
+            and before == self._plan.source.fingerprint()
             and not self._ledger.suspects(found.uid)
         )
+
+    def _existing(self, found: ScatterRow, warnings: Sequence[str] = ()) -> Results:
+        """What is there, with a word about whatever differs from what is asked for. No coordinator runs to say it."""
+        sameness.refuse_changes(self._plan, found, self._given)
+        for text in (*warnings, *sameness.warnings(found, self._given)):
+            log.warning("%s: %s", found.name, text)
+        return self._results(found)
 
     def _claim(self, found: ScatterRow | None, pinned: dict[str, Any]) -> tuple[Claim, sameness.Sameness]:
         """The claim on `found`, or on a new scatter where there is none, or where this try is to take its place."""
@@ -180,20 +201,34 @@ class _Try:
         if row is None:
             new = self._new(pinned)
             row = self._ledger.find(self._plan.name) or self._ledger.create(new)
-        if (new is None or row.uid != new.uid) and self._takes_its_place(row):
+        if (new is None or row.uid != new.uid) and (replaced := self._takes_its_place(row)) is not None:
             new = new or self._new(pinned)
-            # A uid names one scatter for ever: afresh means another one.
+            # A uid names one scatter for ever: from scratch means another one.
             uid = new.uid if new.uid != row.uid else self._means.new_id()
-            return self._acquire(row.uid).fresh(msgspec.structs.replace(new, uid=uid)), sameness.Sameness()
+            self._explain(replaced)
+            return self._acquire(row.uid).fresh(msgspec.structs.replace(new, uid=uid)), sameness.Sameness(replaced)
         # Also where it was made just now: another coordinator may have been faster, and begun already.
-        same = sameness.check(self._plan, row, self._means.store)
+        same = sameness.check(self._plan, row, self._means.store, self._given)
+        self._explain(same.warnings)
+        if not row.done and (unstable := self._given.unstable(row)):
+            log.info("%s: a later try cannot compare %s", row.name, sameness.unstable_text(unstable))
         return self._acquire(row.uid), same
 
-    def _takes_its_place(self, row: ScatterRow) -> bool:
-        plan = self._plan
-        other = plan.uid is not None and row.uid != plan.uid
-        changed = plan.policy.on_code_changed == "fresh" and sameness.code_changed(plan, row)
-        return other or plan.mode == "fresh" or changed
+    def _explain(self, warnings: Sequence[str]) -> None:
+        self._owner = msgspec.structs.replace(self._owner, why="; ".join([self._plan.why, *warnings]))
+
+    def _takes_its_place(self, row: ScatterRow) -> list[str] | None:
+        """Warnings, where this try is to begin from scratch in place of `row`; else None."""
+        plan, given, policy = self._plan, self._given, self._plan.policy.on_code_changed
+        if plan.mode == "fresh" or (plan.uid is not None and row.uid != plan.uid):
+            return []
+        changed = given.constants_changed(row)
+        if policy == "fresh" and (changed or given.code_changed(row)):
+            return [sameness.fresh_start(row, given)]
+        # To continue would run nothing, and return results of other constants.
+        if policy == "warn" and plan.mode == "continue" and changed and self._nothing_is_left(row):
+            return [sameness.fresh_start(row, given)]
+        return None
 
     def _acquire(self, uid: str) -> Claim:
         """The claim; waits for the lease of a coordinator that has died."""
@@ -223,10 +258,10 @@ class _Try:
             key_id=self._means.keyring.current,
             fn_name=_name(plan.fn),
             codec=sameness.codec_of(policy),
-            reduce_digest=sameness.reduce_digest(policy),
-            consts_digest=item_digest(dict(plan.consts)),
+            reduce_digest=self._given.reduce,
+            consts_digest=self._given.constants(self._means.keyring.current).encode(),
             policy=policy.describe(),
-            fn_digest=code_digest(plan.fn),
+            fn_digest=self._given.code,
         )
 
     def _results(self, row: ScatterRow) -> Results:

@@ -14,6 +14,8 @@ log = logging.getLogger(__name__)
 class LogMonitor(Monitor):
     """Writes to Python's own logging. Switched on by `MANIFOLD_LOG=json`, where there is no task's log."""
 
+    warns = True
+
     def __init__(self) -> None:
         self._name: str | None = None
         self._engine: str | None = None
@@ -28,7 +30,8 @@ class LogMonitor(Monitor):
     def _line(self, event: events.Event) -> None:
         match event:
             case events.ScatterStarted():
-                log.info("the scatter begins: %s", event.why)
+                level = logging.WARNING if event.warnings else logging.INFO
+                log.log(level, "the scatter begins: %s", event.why)
             case events.ChunkCommitted():
                 log.info("items %d to %d are committed", event.start, event.stop - 1)
                 for one in event.failures:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Sequence
 
@@ -20,6 +21,7 @@ from rich.text import Text
 from manifold import events, logs
 from manifold.abc import Monitor
 from manifold.monitors.log import LogMonitor
+from manifold.monitors.warnings import LogWarnings
 from manifold.visible import visible
 
 
@@ -47,12 +49,14 @@ class ProgressMonitor(Monitor):
             self._task = self._progress.add_task(
                 visible(event.name), total=event.total, completed=done, rate="", note=""
             )
+            for text in event.warnings:
+                self._say(text)
         elif self._task is None:
             return
         elif isinstance(event, events.Progress):
             self._update(event)
         elif isinstance(event, events.Notice) and event.level == "warning":
-            self._progress.console.print(Text(visible(event.text), style="yellow"))
+            self._say(event.text)
         elif isinstance(event, events.ScatterEnded):
             done = event.n_ok + event.n_failed + event.n_skipped
             self._progress.update(self._task, total=event.total, completed=done, note=_note(event))
@@ -60,6 +64,9 @@ class ProgressMonitor(Monitor):
 
     def close(self) -> None:
         self._progress.stop()
+
+    def _say(self, text: str) -> None:
+        self._progress.console.print(Text(visible(text), style="yellow"))
 
     def _update(self, event: events.Progress) -> None:
         assert self._task is not None
@@ -74,6 +81,14 @@ def default() -> Sequence[Monitor]:
     if logs.wanted():
         return [LogMonitor()]
     return [ProgressMonitor()] if sys.stderr.isatty() else []
+
+
+def with_warnings(monitors: Sequence[Monitor]) -> list[Monitor]:
+    """`monitors`, and one that logs warnings, unless one of them does, or shows them where a log would come too."""
+    shown = any(isinstance(monitor, ProgressMonitor) for monitor in monitors)
+    if any(monitor.warns for monitor in monitors) or (shown and not logging.getLogger("manifold").hasHandlers()):
+        return list(monitors)
+    return [*monitors, LogWarnings()]
 
 
 def _note(event: events.Progress | events.ScatterEnded) -> str:

@@ -43,10 +43,25 @@ def item_digest(item: Any) -> str | None:
     return None if identity.left_out else walked
 
 
-def whole_digest(items: Iterable[Any]) -> str | None:
-    """32 hex digits for all items of an input, of any length, in one pass; None if one of them has none."""
+def left_out(items: Sequence[Any]) -> str:
+    """What in these items has no stable form, for people: "a Client, a lock"."""
+    identity = Identity(code=False)
+    for item in items:
+        identity.of(item)
+        if identity.left_out:
+            break
+    return ", ".join(dict.fromkeys(identity.left_out[:3]))
+
+
+def whole_digest(items: Iterable[Any], kinds: set[type] | None = None) -> str | None:
+    """32 hex digits for all items of an input, of any length, in one pass; None if one of them has none.
+
+    `kinds` gets the types of the items.
+    """
     digests: list[bytes] = []
     for block in _blocks(items):
+        if kinds is not None:
+            kinds.update(map(type, block))
         if (digest := item_digest(block)) is None:
             return None
         digests.append(digest.encode())

@@ -45,6 +45,12 @@ class ResultsSlice(Sequence[Any]):
             return (self._results[at] for at in self._indexes)
         return islice(self._results._walk.values(self._indexes.start), len(self._indexes))
 
+    @property
+    def identity(self) -> str:
+        """What tells these values from others, without reading them."""
+        of = self._indexes
+        return f"results:{self._results.uid}:{self._results.as_of}:{of.start}:{len(of)}:{of.step}"
+
     def serialize(self) -> dict[str, Any]:
         """What XCom keeps: the handle of the results, and which of them."""
         of = self._indexes

@@ -38,7 +38,7 @@ class ZippedSource(Source):
 
     def fingerprint(self) -> str | None:
         parts = {name: part.fingerprint() for name, part in self._parts.items()}
-        return None if None in parts.values() else f"zipped:{item_digest(list(parts.items()))}"
+        return None if None in parts.values() else f"zipped:whole:{item_digest(list(parts.items()))}"
 
     def total(self) -> int | None:
         totals = [part.total() for part in self._parts.values()]
