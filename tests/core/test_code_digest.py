@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -73,6 +74,18 @@ BASE = """
 
     POINT = Point(3)
 
+    class Calculator:
+        def __init__(self, rate):
+            self.rate, self.calls = rate, 0
+        def add(self, x):
+            return x + self.rate + 70
+        @staticmethod
+        def update(x):
+            return x + 71
+
+    CALCULATOR = Calculator(72)
+    COUNTED = Calculator(73)
+
     def logged(fn):
         @functools.wraps(fn)
         def inner(x):
@@ -123,6 +136,8 @@ BASE = """
             values = [RATE * n for n in TABLE["b"]]
             y = OPERATIONS["add"](x, FACTOR) + settings.LIMIT + deep.inner.DEEP + len(NAMES) + MANY["k7"]
             z = Shape(2)(x) + Point().x + POINT.x + helper(x) + CHAIN[1](x) + cached(x) + ADDERS["one"](x)
+            COUNTED.calls += 1
+            CALCULATOR.add(x), Calculator.update(x), COUNTED.add(x)
             more = decorated(x), recursive(2), later, dispatched(1)
             return (y, z, values, m, Kind.B, PATTERN, SINCE, LAZY, *more, 1.5)
 """
@@ -134,7 +149,20 @@ MODULES = {
     "pkg/deep.py": "from pkg import inner\n",
     "pkg/inner.py": "DEEP = 90\n",
 }
-ASKED = "from job import *; import job; from manifold.protocol.identity import code_digest; print(code_digest({what}))"
+ASKED = """
+import importlib, json, sys
+from manifold.protocol.identity import code_digest
+made = []
+for folder, what in json.load(sys.stdin):
+    for name in [*sys.modules]:
+        if name.partition(".")[0] in ("job", "settings", "lazy", "other", "pkg"):
+            del sys.modules[name]
+    sys.path[0] = folder
+    importlib.invalidate_caches()
+    job = importlib.import_module("job")
+    made.append(code_digest(eval(what, vars(job))))
+print(json.dumps(made))
+"""
 
 CHANGES = [
     ("a constant", "job.py", "RATE = 2", "RATE = 3"),
@@ -165,6 +193,9 @@ CHANGES = [
     ("an enum's value", "job.py", "B = 2", "B = 3"),
     ("a dataclass's default", "job.py", "x: int = 0", "x: int = 1"),
     ("another default of it", "job.py", '("t",)', '("u",)'),
+    ("a method whose name is one of a container's", "job.py", "self.rate + 70", "self.rate + 79"),
+    ("a static method of such a name", "job.py", "x + 71", "x + 78"),
+    ("the state of an object with such methods", "job.py", "Calculator(72)", "Calculator(77)"),
     ("an object's state", "job.py", "Point(3)", "Point(4)"),
     ("a decorator", "job.py", "fn(x) + 100", "fn(x) + 101"),
     ("what is decorated", "job.py", "return x + RATE", "return x - RATE"),
@@ -190,6 +221,7 @@ NO_CHANGES = [
     ("the order of definitions", "job.py", "    RATE = 2\n", "    RATE = 0\n    RATE = 2\n"),
     ("another function beside it", "job.py", "    def adder", "    def unused():\n        return 1\n\n    def adder"),
     ("state that the function changes", "job.py", "SEEN = []", "SEEN = [1, 2]"),
+    ("an object whose attributes it changes", "job.py", "Calculator(73)", "Calculator(76)"),
     ("a count that it changes", "job.py", "TOTAL = 0", "TOTAL = 17"),
     ("a lock", "job.py", "LOCK = threading.Lock()", "LOCK = threading.RLock() and threading.Lock()"),
 ]
@@ -206,36 +238,41 @@ def place(folder: Path, changed: tuple[str, str, str] | None = None) -> Path:
     return folder
 
 
-def digest_in(folder: Path, what: str = "f", seed: str = "0") -> str:
-    """The digest that another process makes, in that folder."""
+def digests(*asked: tuple[Path, str], seed: str = "0") -> list[str]:
+    """What another process makes of (folder, expression) in this order."""
     environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-c", ASKED.format(what=what)]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
-    return done.stdout.strip()
+    given = json.dumps([(str(folder), what) for folder, what in asked])
+    command = [sys.executable, "-c", ASKED]
+    done = subprocess.run(command, input=given, env=environment, capture_output=True, text=True, check=True)
+    made: list[str] = json.loads(done.stdout)
+    return made
 
 
 @pytest.fixture(scope="module")
-def before(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return digest_in(place(tmp_path_factory.mktemp("before")))
+def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The digest after each change, by the change; "" before any."""
+    rows = [("", None), *((row[0], row[1:]) for row in CHANGES + NO_CHANGES)]
+    found = digests(*((place(tmp_path_factory.mktemp("job"), changed), "f") for _, changed in rows))
+    return dict(zip((what for what, _ in rows), found, strict=True))
 
 
-@pytest.mark.parametrize(("name", "old", "new"), [row[1:] for row in CHANGES], ids=[row[0] for row in CHANGES])
-def test_what_the_function_refers_to_is_part_of_it(before: str, tmp_path: Path, name: str, old: str, new: str) -> None:
-    assert digest_in(place(tmp_path, (name, old, new))) != before
+@pytest.mark.parametrize("what", [row[0] for row in CHANGES])
+def test_what_the_function_refers_to_is_part_of_it(made: dict[str, str], what: str) -> None:
+    assert made[what] != made[""]
 
 
-@pytest.mark.parametrize(("name", "old", "new"), [row[1:] for row in NO_CHANGES], ids=[row[0] for row in NO_CHANGES])
-def test_what_makes_no_difference_is_no_change(before: str, tmp_path: Path, name: str, old: str, new: str) -> None:
-    assert digest_in(place(tmp_path, (name, old, new))) == before
+@pytest.mark.parametrize("what", [row[0] for row in NO_CHANGES])
+def test_what_makes_no_difference_is_no_change(made: dict[str, str], what: str) -> None:
+    assert made[what] == made[""]
 
 
-def test_another_process_hash_seed_and_folder_make_the_same_digest(before: str, tmp_path: Path) -> None:
-    folders = [tmp_path / "a", tmp_path / "deeper" / "and" / "longer"]
-    assert {digest_in(place(folder), seed=seed) for folder in folders for seed in ("1", "2")} == {before}
-
-
-def test_a_module_that_is_loaded_already_makes_no_difference(before: str, tmp_path: Path) -> None:
-    assert digest_in(place(tmp_path), "__import__('lazy') and f") == before
+@pytest.mark.parametrize("seed", ["1", "2"])
+def test_another_process_hash_seed_and_folder_make_the_same_digest(
+    made: dict[str, str], tmp_path: Path, seed: str
+) -> None:
+    folder = place(tmp_path / "deeper" / "and" / "longer")
+    loaded = "__import__('lazy') and f"  # whether a module is loaded already makes no difference
+    assert {*digests((folder, "f"), (folder, loaded), seed=seed)} == {made[""]}
 
 
 CALLABLES = [
@@ -267,14 +304,21 @@ CALLABLES = [
 ]
 
 
+@pytest.fixture(scope="module")
+def called(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, str]]:
+    """The digests of the expressions, in three processes."""
+    folder = place(tmp_path_factory.mktemp("job"))
+    asked = [one for row in CALLABLES for one in row[1:]] + [_held(value) for value in UNSTABLE]
+    return [dict(zip(asked, digests(*((folder, what) for what in asked), seed=seed), strict=True)) for seed in "123"]
+
+
 @pytest.mark.parametrize(("one", "other"), [row[1:] for row in CALLABLES], ids=[row[0] for row in CALLABLES])
-def test_callables_of_every_kind_count_by_value(tmp_path: Path, one: str, other: str) -> None:
-    place(tmp_path)
-    assert digest_in(tmp_path, one, seed="1") == digest_in(tmp_path, one, seed="2")
-    assert digest_in(tmp_path, one) != digest_in(tmp_path, other)
+def test_callables_of_every_kind_count_by_value(called: list[dict[str, str]], one: str, other: str) -> None:
+    assert len({process[one] for process in called}) == 1
+    assert called[0][one] != called[0][other]
 
 
-UNSTABLE = ["object()", "threading.Lock()", "open('job.py')", "iter([1])", "Shape(1)", "__import__('random').Random()"]
+UNSTABLE = ["object()", "threading.Lock()", "open(__file__)", "iter([1])", "Shape(1)", "__import__('random').Random()"]
 UNSTABLE += [
     "__import__('requests').Session()",
     "__import__('sqlite3').connect(':memory:')",
@@ -283,11 +327,13 @@ UNSTABLE += [
 ]
 
 
+def _held(value: str) -> str:
+    return f"functools.partial(helper, {value})"
+
+
 @pytest.mark.parametrize("value", UNSTABLE)
-def test_what_has_no_stable_form_is_left_out(tmp_path: Path, value: str) -> None:
-    place(tmp_path)
-    what = f"functools.partial(helper, {value})"
-    assert len({digest_in(tmp_path, what, seed=seed) for seed in "123"}) == 1
+def test_what_has_no_stable_form_is_left_out(called: list[dict[str, str]], value: str) -> None:
+    assert len({process[_held(value)] for process in called}) == 1
 
 
 def test_a_function_goes_by_its_code_and_not_by_its_name_or_docstring() -> None:
@@ -305,12 +351,12 @@ def test_a_function_goes_by_its_code_and_not_by_its_name_or_docstring() -> None:
 def test_a_path_into_the_own_folder_is_the_same_in_another_folder(tmp_path: Path) -> None:
     text = "from pathlib import Path\nHERE = Path(__file__).parent\nTEXT = str(HERE / 'a.sql')\n"
     text += "def f(x):\n    return HERE, TEXT\n"
-    made = set()
-    for folder in (tmp_path / "v1", tmp_path / "version2"):
+    folders = tmp_path / "v1", tmp_path / "version2"
+    for folder in folders:
         folder.mkdir()
         (folder / "job.py").write_text(text)
-        made.add(digest_in(folder))
-    assert len(made) == 1
+    one, other = digests(*((folder, "f") for folder in folders))
+    assert one == other
 
 
 def test_a_table_of_a_million_entries_costs_one_pass() -> None:

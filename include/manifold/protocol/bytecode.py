@@ -6,6 +6,7 @@ import ast
 import dis
 import importlib.util
 import inspect
+import sys
 import types
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
@@ -33,13 +34,17 @@ class Usage(NamedTuple):
 
     Attributes:
         globals: names that it reads.
-        changed: of these and of its closure, those that it changes.
+        rebound: of these and of its closure, those that it gives another value.
+        assigned: those in whose values it assigns attributes or elements.
+        altered: those on whose values it calls what changes a container.
         attributes: names that it takes of whatever, also by `getattr` with a text.
         imports: (level, module, names) of each import statement.
     """
 
     globals: frozenset[str]
-    changed: frozenset[str]
+    rebound: frozenset[str]
+    assigned: frozenset[str]
+    altered: frozenset[str]
     attributes: frozenset[str]
     imports: frozenset[tuple[int, str, tuple[str, ...]]]
 
@@ -74,7 +79,9 @@ def name_of(code: types.CodeType) -> bytes:
 def usage(code: types.CodeType) -> Usage:
     """What the code and all code nested in it refer to."""
     names: set[str] = set()
-    changed: set[str] = set()
+    rebound: set[str] = set()
+    assigned: set[str] = set()
+    altered: set[str] = set()
     attributes = {one for one in code.co_consts if isinstance(one, str) and one.isidentifier()}
     imports: set[tuple[int, str, tuple[str, ...]]] = set()
     at: dict[tuple[int | None, int | None], str] = {}  # where the expression begins that a variable begins
@@ -86,34 +93,32 @@ def usage(code: types.CodeType) -> Usage:
             at[where] = argument
             names |= {argument} if name in _GLOBALS else set()
         elif name in _REBOUND and (name.endswith("GLOBAL") or argument in code.co_freevars):
-            changed.add(argument)
+            rebound.add(argument)
         elif name == "IMPORT_NAME":
             imports.add((before[-2], argument, tuple(before[-1] or ())))
         elif name in _ATTRIBUTES:
             attributes.add(argument)
-        if (
-            (name in _STORES or (name in _ATTRIBUTES and argument in _CHANGING))
-            and where[1] is not None
-            and where in at
-        ):
-            changed.add(at[where])
+        if where[1] is not None and where in at:
+            assigned |= {at[where]} if name in _STORES else set()
+            altered |= {at[where]} if name in _ATTRIBUTES and argument in _CHANGING else set()
         if step.opname == "LOAD_CONST":
             before = [before[-1], argument]
     nested = [usage(const) for const in code.co_consts if isinstance(const, types.CodeType)]
     return Usage(
         frozenset(names).union(*(one.globals for one in nested)),
-        frozenset(changed).union(*(one.changed for one in nested)),
+        frozenset(rebound).union(*(one.rebound for one in nested)),
+        frozenset(assigned).union(*(one.assigned for one in nested)),
+        frozenset(altered).union(*(one.altered for one in nested)),
         frozenset(attributes).union(*(one.attributes for one in nested)),
         frozenset(imports).union(*(one.imports for one in nested)),
     )
 
 
 def _has_docstring(code: types.CodeType) -> bool:
-    if code.co_flags & _HAS_DOCSTRING:
-        return True
-    if not hasattr(inspect, "CO_HAS_DOCSTRING") and code.co_flags & inspect.CO_NEWLOCALS:
-        return not code.co_name.startswith("<") and isinstance(code.co_consts[0], str)
-    return False
+    if sys.version_info >= (3, 13):
+        return bool(code.co_flags & _HAS_DOCSTRING)
+    is_def = code.co_flags & inspect.CO_NEWLOCALS and not code.co_name.startswith("<")
+    return bool(is_def and isinstance(code.co_consts[0], str))
 
 
 def _const(value: Any) -> bytes:

@@ -14,7 +14,8 @@ from __future__ import annotations
 import functools
 import os
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, MutableSequence, MutableSet
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -86,11 +87,10 @@ def of_function(identity: Identity, function: types.FunctionType) -> bytes:
 
 def _held(function: types.FunctionType) -> Iterator[Any]:
     """What is in a function's closure, but for its state and its own class."""
-    state = bytecode.usage(function.__code__).changed if function.__closure__ else frozenset()
     for name, cell in _cells(function):
-        if name not in state and name != "__class__":
+        if name != "__class__":
             with suppress(ValueError):  # not filled yet
-                yield cell.cell_contents
+                yield _lasting(bytecode.usage(function.__code__), name, cell.cell_contents)
 
 
 def _cells(function: types.FunctionType) -> Iterator[tuple[str, types.CellType]]:
@@ -196,6 +196,16 @@ WALKS: dict[type, Callable[[Identity, Any], bytes]] = {
 }
 
 
+def _lasting(usage: bytecode.Usage, name: str, value: Any) -> Any:
+    """What counts of a value that a function refers to: of what it changes, at most the class."""
+    if name in usage.rebound:
+        return None
+    filled = name in usage.altered and isinstance(value, (MutableSequence, MutableMapping, MutableSet, deque))
+    if isinstance(value, (type, types.FunctionType)) or not (filled or name in usage.assigned):
+        return value
+    return type(value) if is_own(type(value).__module__) else None
+
+
 # -- by name: what a function refers to --------------------------------------------------------------------------------
 
 
@@ -213,8 +223,7 @@ def _referred(function: types.FunctionType) -> dict[str, Any]:
         if name.rpartition(".")[2].startswith("__") or name in found:
             continue
         if not isinstance(value, types.ModuleType):
-            if name not in usage.changed:
-                found[name] = value
+            found[name] = _lasting(usage, name, value)
         elif is_own(value.__name__):
             taken = usage.attributes & vars(value).keys()
             # Under the name of the attribute: by which way the function came to the module makes no difference.
