@@ -7,6 +7,7 @@ import datetime as dt
 import enum
 import io
 import logging
+import os
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -211,6 +212,19 @@ def test_initial_is_that_of_the_latest_call_and_runs_nothing() -> None:
     assert again([1, 2], fn=int, reduce=add).value() == 3
     with pytest.raises(CodeChanged, match="reduce="):
         again([1, 2], fn=int, reduce=max)
+
+
+def test_another_value_of_a_variable_is_another_constant(monkeypatch: pytest.MonkeyPatch) -> None:
+    def region(x: int) -> str:
+        return os.environ["AIRFLOW_VAR_REGION"]
+
+    for value in ("eu", "us"):
+        monkeypatch.setenv("AIRFLOW_VAR_REGION", value)
+        monkeypatch.setenv("AIRFLOW_CONN_CRM", f"http://user:{value}-password@crm")
+        assert list(again([1], fn=region, variables=["region"], connections=["crm"])) == [value]
+    monkeypatch.setenv("AIRFLOW_CONN_CRM", "http://user:new-password@crm")
+    again([1], fn=region, variables=["region"], connections=["crm"])
+    assert epochs() == 1, "another password is no reason to run"
 
 
 def test_the_ledger_keeps_no_digest_of_a_constant_that_a_reader_could_try_passwords_against(

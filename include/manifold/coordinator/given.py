@@ -16,6 +16,7 @@ from manifold.protocol import wire
 from manifold.protocol.identity import Identity, code_digest
 from manifold.protocol.itemdigest import item_digest
 from manifold.protocol.records import ScatterRow
+from manifold.protocol.secrets import variables
 
 if TYPE_CHECKING:
     from manifold.coordinator.tries import Plan
@@ -25,7 +26,7 @@ class Constants(msgspec.Struct, frozen=True, omit_defaults=True):
     """The constants of the latest try, in the column `consts_digest`.
 
     Attributes:
-        values: a digest of each by name.
+        values: a digest of each by name; of Airflow's variables, too. Its connections may differ, as passwords do.
         unstable: what of a constant has no stable form, by its name; the digest is of the rest.
         names: the keywords of an item.
         initial: of `initial=`; None where that cannot be compared.
@@ -118,7 +119,8 @@ class Given:
 
     def _made(self, key: bytes) -> Constants:
         values, unstable = {}, {}
-        for name, value in self._plan.consts.items():
+        given = {f"variable {name}": value for name, value in variables(self._plan.secrets).items()}
+        for name, value in {**self._plan.consts, **given}.items():
             values[name], left_out = _keyed(key, value)
             if left_out:
                 unstable[name] = ", ".join(dict.fromkeys(left_out[:3]))

@@ -52,6 +52,12 @@ def var_name(key: str) -> str:
     return VARIABLE + key.upper()
 
 
+def variables(secrets: Secrets) -> dict[str, str]:
+    """The variables of Airflow among them, by their keys as the environment has them."""
+    named = secrets.environment.items()
+    return {name.removeprefix(VARIABLE).lower(): value for name, value in named if name.startswith(VARIABLE)}
+
+
 def from_environment(policy: Policy) -> Secrets:
     """What a policy names, of this process's environment, or of Airflow where this process has imported it.
 
