@@ -247,7 +247,7 @@ MUTANTS: dict[str, Mutant] = {
         receipts.Receipts, "complete", lambda _self, receipt, _blobs: receipt
     ),
     "what was adopted is planned again": lambda: _patch(plan, "in_order", lambda rows, _spans: rows),
-    "another input is not noticed": lambda: _patch(sameness, "_input_changed", lambda *_: False),
+    "another input is not noticed": lambda: _patch(sameness, "input_changed", lambda *_: False),
 }
 """What is dropped, by what then goes wrong."""
 

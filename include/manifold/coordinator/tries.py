@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -288,5 +289,7 @@ def _check(plan: Plan, engine: Engine) -> None:
 
 def _name(fn: Callable[..., Any]) -> str:
     """What people call the function. Airflow loads a DAG file as `unusual_prefix_<digest>_<file>`."""
+    while isinstance(fn, partial):
+        fn = fn.func
     module = re.sub(r"^unusual_prefix_[0-9a-f]+_", "", getattr(fn, "__module__", None) or type(fn).__module__)
     return f"{module}.{getattr(fn, '__qualname__', type(fn).__qualname__)}"

@@ -18,30 +18,24 @@ from __future__ import annotations
 import _thread
 import copyreg
 import io
-import marshal
 import os
 import random
 import sys
 import types
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from enum import Enum
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
-from manifold.protocol import definitions
-from manifold.protocol.canonical import encoded, hashed
+from manifold.protocol import containers, definitions
+from manifold.protocol.canonical import hashed
 from manifold.words import a_type
 
 Walk = Callable[["Identity", Any], bytes]
 
-_MANY = 64  # elements from which a container of plain values is encoded in one call
-_WALKED = 200_000  # elements that are walked one by one; what has more is encoded whole where the encoder knows it all
-_PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes})
-_SORTABLE = frozenset({frozenset({int}), frozenset({str}), frozenset({float}), frozenset({bytes})})
-_MARSHAL = 2  # the version of the format without references: what is shared makes no difference
 _BASES = (int, float, complex, str, bytes, bytearray, tuple, list, dict, set, frozenset)
 _VOLATILE = (
     Iterator,
@@ -89,9 +83,9 @@ class Identity:
         """Where the author's modules lie: paths into them count from there."""
         self._done: dict[int, tuple[Any, bytes]] = {}  # with the value, so that its id stays its own
         self._open: dict[int, int] = {}
-        self._walked = 0
+        self.walked = 0
         self._limit = sys.maxsize
-        self._walks: dict[type, Walk] = dict(_CONTAINERS)
+        self._walks: dict[type, Walk] = dict(containers.WALKS)
         self._shapes: dict[type, _Shape] = {}
         self._behind = definitions.Behind()
 
@@ -104,7 +98,7 @@ class Identity:
     def of(self, value: Any) -> bytes:
         """The value's bytes: short ones as they are, of others a digest."""
         kind = type(value)
-        if kind in _PLAIN:
+        if kind in containers.PLAIN:
             return self._plain(kind, value)
         done = self._done.get(id(value))
         if done is not None:
@@ -129,6 +123,11 @@ class Identity:
         self.left_out.append(a_type(value))
         return hashed(b"?", [_type_name(type(value))])
 
+    def walks(self, elements: int) -> bool:
+        """Count them; False where they are more than is walked of one object of a package."""
+        self.walked += elements
+        return self.walked <= self._limit
+
     def follow(self, function: types.FunctionType) -> None:
         """What the function refers to by name counts, too."""
         self._behind.add(function)
@@ -139,7 +138,7 @@ class Identity:
         if kind is str:
             for folder in self.folders:
                 value = value.replace(folder, "\0folder")
-        raw = marshal.dumps(value, _MARSHAL)
+        raw = containers.plain(value)
         return raw if len(raw) <= 64 else hashed(b"=", [raw])
 
     def _walk_for(self, kind: type) -> Walk:
@@ -212,7 +211,7 @@ class Identity:
     def _installed(self, value: Any) -> bytes:
         """An object of a package: as pickling takes it apart, if all of that has a stable form and is not too much."""
         known, limit = len(self.left_out), self._limit
-        self._limit = min(limit, self._walked + _WALKED)
+        self._limit = min(limit, self.walked + containers.WALKED)
         found = self._reduced(value)
         self._limit = limit
         if len(self.left_out) > known:
@@ -234,43 +233,6 @@ class Identity:
             parts[0] = f"{make.__module__}.{make.__qualname__}"
         return hashed(b"r", [self.of(part) for part in parts])
 
-    # -- containers ------------------------------------------------------------------------------------------------
-
-    def sequence(self, value: Any) -> bytes:
-        if not self.code:
-            value = list(value)  # XCom makes lists of tuples
-        tag = b"l" if isinstance(value, list) else b"t"
-        if len(value) >= _MANY and set(map(type, value)) <= _PLAIN:
-            return hashed(tag + b"*", [marshal.dumps(value, _MARSHAL)])
-        return self._coarse(value) or hashed(tag, map(self.of, value))
-
-    def mapping(self, value: Any) -> bytes:
-        if len(value) >= _MANY and _sortable(value) and set(map(type, value.values())) <= _PLAIN:
-            return hashed(b"d*", [marshal.dumps(sorted(value.items(), key=lambda pair: pair[0]), _MARSHAL)])
-        return self._coarse(value) or hashed(
-            b"d", sorted(hashed(b":", [self.of(key), self.of(one)]) for key, one in value.items())
-        )
-
-    def set(self, value: Any) -> bytes:
-        if len(value) >= _MANY and _sortable(value):
-            return hashed(b"s*", [marshal.dumps(sorted(value), _MARSHAL)])
-        return self._coarse(value) or hashed(b"s", sorted(map(self.of, value)))
-
-    def _coarse(self, value: Any) -> bytes | None:
-        """Data of many elements in one call of the encoder; None where it has to be walked."""
-        self._walked += len(value)
-        if self._walked > self._limit:
-            return self.leave_out(value)
-        if len(value) < _MANY or self._walked < _WALKED:
-            return None
-        by_key = isinstance(value, dict) and _sortable(value)
-        whole = encoded(sorted(value.items(), key=lambda pair: pair[0]) if by_key else value)
-        return None if whole is None else hashed(b"m", [whole])
-
-
-def _sortable(values: Iterable[Any]) -> bool:
-    return frozenset(map(type, values)) in _SORTABLE
-
 
 def _type_name(kind: type) -> bytes:
     return kind.__qualname__.encode()
@@ -280,18 +242,6 @@ def _pickles_itself(kind: Any) -> bool:
     """Somebody has said what of an object of this class is to be pickled."""
     ours = ("__reduce_ex__", "__reduce__", "__getstate__")
     return any(getattr(kind, name, None) is not getattr(object, name, None) for name in ours)
-
-
-_CONTAINERS: dict[type, Walk] = {
-    list: Identity.sequence,
-    tuple: Identity.sequence,
-    dict: Identity.mapping,
-    types.MappingProxyType: Identity.mapping,
-    set: Identity.set,
-    frozenset: Identity.set,
-    bytearray: lambda identity, value: hashed(b"y", [bytes(value)]),
-    partial: lambda identity, value: hashed(b"f", map(identity.of, (value.func, value.args, value.keywords))),
-}
 
 
 _BY_BASE: tuple[tuple[Any, Walk], ...] = (
