@@ -115,6 +115,29 @@ def test_nor_is_a_key_that_does() -> None:
     assert [failure.key for failure in results.failures()] == ["(key failed: Own)"] * 3
 
 
+class Shy:
+    """Raises where it is to be shown."""
+
+    def __repr__(self) -> str:
+        raise Own
+
+
+class Mute(Exception):
+    """The same, of an error."""
+
+    def __str__(self) -> str:
+        raise SystemExit
+
+
+def test_nor_are_an_item_and_an_error_that_do_when_they_are_shown() -> None:
+    def fn(x: Shy) -> None:
+        raise Mute
+
+    results = manifold.scatter(fn, [Shy(), Shy()], engine="threads://1", tolerate=2)
+    assert [failure.item_repr for failure in results.failures()] == ["<Shy, whose repr raises Own>"] * 2
+    assert [failure.message for failure in results.failures()] == ["<its str() raises SystemExit>"] * 2
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, Own])
 def test_a_reduce_function_that_does_ends_the_scatter_as_any_error_in_it(error: type[BaseException]) -> None:
     def reduce(a: int, b: int) -> int:

@@ -10,7 +10,7 @@ from types import TracebackType
 from manifold.protocol.records import Failure
 from manifold.redaction import MaskingRepr, longest, mask
 from manifold.visible import storable
-from manifold.worker import hints
+from manifold.worker import hints, interrupts
 
 _MESSAGE = 300
 _TRACEBACK = 8_000
@@ -79,7 +79,8 @@ def shown(item: object) -> str:
     """A short repr that never raises."""
     try:
         return storable(_shown.repr(item)[:_REPR])
-    except Exception as exc:  # noqa: BLE001 - a user's __repr__ may do anything
+    except BaseException as exc:  # noqa: BLE001 - a user's __repr__ may do anything
+        interrupts.pass_on(exc)
         return f"<{type(item).__name__}, whose repr raises {type(exc).__name__}>"
 
 
@@ -113,5 +114,6 @@ def _said(exc: BaseException, room: int | None = None) -> str:
 def _safe_str(exc: BaseException) -> str:
     try:
         return str(exc)
-    except Exception as broken:  # noqa: BLE001 - a user's __str__ may do anything
+    except BaseException as broken:  # noqa: BLE001 - a user's __str__ may do anything
+        interrupts.pass_on(broken)
         return f"<its str() raises {type(broken).__name__}>"

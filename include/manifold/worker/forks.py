@@ -36,6 +36,7 @@ _MOST = 255  # of an exit status
 _callbacks: dict[Callable[[], None], None] = {}
 _stops: dict[int, Callable[[], None]] = {}
 _handlers: dict[int, Any] = {}  # the worker's own, by signal, while it serves
+_lock = threading.Lock()
 _serving = 0
 _raising = False
 _masks = threading.local()
@@ -57,13 +58,15 @@ def serving(*, raising: bool = False) -> Iterator[None]:
     """
     global _serving, _raising
     _register()
-    _serving += 1
+    with _lock:
+        _serving += 1
     _raising = raising
     _handlers.update({number: signal.getsignal(number) for number in _SIGNALS})
     try:
         yield
     finally:
-        _serving -= 1
+        with _lock:
+            _serving -= 1
 
 
 def quiet() -> bool:
@@ -150,7 +153,8 @@ def _after_in_child() -> None:
 
 
 def _forget() -> None:
-    global _serving
+    global _lock, _serving
+    _lock = threading.Lock()  # a thread that is not here may have held it
     for number, handler in _handlers.items() if _serving else ():
         if handler is not None and signal.getsignal(number) is handler:  # else it is the item's own
             default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL

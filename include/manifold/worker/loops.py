@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from manifold.worker import forks, perworker
-from manifold.worker.interrupts import Interrupts
+from manifold.worker.interrupts import Interrupts, pass_on
 
 _log = logging.getLogger(__name__)
 
@@ -120,7 +120,8 @@ class ThreadLoop:
             close = closers.pop()
             try:
                 self.loop.run_until_complete(close())
-            except Exception:  # noqa: BLE001 - a user's code; the value is not used any more
+            except BaseException as exc:  # noqa: BLE001 - a user's code; the value is not used any more
+                pass_on(exc)
                 _log.warning("a per_worker value did not close", exc_info=True)
 
 

@@ -162,5 +162,6 @@ def _close(made: Any, entered: bool) -> None:
             closing = close()
             if inspect.iscoroutine(closing):
                 asyncio.run(closing)  # made for a function that has loops of its own
-    except Exception:  # noqa: BLE001 - a user's code; the process is ending
+    except BaseException as exc:  # noqa: BLE001 - a user's code; the process is ending
+        interrupts.pass_on(exc)
         _log.warning("a per_worker value, a %s, did not close", type(made).__qualname__, exc_info=True)
