@@ -247,7 +247,12 @@ def _replace(name: str) -> None:
 
 
 def _restore() -> None:
-    logging.getLogger().removeHandler(_handler)
+    root = logging.getLogger()
+    root.removeHandler(_handler)
+    for handler in root.handlers:
+        # An item made it, by importing what sets logging up (Airflow does): its lines would come twice from now on.
+        if isinstance(handler, logging.StreamHandler) and isinstance(handler.stream, Stream):
+            handler.setStream(handler.stream.real)
     for name in ("stdout", "stderr"):
         current = getattr(sys, name)
         if isinstance(current, Stream):  # else somebody has put another one in its place since
