@@ -239,3 +239,18 @@ def test_a_connection_that_is_not_there_is_refused_before_anything_runs(monkeypa
     monkeypatch.delenv("AIRFLOW_CONN_CRM", raising=False)
     with pytest.raises(ConfigError, match="AIRFLOW_CONN_NOWHERE"):
         manifold.scatter(abs, [1], engine="threads://1", connections=["nowhere"])
+
+
+def test_a_value_that_does_not_close_tells_no_secret(caplog: pytest.LogCaptureFixture) -> None:
+    from manifold.worker.perworker import PerWorker, close_per_worker
+
+    class Client:
+        def close(self) -> None:
+            raise ConnectionError("hunter2hunter2 is not let go")
+
+    made = PerWorker(Client, (), {})
+    made.value()
+    with closing(redaction.hide(["hunter2hunter2"])):
+        close_per_worker()
+    assert "*** is not let go" in caplog.text
+    assert "hunter2" not in caplog.text

@@ -14,8 +14,10 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
+from traceback import format_exc
 from typing import Any, TypeVar
 
+from manifold.redaction import mask
 from manifold.worker import forks, perworker
 from manifold.worker.interrupts import Interrupts, pass_on
 
@@ -122,7 +124,7 @@ class ThreadLoop:
                 self.loop.run_until_complete(close())
             except BaseException as exc:  # noqa: BLE001 - a user's code; the value is not used any more
                 pass_on(exc)
-                _log.warning("a per_worker value did not close", exc_info=True)
+                _log.warning("a per_worker value did not close:\n%s", mask(format_exc()))
 
 
 _here = threading.local()

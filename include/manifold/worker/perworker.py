@@ -15,8 +15,10 @@ import weakref
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from multiprocessing import util
+from traceback import format_exc
 from typing import Any
 
+from manifold.redaction import mask
 from manifold.worker import forks, interrupts
 
 _log = logging.getLogger(__name__)
@@ -164,4 +166,4 @@ def _close(made: Any, entered: bool) -> None:
                 asyncio.run(closing)  # made for a function that has loops of its own
     except BaseException as exc:  # noqa: BLE001 - a user's code; the process is ending
         interrupts.pass_on(exc)
-        _log.warning("a per_worker value, a %s, did not close", type(made).__qualname__, exc_info=True)
+        _log.warning("a per_worker value, a %s, did not close:\n%s", type(made).__qualname__, mask(format_exc()))
