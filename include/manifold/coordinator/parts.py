@@ -133,7 +133,7 @@ class _Assembly:
         why = [asked.why, *warnings]
         if told := str(reattached):
             why.append(told)
-            claim.explain(told)
+            claim.adopt(list(dispatch.in_flight), told)
         row, only_failed = claim.row, self._only_failed()
         renewed = self._takes_items_of_today() and not only_failed
         chosen = self._see_to_redrive()

@@ -10,7 +10,7 @@ import msgspec
 from sqlalchemy import Connection, insert, select, update
 
 from manifold.errors import Fenced, ItemsChanged
-from manifold.ledger.commit import commit
+from manifold.ledger.commit import batches, commit
 from manifold.ledger.creation import created, owned, write_pin
 from manifold.ledger.ending import NOBODY, account, end, void_reruns
 from manifold.ledger.fence import Fence
@@ -111,11 +111,14 @@ class Claim:
 
         self._write(work)
 
-    def explain(self, what: str) -> None:
-        """Add a clause on what this try does to what is kept of it for people."""
+    def adopt(self, attempts: Sequence[str], why: str) -> None:
+        """Say that this coordinator waits for attempts that another one has sent, and in a clause for people why."""
 
         def work(conn: Connection, row: ScatterRow, now: float) -> ScatterRow:
-            explain_try(conn, self.uid, self.epoch, what)
+            for some in batches(attempts):
+                these = attempt.c.id.in_(some), attempt.c.uid == self.uid
+                conn.execute(update(attempt).where(*these).values(adopted=self.epoch))
+            explain_try(conn, self.uid, self.epoch, why)
             return row
 
         self._write(work)

@@ -77,7 +77,7 @@ def _committed(conn: Connection, uid: str, attempts: list[str]) -> dict[str, tup
     """seq, range, outcome and keys of the chunks that these attempts have committed."""
     columns = (chunk.c.seq, chunk.c.start, chunk.c.stop, chunk.c.outcome, chunk.c.blob_key, chunk.c.fail_key)
     found: dict[str, tuple[Any, ...]] = {}
-    for some in _batches(attempts):
+    for some in batches(attempts):
         rows = conn.execute(select(chunk.c.attempt, *columns).where(chunk.c.uid == uid, chunk.c.attempt.in_(some)))
         found.update({one[0]: tuple(one[1:]) for one in rows})
     return found
@@ -100,7 +100,7 @@ def _settle_attempts(conn: Connection, uid: str, receipts: Sequence[Receipt], wo
     """An attempt that won takes nothing more; neither does one that came back and lost."""
     for state, which in (("won", True), ("void", False)):
         ids = [receipt.attempt for receipt, counts in zip(receipts, won, strict=True) if counts is which]
-        for some in _batches(ids):
+        for some in batches(ids):
             these = (attempt.c.id.in_(some), attempt.c.uid == uid, attempt.c.state == "open")
             conn.execute(update(attempt).where(*these).values(state=state))
 
@@ -226,5 +226,6 @@ def _check(receipt: Receipt, uid: str) -> None:
         )
 
 
-def _batches(ids: list[str]) -> Iterable[list[str]]:
+def batches(ids: Sequence[str]) -> Iterable[Sequence[str]]:
+    """Yield the ids in as many as one statement takes."""
     return (ids[first : first + _IDS_AT_ONCE] for first in range(0, len(ids), _IDS_AT_ONCE))

@@ -14,6 +14,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.functions import FunctionElement
 
+from manifold.ledger.guards import waited_for_by
 from manifold.ledger.rows import AttemptRow, WorkerRow, built, columns
 from manifold.ledger.states import Condition, condition, reason
 from manifold.ledger.tables import attempt, chunk, control, scatter, worker
@@ -168,7 +169,7 @@ def in_flight(conn: Connection, uids: list[str]) -> dict[str, list[tuple[int, in
     )
     asked = (
         select(of.uid, of.layer, of.start, of.stop)
-        .where(of.uid.in_(uids), of.state == "open", of.epoch == present, func.coalesce(last, 0) <= of.start)
+        .where(of.uid.in_(uids), of.state == "open", waited_for_by() == present, func.coalesce(last, 0) <= of.start)
         .order_by(of.uid, of.layer, of.start)
         .limit(_OPEN)
     )
@@ -230,14 +231,14 @@ def sendings(conn: Connection, uid: str, limit: int) -> list[Sent]:
         .limit(limit)
     )
     other = (
-        select(*columns(attempt, AttemptRow))
+        select(*columns(attempt, AttemptRow), waited_for_by())
         .where(of.uid == uid, of.state.in_(("open", "void")))
         .order_by(of.sent_at.desc(), of.id)
         .limit(limit)
     )
     found = [Sent(*row) for row in conn.execute(counted)]
-    for one in (built(AttemptRow, row) for row in conn.execute(other)):
-        told = (one.id, one.layer, one.start, one.stop, one.epoch, one.state, one.died, one.why, one.sent_at)
+    for one, epoch in ((built(AttemptRow, row), row[-1]) for row in conn.execute(other)):
+        told = (one.id, one.layer, one.start, one.stop, epoch, one.state, one.died, one.why, one.sent_at)
         found.append(Sent(*told, one.worker, None, None, 0))
     return found
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sqlalchemy import Insert, and_, bindparam, exists, insert, literal_column, or_, select, true
+from sqlalchemy import Insert, and_, bindparam, exists, func, insert, literal_column, or_, select, true
 from sqlalchemy.sql.elements import BindParameter, ColumnElement
 
 from manifold.ledger.rows import Owner
@@ -42,9 +42,14 @@ def free(owner: Owner, dead: str | None, now: float) -> ColumnElement[bool]:
 
 
 def of_older_epoch() -> ColumnElement[bool]:
-    """The coordinator that sent the attempt has been followed by another."""
+    """The coordinator that waits for the attempt has been followed by another."""
     epoch = select(scatter.c.epoch).where(scatter.c.uid == attempt.c.uid).scalar_subquery()
-    return attempt.c.epoch < epoch
+    return waited_for_by() < epoch
+
+
+def waited_for_by() -> ColumnElement[int]:
+    """The epoch of the coordinator that an attempt's receipt is for: who sent it, or who has adopted it."""
+    return func.coalesce(attempt.c.adopted, attempt.c.epoch)
 
 
 def _param(name: str) -> BindParameter[int]:

@@ -194,6 +194,8 @@ attempt = Table(
     _text("worker", nullable=True),
     _text("why"),
     _time("sent_at"),
+    # The epoch of the latest coordinator that waits for it, where another one has sent it.
+    Column("adopted", Integer),
     Index("attempt_state", "uid", "state"),
 )
 Index("attempt_died", attempt.c.uid, sqlite_where=attempt.c.died, postgresql_where=attempt.c.died)
