@@ -24,7 +24,8 @@ class Engine(Executor):
     * An exception of `fn` arrives as it was raised. A result or exception that cannot travel fails that future alone.
     * A worker that dies fails only the futures it held, with `WorkerLost`, soon; the rest go on, as does the engine.
       `WorkerLost.started`, `died`, `position` and `worker` say what is known.
-    * `shutdown(wait, cancel_futures)` is the standard library's; afterwards nothing that the engine started runs.
+    * `shutdown(wait, cancel_futures)` is the standard library's; afterwards nothing that the engine started runs, but
+      for calls that it was told to leave.
       `submit` after it raises RuntimeError. It may be called twice.
     * Made by a coordinator, used from its thread; futures may complete in any thread.
 

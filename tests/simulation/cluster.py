@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
@@ -202,6 +202,8 @@ class Cluster:
             if delivery.name in found or faults.hits("worker not heard", delivery.name):
                 engine.model.interrupted(delivery.positions)
                 continue
+            if not delivery.sender.actor.dead:
+                self._later_lost(30.0, replace(delivery), "another coordinator hears of it", started=True)
             delivery.sender, delivery.future = engine, Future()
             found[delivery.name] = delivery.future
             engine.holds(delivery.future, delivery)

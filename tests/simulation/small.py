@@ -147,7 +147,7 @@ _WATCHED: tuple[tuple[Any, str, Around], ...] = (
         "complete",
         _before("a receipt without all its failures", lambda _self, receipt, _blobs: receipt.failures_cut),
     ),
-    (commit, "_batches", _before("a second statement for ids", lambda ids: len(ids) > commit._IDS_AT_ONCE)),
+    (commit, "batches", _before("a second statement for ids", lambda ids: len(ids) > commit._IDS_AT_ONCE)),
     (gc, "_states", _before("a second statement for ids of gc", lambda _conn, ids: len(ids) > gc._IDS_AT_ONCE)),
     (
         plan.Planner,

@@ -33,7 +33,7 @@ export function History({ scatter: { history } }: { scatter: ScatterDetail }) {
                 <Table.Cell whiteSpace="nowrap">{one.ended_at === null ? "–" : duration(Math.max(0, one.ended_at - one.began_at))}</Table.Cell>
                 <Table.Cell>{one.ending ?? "running"}</Table.Cell>
                 <Table.Cell textAlign="end">{count(one.items)}</Table.Cell>
-                <Table.Cell overflowWrap="anywhere">{one.message ?? ""}</Table.Cell>
+                <Table.Cell overflowWrap="anywhere">{one.message ?? one.why}</Table.Cell>
                 <Table.Cell color="fg.muted" overflowWrap="anywhere">{one.owner}</Table.Cell>
               </Table.Row>
             ))}
