@@ -28,6 +28,7 @@ BASE = """
     PATTERN = re.compile("a+")
     SINCE = datetime.date(2026, 1, 1)
     SEEN = []
+    COPIED = {"kept": 74}
     TOTAL = 0
 
     def helper(x, by=3):
@@ -138,6 +139,9 @@ BASE = """
             z = Shape(2)(x) + Point().x + POINT.x + helper(x) + CHAIN[1](x) + cached(x) + ADDERS["one"](x)
             COUNTED.calls += 1
             CALCULATOR.add(x), Calculator.update(x), COUNTED.add(x)
+            COPIED.copy().update(x=1)
+            copied = dict(COPIED)
+            copied.update(x=1)
             more = decorated(x), recursive(2), later, dispatched(1)
             return (y, z, values, m, Kind.B, PATTERN, SINCE, LAZY, *more, 1.5)
 """
@@ -169,6 +173,7 @@ CHANGES = [
     ("the type of a constant", "job.py", "RATE = 2", "RATE = 2.0"),
     ("a table", "job.py", '{"c": (3,)}', '{"c": (4,)}'),
     ("a large table", "job.py", "range(1000)", "range(1, 1001)"),
+    ("a table of which it changes copies", "job.py", '"kept": 74', '"kept": 75'),
     ("a set", "job.py", '"zz"}', '"z"}'),
     ("a pattern", "job.py", '"a+"', '"a*"'),
     ("a date", "job.py", "date(2026, 1, 1)", "date(2026, 1, 2)"),

@@ -101,6 +101,8 @@ def usage(code: types.CodeType) -> Usage:
         if where[1] is not None and where in at:
             assigned |= {at[where]} if name in _STORES else set()
             altered |= {at[where]} if name in _ATTRIBUTES and argument in _CHANGING else set()
+        if name.startswith("CALL"):  # what `table.copy()` gives is another one
+            at.pop(where, None)
         if step.opname == "LOAD_CONST":
             before = [before[-1], argument]
     nested = [usage(const) for const in code.co_consts if isinstance(const, types.CodeType)]
