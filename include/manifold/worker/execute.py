@@ -151,14 +151,14 @@ class Execution:
     # -- one after the other -----------------------------------------------------------------------------------------
 
     def _run_in_turn(self, call: Callable[[Any], Any]) -> None:
-        append = self.values.append
-        batches = self.meter.batches(self.items, self.values)
+        values, append = self.values, self.values.append
+        batches = self.meter.batches(self.items, values)
         while True:
             try:
                 for batch in batches:
                     for item in batch:
                         append(call(item))
-                    if len(self.values) == 1 and inspect.isawaitable(self.values[0]):
+                    if len(values) == 1 and inspect.isawaitable(values[0]):
                         break
                 else:
                     return
