@@ -17,6 +17,7 @@ from manifold.protocol import wire
 from manifold.protocol.records import WorkerInfo
 from manifold.stores.keys import checked
 from manifold.worker import beat
+from manifold.worker import process as processes
 from manifold.worker.process import Process
 from manifold.worker.run import run_chunk
 from tests.simulation import work
@@ -52,6 +53,14 @@ class Worker:
     alive: bool = True
     busy: Delivery | None = None
     ahead: float = 0.0
+    met: dict[str, int] = field(default_factory=dict)  # uid → the newest epoch that a message was of
+
+    def meets(self, delivery: Delivery) -> None:
+        """A message comes. A process remembers as many scatters as it has room for."""
+        uid, epoch = delivery.header.uid, delivery.sender.epoch
+        self.met[uid] = max(self.met.pop(uid, 0), epoch)
+        for other in list(self.met)[: -vars(processes)["_SCATTERS_KEPT"]]:
+            del self.met[other]
 
 
 @dataclass(eq=False)
@@ -74,6 +83,10 @@ class Run:
         if self.dead:
             raise RuntimeError("nothing runs in a process that is dead")
         pos = position(item)
+        if self.ran.epoch < self.worker.met[self.ran.uid]:
+            self.cluster.world.fail(
+                f"{self.ran.attempt} is of epoch {self.ran.epoch}, and its worker has met a newer one"
+            )
         self.cluster.starts.append((self.ran, pos, self.cluster.world.now + self.worker.ahead))
         if pos != self.last:
             self.begun, self.last = self.begun + 1, pos
@@ -105,6 +118,7 @@ class Cluster:
         self.world = world
         self.seconds = seconds
         self.engines: list[SimEngine] = []
+        self.rates_change = False  # somebody has asked for another rate
         self.starts: list[tuple[Ran, int, float]] = []  # in which execution, which item, when
         self._shelf = shelf
         self._queue: deque[Delivery] = deque()
@@ -256,6 +270,7 @@ class Cluster:
         if drains is not None:
             delivery.sender.model.interrupted(delivery.positions)
         ran = delivery.sender.model.begin(delivery.header.uid, delivery.sender.epoch, name, self.world.new_id())
+        worker.meets(delivery)
         self.world.log(f"{worker.process.name} begins {name} [{delivery.positions.start}, {delivery.positions.stop})")
         first = delivery.positions.start
         run = Run(self, delivery.sender.model, worker, ran, dies and dies - first, drains and drains - first)

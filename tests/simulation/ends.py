@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from manifold.coordinator.losses import EXCUSES, STRIKES
-from manifold.errors import EmptyReduce, ResultsLost
+from manifold.errors import EmptyReduce, ItemsChanged, ResultsLost
 from manifold.ledger import Ledger
 from manifold.ledger.gc import sweep
 from manifold.ledger.verify import verify, verify_blobs
@@ -46,9 +46,13 @@ class Ends:
         row = self._row(one.engine.uid)
         if error is not None and not self._judge.may(one, error, row):
             raise self._world.fail(f"{one.actor.name} ends with {type(error).__name__}: {error}") from error
+        if isinstance(error, ItemsChanged):
+            self._withdrawn(one)
         if one.results is not None and one.failovers == self._story.checks.failovers:
             self._account(one, one.results)
             self._failures(one.results)
+            self._redriven(one, one.results)
+            self._same_items(one, one.results)
             self._results(one.results)
 
     def _row(self, uid: str) -> ScatterRow | None:
@@ -70,6 +74,34 @@ class Ends:
         found = [one.position for one in self._mine(results).failures()]
         if found != sorted(self._story.checks.now.failed[results.uid]):
             self._world.fail(f"a reader finds the failed items {found}, and others are")
+
+    def _withdrawn(self, one: Try) -> None:
+        """A try that met another input has committed nothing of it."""
+        mixed = [row for row in one.tables.of(one.engine.uid) if row.epoch == one.engine.epoch and one.engine.epoch]
+        if mixed:
+            self._world.fail(f"{one.actor.name} met another input, and [{mixed[0].start}, {mixed[0].stop}) of it stays")
+
+    def _redriven(self, one: Try, results: Results) -> None:
+        """What was failed when the try began, and was to run again, has done so."""
+        where = (results.uid, one.engine.epoch)
+        asked = one.wish.chosen is not None or where in one.tables.redrives
+        if asked or not one.engine.epoch or self._story.shelf.lost:  # a quarantine that is lost runs nothing again
+            return
+        left = {pos for pos, epoch in one.tables.failed_in[results.uid].items() if epoch < one.engine.epoch}
+        if left & self._story.checks.begun.get(where, {}).keys():
+            self._world.fail(f"{one.actor.name} succeeded, and never ran the items {sorted(left)} again")
+
+    def _same_items(self, one: Try, results: Results) -> None:
+        """What earlier tries committed is of the input that this one has read, where it could tell."""
+        kind, model = self._story.setting.kind, one.engine.model
+        if kind not in ("iterable", "sized", "iterator") or one.wish.accept or one.wish.mode != "continue":
+            return
+        items = one.wish.items(self._story.setting)
+        for row in one.tables.of(results.uid) if one.engine.epoch else ():
+            ran = [ran for ran in model.ran(row) if ran.agrees(row)] if not row.layer else []
+            for pos, (_, _, item) in ran[0].items.items() if ran else ():
+                if row.start <= pos < row.stop and items[pos] != item:
+                    self._world.fail(f"{one.actor.name} succeeded with {items[pos]!r}, and {item!r} is committed")
 
     def _results(self, results: Results) -> None:
         if (row := self._row(results.uid)) is not None and row.state != "replaced":

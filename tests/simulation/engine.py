@@ -17,6 +17,7 @@ from manifold.protocol import wire
 from manifold.protocol.records import Attempt, WorkerInfo
 from manifold.protocol.task import ChunkTask
 from manifold.worker.run import run_chunk
+from tests.simulation.checks import Checks
 from tests.simulation.cluster import Cluster, Delivery
 from tests.simulation.model import Model
 from tests.simulation.setting import CHUNK_BYTES
@@ -28,9 +29,10 @@ class SimEngine(Engine):
 
     Args:
         model: what its items do.
-        sending: is asked about each attempt before it goes out.
+        checks: are asked about each attempt before it goes out.
         adaptive: the author has not said how many items a chunk has.
         speculates: second copies were asked for.
+        rate: executions a second, at the most.
     """
 
     reattaches: ClassVar[bool] = True
@@ -40,10 +42,11 @@ class SimEngine(Engine):
         cluster: Cluster,
         model: Model,
         actor: Actor,
-        sending: Callable[[str], None],
+        checks: Checks,
         *,
         adaptive: bool,
         speculates: bool,
+        rate: float | None,
     ) -> None:
         self.model = model
         self.actor = actor
@@ -53,9 +56,12 @@ class SimEngine(Engine):
         self.began = 0.0
         self.attempts: set[str] = set()
         self._cluster = cluster
-        self._sending = sending
+        self._checks = checks
         self._adaptive = adaptive
         self._speculates = speculates
+        self._rate = rate
+        self._granted = 0
+        self._settled: list[tuple[int, int, int]] = []
         self._out: dict[Future[Any], Delivery] = {}
         self._most_slots = 0
         self._adopted: dict[str, Future[Any]] = {}
@@ -77,7 +83,9 @@ class SimEngine(Engine):
         if world.faults.hits("submit fails", self.actor.name):
             raise EngineError("the broker does not answer")
         header = wire.peek(message)
-        self._sending(header.attempt)
+        self._checks.sending(header.attempt)
+        if header.attempt not in self.attempts:
+            self._paid_for(message, header)
         self.attempts.add(header.attempt)
         self._once(header)
         if self._speculates and any(self._copies(sent.attempt, header) for sent in self._in_flight()):
@@ -133,6 +141,38 @@ class SimEngine(Engine):
     def window(self) -> int:
         """Chunks that may be in flight."""
         return WINDOW * self._most_slots
+
+    def settled(self, attempt: str) -> None:
+        """An attempt was committed: its retries are paid for from the next round on, its copies are waited for no more.
+
+        Of several executions of it, the one with the fewest retries may be the one that counts.
+        """
+        runs = self.model.runs.get(attempt, ())
+        self._granted += min((sum(ran.calls.values()) - len(ran.calls) for ran in runs), default=0)
+        assert self.dispatch is not None
+        rows = (row for row in self._checks.now.of(self.uid) if row.attempt == attempt)
+        self._settled += [(row.layer, row.start, row.stop) for row in rows]
+
+    def holds_nothing_committed(self) -> None:
+        """Nothing is waited for that was committed as a whole in this round."""
+        settled, self._settled = self._settled, []
+        for one in (sent.attempt for sent in self._in_flight()):
+            for layer, start, stop in settled:
+                if one.layer == layer and start <= one.start and one.stop <= stop:
+                    self._cluster.world.fail(f"{one.id} is waited for, and its items are committed by another")
+
+    def _paid_for(self, message: bytes, header: wire.Header) -> None:
+        """Every execution has a token, and so has every retry that is known of."""
+        if self._rate is None:
+            return
+        _, payload = wire.unseal(settings.keyring(), message, "task")
+        task = msgspec.msgpack.decode(payload, type=ChunkTask)
+        self._granted += len(task.positions) if task.positions is not None else header.stop - header.start
+        seconds = self._cluster.world.now - self.began
+        if self._granted > self._rate * seconds + 1e-6 and not self._cluster.rates_change:
+            self._cluster.world.fail(
+                f"{self._granted} executions are granted in {seconds:.2f} s, at {self._rate:g} a second"
+            )
 
     def _in_flight(self) -> list[Sent]:
         assert self.dispatch is not None

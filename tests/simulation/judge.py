@@ -41,7 +41,8 @@ class Judge:
             case TooManyFailures():
                 return one.wish.breaker > 0 or "set" in asked or self._too_many(one)
             case Cancelled():
-                return one.stop.is_set() or bool({"cancel", "drain"} & set(asked))
+                where = one.engine.uid, one.engine.epoch
+                return one.stop.is_set() or any((*where, verb) in one.tables.endings for verb in ("cancel", "drain"))
             case ItemsChanged() | InputGone() | CodeChanged() | StoreNotShared():
                 return self._differs(one, error)
             case LedgerError():

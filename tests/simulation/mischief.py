@@ -172,6 +172,7 @@ class Mischief:
         except LedgerError:
             return  # it has ended
         self.asked.append(verb)
+        self._story.cluster.rates_change |= verb == "set"
         if verb == "pause":
             self._paused = True
             self._at(4.0, self.resume)

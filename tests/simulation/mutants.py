@@ -8,18 +8,34 @@ from functools import partial
 from typing import Any
 from unittest import mock
 
+import msgspec
 from sqlalchemy import Connection, and_, delete, literal, select, true, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from manifold.abc import Store
-from manifold.coordinator import backlog, budget, plan, receipts, sameness
+from manifold.coordinator import (
+    backlog,
+    budget,
+    choice,
+    chunks,
+    dispatch,
+    losses,
+    pace,
+    parts,
+    plan,
+    receipts,
+    redrive,
+    sameness,
+)
 from manifold.coordinator import loop as coordinator
 from manifold.coordinator.plan import Planner
 from manifold.errors import Fenced
 from manifold.ledger import claim, commit, ending, gc, guards, ledger, queries, withdraw
-from manifold.ledger.tables import attempt, chunk, scatter
+from manifold.ledger.rows import columns
+from manifold.ledger.tables import attempt, chunk, control, scatter
 from manifold.policy import Tolerance
-from manifold.protocol.records import ChunkRow, Receipt, ScatterRow
+from manifold.protocol.records import ChunkRow, ControlRow, Receipt, ScatterRow
+from manifold.worker import process
 
 Mutant = Callable[[], AbstractContextManager[object]]
 _patch = mock.patch.object
@@ -197,6 +213,47 @@ def _broken_is_ended(self: Planner, size: int) -> Any:
 _TAKE = Planner._take
 
 
+def _no_change_is_met(self: Planner, row: ChunkRow) -> None:
+    with _patch(self, "_check", False):
+        _PASS(self, row)
+
+
+_PASS = Planner._pass
+
+
+def _wishes_of_any_epoch(self: queries.Reader, uid: str) -> list[ControlRow]:
+    asked = select(*columns(control, ControlRow)).where(control.c.uid == uid, control.c.applied_epoch.is_(None))
+    unseen = self._all(ControlRow, asked.where(control.c.verb.in_(("cancel", "drain"))))
+    seen = {one.no for one in unseen}
+    return sorted((*unseen, *(one for one in _PENDING(self, uid) if one.no not in seen)), key=lambda one: one.no)
+
+
+_PENDING = queries.Reader.pending_controls
+
+
+def _first_page(ledger: ledger.Ledger, uid: str) -> Iterator[ChunkRow]:
+    yield from ledger.chunks(uid, limit=parts._PAGE)
+
+
+def _takes_receipts_as_they_are(self: receipts.Receipts, receipt: Receipt, blobs: Any) -> Receipt:
+    return _COMPLETE(self, msgspec.structs.replace(receipt, failures_cut=False), blobs)
+
+
+_COMPLETE = receipts.Receipts.complete
+
+
+def _overlays_are_withdrawn_alone(conn: Connection, row: ScatterRow, base: ChunkRow) -> ScatterRow:
+    """What is under way over a chunk outlives it."""
+    waiting = and_(attempt.c.uid == row.uid, attempt.c.state == "open", attempt.c.layer > 0)
+    ids = conn.execute(select(attempt.c.id).where(waiting)).scalars().all()
+    row = _WITHDRAW_BASE(conn, row, base)
+    conn.execute(update(attempt).where(attempt.c.id.in_(ids)).values(state="open"))
+    return row
+
+
+_WITHDRAW_BASE = withdraw._withdraw_base
+
+
 MUTANTS: dict[str, Mutant] = {
     # commit
     "an attempt that is not open commits": partial(_commit_without, guards.attempt_is_open),
@@ -231,6 +288,15 @@ MUTANTS: dict[str, Mutant] = {
     # withdraw and suspect
     "re-runs outlive what they lay over": lambda: _patch(withdraw, "_withdraw_base", _reruns_stay),
     "suspicion falls on a successor": lambda: _patch(ledger.Ledger, "suspect", _suspect_whatever_is_there),
+    "what was committed of another input stays": lambda: _patch(claim.Claim, "withdraw_epoch", claim.Claim.renew),
+    "re-runs under way outlive what they lay over, and need no failed item": lambda: _both(
+        _patch(withdraw, "_withdraw_base", _overlays_are_withdrawn_alone),
+        _patch(commit, "still_failed", lambda *_: True),
+    ),
+    "re-runs under way outlive what they lay over, and need no chunk": lambda: _both(
+        _patch(withdraw, "_withdraw_base", _overlays_are_withdrawn_alone),
+        _commit_without(guards.inside_one_base_chunk),
+    ),
     # gc and readers
     "gc gives up attempts at work": lambda: _patch(guards, "of_older_epoch", true),
     "gc takes the blobs of open attempts": lambda: _patch(gc, "_states", _nothing_is_open),
@@ -248,8 +314,38 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "what was adopted is planned again": lambda: _patch(plan, "in_order", lambda rows, _spans: rows),
     "another input is not noticed": lambda: _patch(sameness, "input_changed", lambda *_: False),
+    "committed items are not compared": lambda: _patch(Planner, "_pass", _no_change_is_met),
+    "the rest of an overlay is forgotten": lambda: _patch(backlog.Backlog, "_overlay_again", lambda *_: None),
+    "copies are not stopped": lambda: _patch(dispatch.Dispatch, "stop_copies", lambda *_: 0),
+    "a cancel outlives its epoch": lambda: _patch(queries.Reader, "pending_controls", _wishes_of_any_epoch),
+    "all failed items run again, whichever were chosen": lambda: _patch(redrive.Redrive, "_is_chosen", lambda *_: True),
+    "the plan sees one page of what is committed": lambda: _patch(parts, "_base_rows", _first_page),
+    "failures that were cut off are not read": lambda: _patch(
+        receipts.Receipts, "complete", _takes_receipts_as_they_are
+    ),
+    "what fails to arrive is taken for done": lambda: _patch(backlog.Backlog, "put", lambda *_: None),
+    # bounds
+    "one death makes poison": lambda: _patch(losses, "STRIKES", 1),
+    "no number of deaths makes poison": lambda: _patch(losses, "STRIKES", 1000),
+    "the window is open": lambda: _patch(choice.Choice, "_room", lambda _self: 99),
+    "the weight of items bounds nothing": lambda: _patch(chunks.Sizer, "packed", lambda *_: None),
+    "tokens are not asked for": lambda: _patch(pace.Rate, "take", lambda *_: True),
+    "retries cost no token": lambda: _patch(pace.Rate, "charge", lambda *_: None),
+    # workers
+    "workers run what is of an older epoch": lambda: _patch(
+        process.Process, "newest_epoch", lambda _self, _uid, epoch: epoch
+    ),
 }
 """What is dropped, by what then goes wrong."""
 
-SURVIVES: dict[str, Mutant] = {"a fenced coordinator commits": lambda: _unfenced("commit")}
-"""The epoch test of commit alone: committed intervals are disjoint whoever commits them."""
+SURVIVES: dict[str, Mutant] = {
+    # committed intervals are disjoint whoever commits them
+    "a fenced coordinator commits": lambda: _unfenced("commit"),
+    # the other two of these three keep it out
+    "re-runs under way outlive what they lay over": lambda: _patch(
+        withdraw, "_withdraw_base", _overlays_are_withdrawn_alone
+    ),
+    "a re-run need not lie inside one chunk": lambda: _commit_without(guards.inside_one_base_chunk),
+    "a re-run may touch what is not failed": lambda: _patch(commit, "still_failed", lambda *_: True),
+}
+"""Guards that others stand behind, dropped alone."""

@@ -12,7 +12,7 @@ from manifold.abc import Monitor
 from manifold.coordinator import parts, tries
 from manifold.coordinator.dispatch import Address, Dispatch
 from manifold.errors import ScatterBusy
-from manifold.events import ChunkCommitted, ChunkLost, Event
+from manifold.events import ChunkCommitted, ChunkLost, Event, Progress
 from manifold.ledger import Owner
 from manifold.protocol.wire import Keyring
 from manifold.results.view import Results
@@ -49,9 +49,10 @@ class Try:
         story.world.log(f"try {number} of {name}: {_shown(wish)}")
         self.actor = Actor(story.world, f"coordinator {number}", self._run)
         adaptive, speculates = wish.chunk_size is None, wish.speculate
-        sending = story.checks.sending
-        model = story.models[name]
-        self.engine = SimEngine(story.cluster, model, self.actor, sending, adaptive=adaptive, speculates=speculates)
+        model, rate = story.models[name], wish.rate
+        self.engine = SimEngine(
+            story.cluster, model, self.actor, story.checks, adaptive=adaptive, speculates=speculates, rate=rate
+        )
 
     def _reading(self, pos: int) -> None:
         """Input is read only as fast as it is dispatched."""
@@ -72,7 +73,7 @@ class Try:
                 store=SimStore(story.shelf, actor, blobs=blobs),
                 engine=self.engine,
                 owner=_owner(self._number, same_task=story.setting.same_task),
-                monitors=[_Witness(story.world, actor)],
+                monitors=[_Witness(story.world, actor, self.engine)],
                 stop=self.stop,
                 clock=SimClock(story.world, actor, story.world.rng.random() * 1e6),
                 new_id=story.world.new_id,
@@ -207,15 +208,19 @@ def simulate(
 class _Witness(Monitor):
     """Is told of events: the coordinator may die at each, and this may fail."""
 
-    def __init__(self, world: World, actor: Actor) -> None:
+    def __init__(self, world: World, actor: Actor, engine: SimEngine) -> None:
         self._world = world
         self._actor = actor
+        self._engine = engine
 
     def emit(self, event: Event) -> None:
         if isinstance(event, ChunkCommitted):
             said = [line for line in event.lines if line.level == "stdout" and not line.text.startswith(f"{line.pos} ")]
             for line in said:
                 self._world.fail(f"the line {line.text!r} stands beside item {line.pos}")
+            self._engine.settled(event.attempt)
+        if isinstance(event, Progress):
+            self._engine.holds_nothing_committed()
         if isinstance(event, ChunkLost):
             self._world.log(f"{self._actor.name} has lost [{event.start}, {event.stop}): {event.reason}")
         self._actor.point(type(event).__name__)

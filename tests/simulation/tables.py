@@ -16,6 +16,7 @@ _CHUNKS = f"SELECT {_CHUNK} FROM chunk ORDER BY uid, layer, start"
 _FAILED = "SELECT uid, pos, layer, epoch, fingerprint FROM failure ORDER BY pos"
 _REDRIVES = "SELECT uid, applied_epoch, value FROM control WHERE verb = 'redrive' AND applied_epoch IS NOT NULL"
 _COUNTED = "SELECT engine, name, SUM(value) FROM tally GROUP BY engine, name"
+_ENDINGS = "SELECT DISTINCT uid, epoch, verb FROM control WHERE verb IN ('cancel', 'drain')"
 _ATTEMPTS = "SELECT id, uid, layer, start, stop, epoch, state FROM attempt"
 
 
@@ -30,6 +31,7 @@ class Tables:
     counted: dict[tuple[str, str], float] = field(default_factory=dict)  # engine, name of a metric → its sum
     kinds: dict[str, dict[int, str]] = field(default_factory=lambda: defaultdict(dict))  # …, and → kind of error
     redrives: dict[tuple[str, int], list[Any]] = field(default_factory=lambda: defaultdict(list))  # uid, epoch → values
+    endings: set[tuple[str, int, str]] = field(default_factory=set)  # uid, epoch, cancel or drain
     failed_in: dict[str, dict[int, int]] = field(default_factory=lambda: defaultdict(dict))  # …, and → epoch
 
     @classmethod
@@ -48,6 +50,7 @@ class Tables:
                 tables.failed[uid][pos] = layer
                 tables.failed_in[uid][pos] = epoch
                 tables.kinds[uid][pos] = kind
+            tables.endings = set(cursor.execute(_ENDINGS).fetchall())
             for uid, epoch, value in cursor.execute(_REDRIVES).fetchall():
                 tables.redrives[uid, epoch].append(json.loads(value))
         finally:
