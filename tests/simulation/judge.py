@@ -46,7 +46,8 @@ class Judge:
             case ItemsChanged() | InputGone() | CodeChanged() | StoreNotShared():
                 return self._differs(one, error)
             case LedgerError():
-                return self._story.checks.failovers > 0 and "worker processes have met epoch" in str(error)
+                told = ("worker processes have met epoch", "the ledger has no scatter")
+                return self._story.checks.failovers > 0 and any(one in str(error) for one in told)
             case StoreError():
                 failed = counts["put fails"] or counts["put fails, and took effect"] or counts["get fails"]
                 return bool(failed or self._story.mischief.store_was_away)

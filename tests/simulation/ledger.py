@@ -23,7 +23,14 @@ T = TypeVar("T")
 class Book:
     """The database, as all processes share it."""
 
-    def __init__(self, world: World, after_write: Callable[[str], None], epochs: Callable[[], dict[str, int]]) -> None:
+    def __init__(
+        self,
+        world: World,
+        after_write: Callable[[str], None],
+        epochs: Callable[[], dict[str, int]],
+        *,
+        fails_over: bool,
+    ) -> None:
         self.engine = _database()
         self.away_until = 0.0
         self.ahead = 1_000_000.0
@@ -31,7 +38,7 @@ class Book:
         self.epochs = epochs
         self.retry_seconds = world.rng.choice((0.3, 3.0))
         self._world = world
-        self._older: deque[_Copy] = deque(maxlen=12 if world.rng.random() < 0.3 else 0)  # before each last commit
+        self._older: deque[_Copy] = deque(maxlen=12 if fails_over else 0)  # before each last commit
         with self.engine.begin() as conn:
             for table in metadata.sorted_tables:
                 if table is not meta:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from manifold.abc import Source
@@ -16,6 +16,18 @@ from tests.simulation.model import VERSIONS, inputs
 from tests.simulation.work import join, join_again, work, work_again
 
 CHUNK_BYTES = 1024
+
+
+SHAPES: dict[str, dict[str, Any]] = {
+    "any": {},
+    "copies": {"items": 20, "slots": 3, "chunk_size": 1, "speculate": True},
+    "rate": {"items": 20, "rate": 20.0, "retries": 2, "max_bytes": None},
+    "walk": {"items": 13, "kind": "iterable", "chunk_size": 2},
+    "chosen": {"items": 13, "chosen": frozenset(range(0, 13, 2))},
+    "failover": {"fails_over": True},
+    "lost bytes": {"items": 13, "chunk_size": 5, "fails_over": False},
+}
+"""What some seeds are about: fields of a setting, or of every try that somebody makes of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +47,18 @@ class Setting:
     padding: int
     weight: int
     same_task: bool
+    fails_over: bool
+    forced: dict[str, Any] = field(default_factory=dict)  # of every try
 
     @classmethod
-    def drawn(cls, rng: random.Random) -> Setting:
+    def drawn(cls, rng: random.Random, shape: str = "any") -> Setting:
+        drawn, forced = cls._any(rng), SHAPES[shape]
+        mine = {name: value for name, value in forced.items() if name in cls.__slots__ and name != "chunk_size"}
+        wishes = {name: value for name, value in forced.items() if name in Wish.__slots__}
+        return replace(drawn, **mine, forced=wishes)
+
+    @classmethod
+    def _any(cls, rng: random.Random) -> Setting:
         items = rng.choice((0, 1, 2, 5, 8, 13, 20, 30))
         return cls(
             items=items,
@@ -53,6 +74,7 @@ class Setting:
             changed_at=rng.randrange(max(1, items)),
             padding=rng.choice((0, 0, 0, 300)),
             same_task=rng.random() < 0.7,
+            fails_over=rng.random() < 0.3,
         )
 
 
@@ -86,7 +108,7 @@ class Wish:
 
         if rng.random() < 0.02:
             return cls(wrong_store=True)
-        return cls(
+        wish = cls(
             mode=seldom("continue", "fresh", "redrive", chance=0.2),
             version=seldom(*VERSIONS, chance=0.1 if setting.kind in ("range", "list") else 0.25),
             code=seldom(work, work_again),
@@ -103,6 +125,7 @@ class Wish:
             log_lines=seldom(100, 0, 2),
             chosen=seldom(None, frozenset(rng.sample(range(setting.items), setting.items // 2))),
         )
+        return replace(wish, **setting.forced)
 
     def plan(self, setting: Setting, faults: Faults, reading: Callable[[int], None], name: str) -> Plan:
         """`reading` is told the position of each item that is read, where the input can only be walked through."""

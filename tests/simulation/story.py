@@ -86,16 +86,16 @@ class Try:
 class Story:
     """A world, and what people do in it."""
 
-    def __init__(self, world: World, *, wild: bool = False) -> None:
+    def __init__(self, world: World, *, wild: bool = False, shape: str = "any") -> None:
         self.world = world
-        self.setting = setting = Setting.drawn(world.rng)
+        self.setting = setting = Setting.drawn(world.rng, shape)
         world.log(str(setting))
         self.models = {
             name: Model(world.rng, setting.items, folds=setting.folds, weight=setting.weight) for name in NAMES
         }
         self.model = self.models[NAMES[0]]
         self.shelf = Shelf(world, reach=setting.reach, max_bytes=setting.max_bytes)
-        self.checks = Checks(world, self.models, self.shelf)
+        self.checks = Checks(world, self.models, self.shelf, fails_over=setting.fails_over)
         self.cluster = Cluster(world, self.shelf, hosts=setting.hosts, slots=setting.slots, seconds=setting.seconds)
         self.tries: list[Try] = []
         self.beside: list[Try] = []  # at another scatter
@@ -182,7 +182,12 @@ class Story:
 
 
 def simulate(
-    seed: int, tell: Callable[[str], None] | None = None, *, focus: Collection[str] = (), wild: bool = False
+    seed: int,
+    tell: Callable[[str], None] | None = None,
+    *,
+    focus: Collection[str] = (),
+    wild: bool = False,
+    shape: str = "any",
 ) -> World:
     """The world of that seed, after its end; raises Violation at the first thing that is wrong.
 
@@ -190,13 +195,14 @@ def simulate(
         tell: is given each line of the trace as it is written.
         focus: kinds of faults that are to happen often.
         wild: coordinators are followed by others, and gc comes, far more often.
+        shape: what it is about, one of SHAPES.
     """
     world = World(seed, tell=tell, focus=focus)
     before = random.getstate()
     random.seed(seed)  # the worker's jitter
     try:
         with mock.patch.object(parts, "Dispatch", _dispatch), constants(world.rng) as world.crossed:
-            Story(world, wild=wild).tell()
+            Story(world, wild=wild, shape=shape).tell()
     except Exception as exc:
         raise Violation(f"{type(exc).__name__} where none may be: {exc}") from exc
     finally:
