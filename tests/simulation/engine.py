@@ -55,6 +55,7 @@ class SimEngine(Engine):
         self.epoch = 0
         self.began = 0.0
         self.attempts: set[str] = set()
+        self.furthest = 0  # the end of what was ever sent
         self._cluster = cluster
         self._checks = checks
         self._adaptive = adaptive
@@ -87,6 +88,7 @@ class SimEngine(Engine):
         if header.attempt not in self.attempts:
             self._paid_for(message, header)
         self.attempts.add(header.attempt)
+        self.furthest = max(self.furthest, header.stop)
         self._once(header)
         if self._speculates and any(self._copies(sent.attempt, header) for sent in self._in_flight()):
             self.model.excuses.update(range(header.start, header.stop))

@@ -59,7 +59,7 @@ class Try:
         checks, size = self._story.checks, self.wish.chunk_size
         if size is not None:
             mine = (one for one in checks.now.attempts.values() if one["uid"] == self.engine.uid)
-            ahead = pos - max((one["stop"] for one in mine), default=0)
+            ahead = pos - max((self.engine.furthest, *(one["stop"] for one in mine)))
             if ahead > self.engine.window * size:
                 self._story.world.fail(f"item {pos} is read, {ahead} ahead of what was ever sent")
 

@@ -39,6 +39,7 @@ class Parts:
         planner: for what is not committed; None where only failed items run again.
         planner_again: makes one that begins with what the ledger says then, for so many items (None: unknown).
         redrive: for what failed before; None where nothing did.
+        same_input: it is known to be that of earlier tries, so what these had sent may count whenever it arrives.
     """
 
     ledger: Ledger
@@ -54,6 +55,7 @@ class Parts:
     policy: Policy
     why: str
     reattached: Reattached = field(default_factory=Reattached)
+    same_input: bool = True
     warnings: Sequence[str] = ()
     monitors: Sequence[Monitor] = ()
     clock: Clock = field(default_factory=SystemClock)
@@ -153,6 +155,7 @@ class _Assembly:
             policy=asked.policy,
             why="; ".join(why),
             warnings=warnings,
+            same_input=not self._same.compare,
             reattached=reattached,
             monitors=means.monitors,
             clock=means.clock,
