@@ -200,3 +200,75 @@ def test_a_worker_answers_whoever_signed_the_call() -> None:
 def test_a_worker_refuses_to_nobody_but_a_coordinator(name: object) -> None:
     assert not cw.is_reply_queue(name)
     assert cw.is_reply_queue(HERE)
+
+
+# What a coordinator takes up of one before it
+
+BEFORE = cw.reply_name("e" * 32, 3)
+
+
+@pytest.fixture
+def adopted(flight: InFlight, inbox: Inbox) -> Sent:
+    """A call that the coordinator of epoch 3 had sent."""
+    call = Sent("adopted", Future(), BEFORE, adopted=True, excused=True)
+    flight.add(call)
+    inbox.watch(call)
+    return call
+
+
+def answer_of(name: str, call: str, value: object) -> cw.Answered:
+    return cw.Opened(cw.seal_call(name, call, len, ((),), {}), call).returned(value)
+
+
+def test_the_answer_to_a_coordinator_before_is_taken_by_the_next_one(adopted: Sent, inbox: Inbox) -> None:
+    inbox.heard(answer_of(BEFORE, "adopted", 7))
+    assert adopted.future.result(0) == 7
+
+
+@pytest.mark.parametrize("name", [ENGINE, cw.reply_name("e" * 32, 2), cw.reply_name("d" * 32, 3)])
+def test_an_answer_sealed_for_another_coordinator_or_scatter_is_refused(adopted: Sent, inbox: Inbox, name: str) -> None:
+    inbox.heard(answer_of(name, "adopted", 7))
+    assert not adopted.future.done()
+    assert inbox.refused == 1
+
+
+def test_an_answer_to_a_call_that_nobody_waits_for_is_neither_opened_nor_counted(inbox: Inbox) -> None:
+    inbox.heard(answer_of(BEFORE, "long ago", 7))
+    inbox.heard(cw.Answered("long ago", b"nonsense"))
+    assert inbox.refused == 0
+
+
+def test_nobodys_echo_but_ones_own_is_time_that_passes(flight: InFlight, inbox: Inbox) -> None:
+    for _ in range(5):
+        inbox.heard(cw.Echo("the coordinator before"))
+    assert flight.now == 0
+    inbox.heard(cw.Echo(ENGINE))
+    assert flight.now > 0
+
+
+def test_silence_over_an_adopted_call_is_nobodys_death_and_a_death_that_is_told_of_is(
+    adopted: Sent, flight: InFlight, inbox: Inbox
+) -> None:
+    other = Sent("other", Future(), BEFORE, adopted=True, excused=True)
+    flight.add(other)
+    for call in (adopted, other):
+        inbox.heard(cw.Running("host:7", {call.id: 2}))
+    inbox.heard(cw.Died("other", "host:7", 2))
+    for _ in range(12):
+        inbox.heard(cw.Echo(ENGINE))
+    silent, dead = adopted.future.exception(0), other.future.exception(0)
+    assert isinstance(silent, WorkerLost)
+    assert isinstance(dead, WorkerLost)
+    assert (silent.started, silent.died) == (True, False)
+    assert (dead.started, dead.died, dead.position) == (True, True, 2)
+
+
+def test_what_is_said_to_a_coordinator_before_is_heard_by_the_next_one_once() -> None:
+    verifier = Verifier(HERE, cw.reply_queue(BEFORE))
+    body = Signer().signed(cw.Started("a", "host:7"), cw.reply_queue(BEFORE))
+    assert verifier.opened(body) == cw.Started("a", "host:7")
+    with pytest.raises(WireError, match="said before"):
+        verifier.opened(body)
+    with pytest.raises(WireError, match="another receiver"):
+        verifier.opened(Signer().signed(cw.Started("a", "host:7"), cw.reply_queue(cw.reply_name("e" * 32, 2))))
+    assert cw.is_reply_queue(cw.reply_queue(BEFORE))
