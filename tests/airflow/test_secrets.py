@@ -186,10 +186,12 @@ def test_hooks_find_the_connections_and_variables_that_a_function_was_given(
 
 def test_a_connection_that_does_not_exist_ends_the_task_with_its_name(capsys: pytest.CaptureFixture[str]) -> None:
     with a_dag("nowhere", "threads://1") as dag:
-        ask.override(task_id="ask", connections=["nowhere"]).over(n=[1])
+        ask.override(task_id="ask", connections=["no_{{ params.mode }}"]).over(n=[1])
     done = run(dag)
     assert done.state("ask") == "failed"
-    assert "Airflow has no connection of that name" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "connections=['no_slow']" in said
+    assert "Airflow has no connection of that name" in said
 
 
 @scatter(tolerate="100%")

@@ -41,7 +41,7 @@ class ScatterOperator(BaseOperator):
         kwargs: the options of `manifold.policy.Policy`, which may stand in `default_args` too, and those of Airflow.
     """
 
-    template_fields: Sequence[str] = ("items", "consts", "engine", "store", "worker_queue")
+    template_fields: Sequence[str] = ("items", "consts", "engine", "store", "worker_queue", "connections", "variables")
     template_fields_renderers: ClassVar[dict[str, str]] = {"consts": "py"}
     shallow_copy_attrs: Sequence[str] = ("python_callable", "items", "options")
     custom_operator_name = "@task.scatter"
@@ -71,12 +71,15 @@ class ScatterOperator(BaseOperator):
         self.engine = policy.engine
         self.store = policy.store
         self.worker_queue = policy.worker_queue
+        self.connections = list(policy.connections)
+        self.variables = list(policy.variables)
         _check_places(policy, python_callable)
 
     def render_template_fields(self, context: Context, jinja_env: jinja2.Environment | None = None) -> None:
         from manifold.airflow import templates
 
-        shown = {self.engine, self.store, self.worker_queue}  # masked as URLs are, and needed in messages
+        # Needed in messages; URLs are masked as URLs are.
+        shown = {self.engine, self.store, self.worker_queue, *self.connections, *self.variables}
         self._rendered = []
         super().render_template_fields(context, jinja_env)
         rendered, self._rendered = self._rendered, None
@@ -130,7 +133,8 @@ class ScatterOperator(BaseOperator):
         engine = resolve(default_engine() if self.engine in (None, "", "default") else self.engine)
         store = resolve(self.store) if self.store else ""
         check_store(store or store_url())
-        policy = Policy.of(self.options | {"engine": engine, "store": store or None, "worker_queue": self.worker_queue})
+        rendered = {name: getattr(self, name) for name in ("worker_queue", "connections", "variables")}
+        policy = Policy.of(self.options | rendered | {"engine": engine, "store": store or None})
         inputs = self.items.values
         name = _name(ti)
         # The results read from ledger and store, so these stay open until the task's process ends.
