@@ -20,6 +20,7 @@
     ├── ScatterError              a scatter ended without success
     │   ├── TooManyFailures       more items failed than `tolerate` allows
     │   ├── Cancelled             somebody ended it before its last item
+    │   │   ├── Incomplete            the failed items ran again, as asked; others have no outcome yet
     │   │   ├── Drained           what ran has ended and is committed; it waits to be continued
     │   │   └── Stopped           its process was told to end; the next try continues
     │   ├── ItemsChanged          the input is not the one that was committed
@@ -133,6 +134,10 @@ class TooManyFailures(ScatterError):
 
 class Cancelled(ScatterError):
     """Somebody ended the scatter before its last item."""
+
+
+class Incomplete(Cancelled):
+    """Failed items ran again, as somebody asked, and nothing else did: other items have no outcome yet."""
 
 
 class Drained(Cancelled):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -76,8 +76,26 @@ def ask(ledger: Ledger, row: ScatterRow, verb: str, value: dict[str, Any], by_wh
     return Asked(row.name, verb, alive, done, state)
 
 
+Again = Literal["failed", "missing", "everything"]
+"""What is run again: failed items alone; what has no outcome, and what failed; all items, from scratch."""
+
+MISSING: dict[str, Any] = {"missing": True}
+EVERYTHING: dict[str, Any] = {"everything": True}
+"""Two requests as the ledger keeps them; any other is for failed items (`coordinator.redrive.chooser` reads it)."""
+
+
+def asked_again(ledger: Ledger, uid: str) -> Again | None:
+    """What the next try of the scatter is to run again; of several requests, that which runs most."""
+    values = [one.value for one in ledger.pending_controls(uid) if one.verb == "redrive"]
+    if EVERYTHING in values:
+        return "everything"
+    if MISSING in values:
+        return "missing"
+    return "failed" if values else None
+
+
 def ask_redrive(ledger: Ledger, row: ScatterRow, chosen: dict[str, Any], by_whom: str) -> None:
-    """Write down what the next try is to run again, unless that wish is waiting already; `chosen` as in `redrive`."""
+    """Write down what the next try is to run again, unless that request waits already."""
     if not any(one.verb == "redrive" and one.value == chosen for one in ledger.pending_controls(row.uid)):
         ledger.control(row.uid, "redrive", chosen, by_whom)
 

@@ -80,7 +80,7 @@ TABLE: list[tuple[str, Cookie | None, ScatterRow | None, Resume, bool, bool, Mod
 def test_what_a_try_does(
     cookie: Cookie | None, found: ScatterRow | None, resume: Resume, redrive: bool, outdated: bool, mode: Mode
 ) -> None:
-    decision = decide(cookie, found, max_tries=2, resume=resume, redrive=redrive, outdated=outdated)
+    decision = decide(cookie, found, max_tries=2, resume=resume, again="failed" if redrive else None, outdated=outdated)
     assert decision.mode == mode
     if mode == "fresh":
         assert decision.uid != UID, "what begins afresh must never find what is there"
@@ -93,6 +93,15 @@ def test_what_a_try_does(
 def test_results_that_are_gone_are_made_again_and_the_others_kept(cookie: Cookie) -> None:
     decision = decide(cookie, row("succeeded"), max_tries=2, lost=True)
     assert (decision.mode, decision.uid) == ("continue", UID)
+
+
+@pytest.mark.parametrize("state", ["running", "failed", "cancelled", "succeeded"])
+@pytest.mark.parametrize(("again", "mode"), [("failed", "redrive"), ("missing", "continue"), ("everything", "fresh")])
+def test_what_somebody_asked_to_run_again_is_what_the_try_does(state: Any, again: Any, mode: str) -> None:
+    decision = decide(CLEAR, row(state, 2), max_tries=2, again=again)
+    assert decision.mode == mode
+    assert (decision.uid == UID) is (again != "everything")
+    assert "as somebody asked" in decision.why
 
 
 def test_two_fresh_starts_never_have_the_same_identity() -> None:

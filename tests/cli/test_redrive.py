@@ -68,10 +68,62 @@ def test_a_redrive_that_fails_again_ends_in_code_1(cli: Cli, work: str) -> None:
     assert (done.result.state, done.result.failed) == ("failed", 2)
 
 
-def test_items_that_never_ran_need_the_input(cli: Cli, work: str) -> None:
+def cut(cli: Cli, work: str) -> shapes.Shown:
+    """A scatter that ended early: some items failed, many never ran."""
     run = ("run", f"{work}:picky", "--items", "range:100", "--engine", "threads://1", "--id", "cut")
     assert cli(*run, "--option", "chunk_size=10").exit_code == 1
-    mended = ("redrive", "cut", "--function", f"{work}:mended")
+    shown = said(cli("show", "cut", "--json"), shapes.Shown)
+    assert shown.failed
+    assert shown.without_outcome
+    return shown
+
+
+def test_a_redrive_of_a_scatter_that_ended_early_runs_the_failed_items_and_nothing_else(cli: Cli, work: str) -> None:
+    before = cut(cli, work)
+    promised = said(cli("redrive", "cut", "--dry-run", "--json"), shapes.Redriven)
+    assert (promised.what, promised.items, promised.missing) == ("failed", before.failed, 0)
+    done = said(cli("redrive", "cut", "--function", f"{work}:mended", "--json"), shapes.Redriven)
+    assert done.result is not None
+    assert done.result.succeeded == before.succeeded + before.failed
+    assert (done.result.failed, done.result.without_outcome) == (0, before.without_outcome)
+    assert done.result.state == "cancelled"
+    assert f"{before.without_outcome} items never ran. `manifold continue" in (done.result.message or "")
+    shown = said(cli("show", "cut", "--json"), shapes.Shown)
+    assert next((one.mode, one.ending, one.items) for one in shown.history) == ("redrive", "cancelled", before.failed)
+    refused = cli("redrive", "cut", "--lost")
+    assert refused.exit_code == 2
+    assert "manifold continue" in refused.stderr
+
+
+def test_what_is_run_again_is_what_was_promised(cli: Cli, work: str) -> None:
+    before = cut(cli, work)
+    continued = said(cli("continue", "cut", "--dry-run", "--json"), shapes.Redriven)
+    assert (continued.what, continued.items, continued.missing) == ("missing", before.failed, before.without_outcome)
+    assert (
+        f"{before.without_outcome} items that never ran, and {before.failed} failed item"
+        in cli("continue", "cut", "--dry-run").stdout
+    )
+    restarted = said(cli("restart", "cut", "--dry-run", "--json"), shapes.Redriven)
+    assert (restarted.what, restarted.items + (restarted.missing or 0)) == ("everything", 100)
+    assert "everything, 100 items" in cli("restart", "cut", "--dry-run").stdout
+
+
+def test_a_restart_runs_everything_as_a_new_scatter(cli: Cli, work: str, book: Ledger) -> None:
+    before = cut(cli, work)
+    refused = cli("restart", "cut", "--function", f"{work}:mended")
+    assert refused.exit_code == 2
+    assert "everything is to run, so cut needs its input (it was a range): say --items" in refused.stderr
+    again = ("restart", "cut", "--function", f"{work}:mended", "--items", "range:100", "--json")
+    done = said(cli(*again), shapes.Redriven)
+    assert done.result is not None
+    assert (done.result.state, done.result.succeeded, done.result.tries) == ("succeeded", 100, 1)
+    assert done.result.scatter != before.scatter
+    assert book.scatter(before.scatter).state == "replaced"
+
+
+def test_items_that_never_ran_need_the_input(cli: Cli, work: str) -> None:
+    cut(cli, work)
+    mended = ("continue", "cut", "--function", f"{work}:mended")
     refused = cli(*mended)
     assert refused.exit_code == 2
     assert "items never ran, so cut needs its input (it was a range): say --items" in refused.stderr
@@ -87,7 +139,7 @@ def test_files_need_not_be_named_again(cli: Cli, work: str, tmp_path: Path) -> N
     (tmp_path / "numbers.jsonl").write_text("\n".join(map(str, range(100))))
     run = ("run", f"{work}:picky", "--items", str(tmp_path / "*.jsonl"), "--engine", "threads://1", "--id", "cut")
     assert cli(*run, "--option", "chunk_size=10").exit_code == 1
-    done = said(cli("redrive", "cut", "--function", f"{work}:mended", "--json"), shapes.Redriven)
+    done = said(cli("continue", "cut", "--function", f"{work}:mended", "--json"), shapes.Redriven)
     assert done.result is not None
     assert (done.result.succeeded, done.result.without_outcome) == (100, 0)
 

@@ -9,6 +9,7 @@ from manifold.errors import (
     CodeChanged,
     EngineError,
     Fenced,
+    Incomplete,
     InputGone,
     ItemsChanged,
     LedgerError,
@@ -40,6 +41,8 @@ class Judge:
                 return len(self._story.tries) > 1
             case TooManyFailures():
                 return one.wish.breaker > 0 or "set" in asked or self._too_many(one)
+            case Incomplete():
+                return one.wish.mode == "redrive" and row is not None and (row.total is None or row.done < row.total)
             case Cancelled():
                 where = one.engine.uid, one.engine.epoch
                 return one.stop.is_set() or any((*where, verb) in one.tables.endings for verb in ("cancel", "drain"))

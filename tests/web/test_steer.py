@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -168,6 +169,49 @@ def test_a_redrive_clears_the_task_and_its_next_try_runs_what_was_chosen(
     shown = get(admin, f"/scatters/{uid}")
     assert (shown["state"], shown["counts"]["failed"]) == ("succeeded", 4 - len(again))
     assert shown["url"] == f"/dags/redriven_{chosen}/runs/{_quoted(done)}/tasks/pick"
+
+
+def cut_run(name: str, picky: Picky, *, asked: str = "cancel") -> tuple[Run, str]:
+    """A DAG run whose scatter was cancelled half-way: failed items, and some that never ran; its uid."""
+    found: list[str] = []
+
+    def cancels(n: int) -> int:
+        value = picky(n)
+        if n == 9:
+            ledger = deployment.ledger()
+            (row,) = ledger.scatters(name_like=f"{name}/")
+            found.append(row.uid)
+            ledger.control(row.uid, asked, {}, "ann")
+            time.sleep(2)  # until the coordinator has seen it
+        return value
+
+    with DAG(name, schedule=None, default_args={"engine": "threads://1", "retry_delay": timedelta(0)}) as dag:
+        scatter(task_id="pick", tolerate="100%", chunk_size=1, max_concurrency=1)(cancels).over(n=range(20))
+    return run(dag), found[0]
+
+
+@pytest.mark.parametrize("chosen", ["failed", "missing", "everything"])
+def test_after_a_cancel_what_runs_again_is_what_was_promised(
+    login: Login, home: Ledger, tmp_path: Path, chosen: str
+) -> None:
+    picky = Picky(tmp_path)
+    done, uid = cut_run(f"cut_{chosen}", picky)
+    assert done.state("pick") == "failed"
+    assert home.scatter(uid).state == "cancelled"
+    ran, admin = picky.ran(), login("admin")
+    failed = [pos for pos in ran if pos % 10 in (3, 7)]
+    missing = sorted(set(range(20)) - {one for chunk in home.chunks(uid) for one in range(chunk.start, chunk.stop)})
+    assert failed
+    assert missing
+    expected = {"failed": failed, "missing": sorted([*failed, *missing]), "everything": list(range(20))}[chosen]
+    picky.mended.touch()
+    told = post(admin, f"/scatters/{uid}/redrive", {} if chosen == "failed" else {chosen: True}, 200)
+    assert told["items"] == len(expected)
+    done.again("pick")
+    assert picky.ran() == expected
+    (row,) = [one for one in home.scatters(name_like=f"cut_{chosen}/") if one.state != "replaced"]
+    assert (row.n_failed, row.state) == (0, "cancelled" if chosen == "failed" else "succeeded")
+    assert (row.uid == uid) is (chosen != "everything")
 
 
 def test_a_viewer_clears_nothing(login: Login, home: Ledger, tmp_path: Path) -> None:

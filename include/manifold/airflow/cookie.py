@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from manifold.protocol.records import ScatterRow
+from manifold.steering import Again
 
 KEY = "manifold"
 """The key in the task state store. Its value: uid, and max_tries as the try that wrote it saw it."""
@@ -54,7 +55,7 @@ def decide(
     *,
     max_tries: int,
     resume: Resume = "auto",
-    redrive: bool = False,
+    again: Again | None = None,
     outdated: bool = False,
     lost: bool = False,
 ) -> Decision:
@@ -65,7 +66,7 @@ def decide(
         row: the ledger's row of `cookie.uid`; None where it has none, or a newer one of the same name.
         max_tries: the task instance's.
         resume: the option.
-        redrive: somebody asked for the failed items, and it has not been done.
+        again: what somebody asked to be run again, and it has not been done.
         lost: a reader has missed committed results.
         outdated: the function or a constant has changed since, and `on_code_changed="fresh"`.
     """
@@ -77,13 +78,21 @@ def decide(
         return Decision("fresh", new_uid(), f'begins afresh: resume="never" leaves {row.done:,} recorded items behind')
     if outdated:
         return Decision("fresh", new_uid(), "begins afresh: code or constants have changed since the try before")
-    if redrive:
-        return Decision("redrive", row.uid, f"runs {_failed(row)} again, as somebody asked")
+    if again is not None:
+        return _as_asked(again, row)
     if lost:
         return Decision("continue", row.uid, "makes results again that a reader has missed")
     if row.state != "succeeded":
         return Decision("continue", row.uid, f"continues: {_so_far(row)} have an outcome ({_ending(row)})")
     return _closed(cookie, row, cleared=max_tries > cookie.max_tries, always=resume == "always")
+
+
+def _as_asked(again: Again, row: ScatterRow) -> Decision:
+    if again == "everything":
+        return Decision("fresh", new_uid(), "begins from scratch, as somebody asked")
+    if again == "missing":
+        return Decision("continue", row.uid, f"continues, as somebody asked: {_so_far(row)} have an outcome")
+    return Decision("redrive", row.uid, f"runs {_failed(row)} again, as somebody asked, and nothing else")
 
 
 def new_uid() -> str:

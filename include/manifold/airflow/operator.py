@@ -19,6 +19,7 @@ from manifold.airflow.items import Items
 from manifold.airflow.link import ScatterLink
 from manifold.errors import Drained
 from manifold.policy import Policy
+from manifold.steering import asked_again
 
 if TYPE_CHECKING:
     import jinja2
@@ -186,7 +187,7 @@ class ScatterOperator(BaseOperator):
             row,
             max_tries=ti.max_tries,
             resume=policy.resume,
-            redrive=row is not None and any(one.verb == "redrive" for one in ledger.pending_controls(row.uid)),
+            again=None if row is None else asked_again(ledger, row.uid),
             lost=row is not None and bool(ledger.suspects(row.uid)),
             outdated=row is not None and policy.on_code_changed == "fresh" and outdated(plan, row),
         )

@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from manifold import logs
 from manifold.cli import exits, out
+from manifold.cli.again import continue_, restart
 from manifold.cli.control import cancel, drain, pause, resume, set_
 from manifold.cli.db import check, migrate
 from manifold.cli.demo import demo
@@ -47,6 +48,15 @@ EXAMPLES = {
         "manifold redrive pages --function mymodule:fetch",
         "manifold redrive pages --lost --items 'urls/*.txt'",
         "manifold redrive flight_delays/manual__2026-11-20/delay --api-url https://airflow.example.com",
+    ],
+    "continue": [
+        "manifold continue pages --items 'urls/*.txt'",
+        "manifold continue pages --dry-run",
+        "manifold continue flight_delays/manual__2026-11-20/delay --api-url https://airflow.example.com",
+    ],
+    "restart": [
+        "manifold restart pages --items 'urls/*.txt'",
+        "manifold restart flight_delays/manual__2026-11-20/delay",
     ],
     "pause": ["manifold pause pages"],
     "resume": ["manifold resume pages"],
@@ -130,6 +140,8 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "verify": verify,
     "failed": failed,
     "redrive": redrive,
+    "continue": continue_,
+    "restart": restart,
     "pause": pause,
     "resume": resume,
     "drain": drain,

@@ -18,8 +18,10 @@ from manifold.policy import Policy, Tolerance
 from manifold.protocol.job import Job
 from manifold.protocol.records import ScatterRow
 from manifold.protocol.secrets import from_environment
+from manifold.steering import Again
 
 if TYPE_CHECKING:
+    from manifold.coordinator.tries import Mode
     from manifold.ledger import Ledger
     from manifold.worker.modules import JobModules
 
@@ -27,12 +29,13 @@ if TYPE_CHECKING:
 def redrive(
     ledger: Ledger,
     row: ScatterRow,
+    what: Again,
     chosen: dict[str, Any],
     function: str | None,
     items: str | None,
     engine: str | None,
 ) -> shapes.Ran:
-    """Run what `chosen` says (`coordinator.redrive.chooser`), and all else the account lacks; the account after it.
+    """Run `what` again; of failed items those that `chosen` says (`coordinator.redrive.chooser`). The account after it.
 
     Raises ConfigError where it needs what only the caller has: the input, the function, the engine.
     """
@@ -43,7 +46,7 @@ def redrive(
     from manifold.protocol.ship import by_value
 
     began = time.monotonic()
-    source = _source(ledger, row, items)
+    source = _source(ledger, row, items, what)
     place = _engine_url(row, engine)
     with closing(opened_store(row)) as store:
         modules, job = _job(ledger, row, store)
@@ -52,15 +55,15 @@ def redrive(
             fn=function_of(function) if function else job.fn,
             source=source,
             name=row.name,
-            uid=row.uid,
+            uid=None if what == "everything" else row.uid,
             engine_url=place,
             names=job.names,
             consts=job.consts,
             policy=policy,
-            mode="redrive",
-            why=f"runs failed items again, asked for by {person()}",
+            mode=_MODES[what],
+            why=f"runs again what {_NAMES[what]}, asked for by {person()}",
             store_url=row.store_url,
-            chosen=chooser(ledger, row.uid, chosen),
+            chosen=chooser(ledger, row.uid, chosen) if what == "failed" else None,
             secrets=from_environment(policy),
             hidden=job.hidden,
             same_code=function is None,
@@ -76,12 +79,16 @@ def redrive(
                 owner=Owner.here(f"manifold redrive, {person()}"),
                 monitors=monitors(),
             )
-        return ran_shape(ledger, row.uid, results, time.monotonic() - began)
+        return ran_shape(ledger, results.uid, results, time.monotonic() - began)
 
 
 def account(ledger: Ledger, uid: str) -> shapes.Ran:
     """The account of a scatter that has ended without success."""
     return ran_shape(ledger, uid, None, 0.0)
+
+
+_MODES: dict[Again, Mode] = {"failed": "redrive", "missing": "continue", "everything": "fresh"}
+_NAMES = {"failed": "failed", "missing": "is missing and what failed", "everything": "there is, from scratch"}
 
 
 class Recorded(Source):
@@ -105,21 +112,23 @@ class Recorded(Source):
         raise InputGone(f"{self._row.name} needs its input again: say --items, as for `manifold run`")
 
 
-def _source(ledger: Ledger, row: ScatterRow, items: str | None) -> Source:
+def _source(ledger: Ledger, row: ScatterRow, items: str | None, what: Again) -> Source:
     """The input: as given, else as the ledger recorded it, if it will not be read or is files that are named there."""
-    if items is not None:
-        return items_of(items)
     missing = None if row.total is None else row.total - row.done
     pinned = ledger.pin(row.uid)
-    # Results of re-runs need none of it: their items are in the quarantine.
-    if missing == 0 and all(one.layer for one in ledger.suspects(row.uid)):
+    # Failed items are in the quarantine, and so are those of re-runs whose results are gone.
+    unread = missing != 0 or all(one.layer for one in ledger.suspects(row.uid))
+    if what != "everything" and unread and (what == "failed" or missing == 0):
         return Recorded(row, pinned)
+    if items is not None:
+        return items_of(items)
     path = pinned.get("path", "***")
     if row.source_kind == "files" and "***" not in path:
         return items_of(path)
-    what = "results are lost" if missing == 0 else f"{'some' if missing is None else f'{missing:,}'} items never ran"
+    never = "some items never ran" if missing is None else f"{missing:,} items never ran"
+    reason = "everything is to run" if what == "everything" else never if missing != 0 else "results are lost"
     raise ConfigError(
-        f"{what}, so {row.name} needs its input (it was a {row.source_kind}): say --items, as for `manifold run`; "
+        f"{reason}, so {row.name} needs its input (it was a {row.source_kind}): say --items, as for `manifold run`; "
         "or run the program again that made it, under the same scatter_id"
     )
 

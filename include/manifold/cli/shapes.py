@@ -175,13 +175,16 @@ class FailedItems(msgspec.Struct, kw_only=True):
 
 
 class Redriven(msgspec.Struct, kw_only=True):
-    """What a redrive chose, and what became of it. `where` is "here" or "airflow"."""
+    """What is run again, and what became of it. `where` is "here" or "airflow", `what` "failed" (items, and nothing
+    else), "missing" (those, and `missing` items without an outcome) or "everything" (from scratch)."""
 
     scatter: str
     name: str
     where: str
+    what: str
     dry_run: bool
     items: int
+    missing: int | None
     chunks_lost: int
     cleared: list[str]
     result: Ran | None

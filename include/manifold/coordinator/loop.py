@@ -28,6 +28,7 @@ from manifold.errors import (
     Drained,
     EngineError,
     Fenced,
+    Incomplete,
     InputGone,
     ItemsChanged,
     LedgerUnavailable,
@@ -38,6 +39,7 @@ from manifold.errors import (
 )
 from manifold.protocol.records import Receipt, ScatterRow
 from manifold.redaction import mask
+from manifold.words import counted
 
 RENEW_SECONDS = 5.0
 _POLL_SECONDS = 1.0  # between looks at controls, slots and the lease
@@ -240,6 +242,8 @@ class Coordinator:
             raise TooManyFailures(row.message or "too many items failed")
         if row.state == "succeeded":
             return True
+        if self._parts.only_failed:
+            raise Incomplete(_incomplete(row))
         lost = self._parts.receipts.see_to_suspects(self._claim)
         self._row = row = self._claim.row
         if row.done == row.total:  # readers suspected what is there
@@ -287,6 +291,14 @@ class Coordinator:
         self._policy = self._policy.with_(**{name: value})
         self._choice.change(self._policy, self._clock.monotonic())
         self._budget.change(self._policy)
+
+
+def _incomplete(row: ScatterRow) -> str:
+    missing = "items" if row.total is None else counted(row.total - row.done, "item")
+    return (
+        f"the failed items ran again, as asked, and nothing else: {row.n_failed:,} are failed now, and {missing} never "
+        f"ran. `manifold continue {row.uid}`, or Continue on the page, runs those"
+    )
 
 
 def ending_of(exc: BaseException | None) -> tuple[Literal["drained", "stopped", "error"], str | None]:

@@ -37,6 +37,7 @@ class Parts:
 
     Args:
         planner: for what is not committed; None where only failed items run again.
+        only_failed: failed items run again and nothing else, although other items have no outcome.
         planner_again: makes one that begins with what the ledger says then, for so many items (None: unknown).
         redrive: for what failed before; None where nothing did.
         same_input: it is known to be that of earlier tries, so what these had sent may count whenever it arrives.
@@ -47,6 +48,7 @@ class Parts:
     engine: Engine
     source: Source
     planner: plan.Planner | None
+    only_failed: bool
     planner_again: Callable[[int | None], plan.Planner]
     redrive: Redrive | None
     dispatch: Dispatch
@@ -93,6 +95,7 @@ class _Assembly:
         self._claim = claim
         self._same = same
         self._means = means
+        self._unclosed = False  # items without an outcome are left alone, as asked
 
     def parts(self) -> Parts:
         asked, claim, means = self._plan, self._claim, self._means
@@ -116,7 +119,8 @@ class _Assembly:
             new_id=means.new_id,
         )
         warnings = [*self._same.warnings]
-        if lost := receipts.see_to_suspects(claim):
+        self._unclosed = self._plan.mode == "redrive" and claim.epoch > 1 and not self._is_closed()
+        if not self._unclosed and (lost := receipts.see_to_suspects(claim)):
             warnings.append(f"the results of {lost:,} chunks are lost, and are made again")
         address = self._address(job, given)
         if (total := asked.source.total()) is not None:
@@ -136,7 +140,7 @@ class _Assembly:
         if told := str(reattached):
             why.append(told)
             claim.adopt(list(dispatch.in_flight), told)
-        row, only_failed = claim.row, self._only_failed()
+        row, only_failed = claim.row, self._unclosed or self._only_failed()
         renewed = self._takes_items_of_today() and not only_failed
         chosen = self._see_to_redrive()
         redrive = self._redrive(chosen, asked.source if renewed else None) if row.n_failed else None
@@ -147,6 +151,7 @@ class _Assembly:
             engine=means.engine,
             source=asked.source,
             planner=None if only_failed else again(row.total, spans),
+            only_failed=self._unclosed,
             planner_again=again,
             redrive=redrive,
             dispatch=dispatch,
@@ -176,10 +181,14 @@ class _Assembly:
 
     def _only_failed(self) -> bool:
         """The input need not be looked at: it has no gaps, and either it is the same or nobody asked."""
-        row, same = self._claim.row, self._same
-        closed = row.total is not None and row.done == row.total
+        same = self._same
         nobody_asked = self._plan.mode == "redrive" and not same.changed
-        return closed and (nobody_asked or not same.compare)
+        return self._is_closed() and (nobody_asked or not same.compare)
+
+    def _is_closed(self) -> bool:
+        """Every item has an outcome."""
+        row = self._claim.row
+        return row.total is not None and row.done == row.total
 
     def _takes_items_of_today(self) -> bool:
         """Items that failed run again as the input has them now, and not as they were."""

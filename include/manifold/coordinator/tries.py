@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 
 Mode = Literal["continue", "fresh", "redrive", "hand back"]
 """continue: gaps, and items that failed in earlier tries; fresh: all again, under a new uid;
-redrive: only failed items; hand back: what is there, without running anything."""
+redrive: only failed items, whatever else is missing; hand back: what is there, without running anything."""
 
 _BUSY_SECONDS = 45.0  # a lease is 30 s: a coordinator that died is waited for, one that lives is not
 

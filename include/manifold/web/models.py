@@ -307,7 +307,7 @@ class Asked(BaseModel):
 class Redriven(BaseModel):
     """What was cleared in Airflow: the task and what follows it, each as `task_id` or `task_id[map_index]`."""
 
-    items: int
+    items: int | None = Field(description="How many items run again; null where the number of items is not known.")
     cleared: list[str]
 
 

@@ -68,5 +68,19 @@ class At(BaseModel):
     positions: list[Position] = Field(min_length=1, max_length=1000)
 
 
-Redrive = AllFailed | OfKind | At
-"""Which failed items are to run again."""
+class Missing(BaseModel):
+    """What has no outcome is to run, and what failed: the scatter continues."""
+
+    model_config = ConfigDict(extra="forbid")
+    missing: Literal[True]
+
+
+class Everything(BaseModel):
+    """All items are to run again, from scratch."""
+
+    model_config = ConfigDict(extra="forbid")
+    everything: Literal[True]
+
+
+Redrive = AllFailed | OfKind | At | Missing | Everything
+"""What is to run again: failed items and nothing else, unless it is one of the last two."""

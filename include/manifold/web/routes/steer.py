@@ -44,18 +44,23 @@ def _ended(found: Found, verb: str) -> str:
 
 @router.post("/scatters/{uid}/redrive")
 def redrive(found: AnyScatter, chosen: wishes.Redrive, session: SessionDep) -> models.Redriven:
-    """Run failed items again: the wish goes into the ledger, then the Airflow task is cleared, by the user's rights."""
+    """Run failed items again, or what is missing, or everything.
+
+    The request goes into the ledger, then the Airflow task is cleared, by the user's rights.
+    """
     task = found.task
     allow_steering(found.who, session, "redrive", found.uid, task, **chosen.model_dump())
     if task is None:
         raise HTTPException(
-            409, f"{found.row.name} is no Airflow task's scatter, so nobody could run it: manifold redrive {found.uid}"
+            409,
+            f"{found.row.name} is no Airflow task's scatter, so nobody could run it: {_command(chosen)} {found.uid}",
         )
     if found.glance.condition in LIVE:
         raise HTTPException(409, f"{found.row.name} is being run by {found.row.owner}; wait for its end, or drain it")
     items = _count(found, chosen)
-    if not items and not found.ledger.suspects(found.uid):
-        raise HTTPException(409, f"{found.row.name} has no such failed items; there is nothing to run again")
+    if items == 0 and not (_is_closed(found) and found.ledger.suspects(found.uid)):
+        what = "nothing that is missing or failed" if isinstance(chosen, wishes.Missing) else "no such failed items"
+        raise HTTPException(409, f"{found.row.name} has {what}; there is nothing to run again")
     server.clear(session, found.who.user, task, dry_run=True)  # a task that is gone, or runs, leaves no wish either
     steering.ask_redrive(found.ledger, found.row, _wish(chosen), found.who.name)
     return models.Redriven(items=items, cleared=server.clear(session, found.who.user, task))
@@ -68,10 +73,29 @@ def _wish(chosen: wishes.Redrive) -> dict[str, Any]:
             return {"positions": sorted(set(chosen.positions))}
         case wishes.OfKind():
             return {"fingerprints": [chosen.fingerprint]}
+        case wishes.Missing():
+            return steering.MISSING
+        case wishes.Everything():
+            return steering.EVERYTHING
     return {}
 
 
-def _count(found: Found, chosen: wishes.Redrive) -> int:
+def _command(chosen: wishes.Redrive) -> str:
+    """What does the same on the command line."""
+    if isinstance(chosen, wishes.Missing):
+        return "manifold continue"
+    return "manifold restart" if isinstance(chosen, wishes.Everything) else "manifold redrive"
+
+
+def _is_closed(found: Found) -> bool:
+    return found.row.total is not None and found.row.done == found.row.total
+
+
+def _count(found: Found, chosen: wishes.Redrive) -> int | None:
+    if isinstance(chosen, wishes.Everything):
+        return found.row.total
+    if isinstance(chosen, wishes.Missing):
+        return None if found.row.total is None else found.row.total - found.row.done + found.row.n_failed
     if isinstance(chosen, wishes.AllFailed):
         return found.row.n_failed
     kind = chosen.fingerprint if isinstance(chosen, wishes.OfKind) else None

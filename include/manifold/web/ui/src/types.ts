@@ -224,9 +224,11 @@ export interface Asked {
 export interface Redrive {
   fingerprint?: string;
   positions?: number[];
+  missing?: true;
+  everything?: true;
 }
 
 export interface Redriven {
-  items: number;
+  items: number | null;
   cleared: string[];
 }

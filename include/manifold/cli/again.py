@@ -1,0 +1,192 @@
+"""What `redrive`, `continue` and `restart` share: a scatter's items run again, here or by Airflow."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+
+from manifold import steering
+from manifold.cli import out, redrive_airflow, redrive_here, shapes
+from manifold.cli.exits import Conflict
+from manifold.cli.here import find, opened_ledger, task_of
+from manifold.cli.params import AsJson, DryRun, ScatterId
+from manifold.cli.run import tell_ran
+from manifold.errors import ConfigError, Incomplete, ScatterError
+from manifold.protocol.records import ScatterRow
+from manifold.words import counted
+
+if TYPE_CHECKING:
+    from manifold.ledger import Ledger
+    from manifold.steering import Again
+
+Function = Annotated[
+    str | None,
+    typer.Option(metavar="MODULE:FUNCTION", help="Run this instead of the code as it was.", show_default=False),
+]
+Items = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ITEMS",
+        help="The input, as for `run`; needed only for items that never ran or whose results are lost.",
+        show_default=False,
+    ),
+]
+EngineUrl = Annotated[str | None, typer.Option(metavar="URL", help="Another engine than before.", show_default=False)]
+ApiUrl = Annotated[
+    str | None,
+    typer.Option(
+        envvar="AIRFLOW_API_URL",
+        metavar="URL",
+        help="Airflow's API; without it [api] base_url.",
+        show_default=False,
+    ),
+]
+
+
+class Options(NamedTuple):
+    """What the command was given."""
+
+    function: str | None
+    items: str | None
+    engine: str | None
+    api_url: str | None
+    dry_run: bool
+    as_json: bool
+
+
+def continue_(
+    scatter_id: ScatterId,
+    dry_run: DryRun = False,
+    function: Function = None,
+    items: Items = None,
+    engine: EngineUrl = None,
+    api_url: ApiUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run what is missing, and what failed.
+
+    Missing is every item without an outcome, after a cancel or a crash; and results that are lost. A scatter of plain
+    Python runs here, and needs its input (--items) unless that is files; one of an Airflow task by clearing the task.
+    """
+    options = Options(function, items, engine, api_url, dry_run, as_json)
+    with opened_ledger() as ledger:
+        row = find(ledger, scatter_id)
+        missing = None if row.total is None else row.total - row.done
+        run_again(
+            ledger, row, "missing", steering.MISSING, row.n_failed, missing, len(ledger.suspects(row.uid)), options
+        )
+
+
+def restart(
+    scatter_id: ScatterId,
+    dry_run: DryRun = False,
+    function: Function = None,
+    items: Items = None,
+    engine: EngineUrl = None,
+    api_url: ApiUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run everything again, from scratch: nothing of what is recorded counts any more.
+
+    A scatter of plain Python runs here, and needs its input (--items) unless that is files; one of an Airflow task by
+    clearing the task. What is recorded is replaced once the new scatter has begun.
+    """
+    options = Options(function, items, engine, api_url, dry_run, as_json)
+    with opened_ledger() as ledger:
+        row = find(ledger, scatter_id)
+        missing = None if row.total is None else row.total - row.n_failed
+        run_again(ledger, row, "everything", steering.EVERYTHING, row.n_failed, missing, 0, options)
+
+
+def run_again(
+    ledger: Ledger,
+    row: ScatterRow,
+    what: Again,
+    chosen: dict[str, Any],
+    failed: int,
+    missing: int | None,
+    lost: int,
+    options: Options,
+) -> None:
+    """Run items of a scatter again, or have Airflow do it, and tell what became of it.
+
+    Args:
+        chosen: the request as the ledger keeps it.
+        failed, missing, lost: failed items, items without an outcome (None: unknown) and lost chunks that it runs.
+    """
+    task = task_of(ledger, row)
+    if task:
+        refuse_own(row, {"--function": options.function, "--items": options.items, "--engine": options.engine})
+    done = shapes.Redriven(
+        scatter=row.uid,
+        name=row.name,
+        where="airflow" if task else "here",
+        what=what,
+        dry_run=options.dry_run,
+        items=failed,
+        missing=missing,
+        chunks_lost=lost,
+        cleared=[],
+        result=None,
+    )
+    if (failed or missing != 0 or lost) and not options.dry_run:
+        _refuse_busy(ledger, row)
+        try:
+            if task:
+                done.cleared = redrive_airflow.redrive(ledger, row, task, chosen, options.api_url)
+            else:
+                given = (options.function, options.items, options.engine)
+                done.result = redrive_here.redrive(ledger, row, what, chosen, *given)
+        except Incomplete as exc:  # what was asked for is done
+            done.result = redrive_here.account(ledger, row.uid)
+            out.note(str(exc))
+        except ScatterError:
+            done.result = redrive_here.account(ledger, row.uid)
+            _tell(done, options.as_json)
+            raise
+    _tell(done, options.as_json)
+
+
+def refuse_own(row: ScatterRow, options: dict[str, str | None]) -> None:
+    """Refuse what the DAG of an Airflow task says instead."""
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        raise ConfigError(
+            f"{row.name} is the scatter of an Airflow task, whose next try takes function, items and engine from its "
+            f"DAG: leave out {' and '.join(given)}"
+        )
+
+
+def _refuse_busy(ledger: Ledger, row: ScatterRow) -> None:
+    if by := steering.coordinator(row, ledger.time()):
+        raise Conflict(f"{row.name} is being run by {by}; wait for its end (manifold watch {row.uid})")
+
+
+def _tell(done: shapes.Redriven, as_json: bool) -> None:
+    if as_json:
+        out.say_json(done)
+        return
+    if not (done.items or done.missing != 0 or done.chunks_lost):
+        out.say(f"{done.name}: there is nothing to run again")
+    elif done.dry_run:
+        out.say(f"{done.name}: would run again, {_place(done)}: {_what(done)}")
+    elif done.result is not None:
+        tell_ran(done.result, as_json=False)
+    else:
+        out.say(f"{done.name}: will run again: {_what(done)}; cleared: {', '.join(done.cleared)}")
+
+
+def _what(done: shapes.Redriven) -> str:
+    if done.what == "everything":
+        return "everything" if done.missing is None else f"everything, {counted(done.items + done.missing, 'item')}"
+    lost = f" and {counted(done.chunks_lost, 'lost chunk')}" if done.chunks_lost else ""
+    failed = f"{counted(done.items, 'failed item')}{lost}"
+    if done.what == "failed":
+        return failed
+    never = "all items that never ran" if done.missing is None else f"{counted(done.missing, 'item')} that never ran"
+    return f"{never}, and {failed}"
+
+
+def _place(done: shapes.Redriven) -> str:
+    return "by Airflow, which the task is cleared for" if done.where == "airflow" else "here"
