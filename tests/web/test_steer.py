@@ -173,21 +173,21 @@ def test_a_redrive_clears_the_task_and_its_next_try_runs_what_was_chosen(
 
 def cut_run(name: str, picky: Picky, *, asked: str = "cancel") -> tuple[Run, str]:
     """A DAG run whose scatter was cancelled half-way: failed items, and some that never ran; its uid."""
-    found: list[str] = []
 
     def cancels(n: int) -> int:
         value = picky(n)
         if n == 9:
             ledger = deployment.ledger()
             (row,) = ledger.scatters(name_like=f"{name}/")
-            found.append(row.uid)
             ledger.control(row.uid, asked, {}, "ann")
             time.sleep(2)  # until the coordinator has seen it
         return value
 
     with DAG(name, schedule=None, default_args={"engine": "threads://1", "retry_delay": timedelta(0)}) as dag:
         scatter(task_id="pick", tolerate="100%", chunk_size=1, max_concurrency=1)(cancels).over(n=range(20))
-    return run(dag), found[0]
+    done = run(dag)
+    (row,) = deployment.ledger().scatters(name_like=f"{name}/")
+    return done, row.uid
 
 
 @pytest.mark.parametrize("chosen", ["failed", "missing", "everything"])
