@@ -42,7 +42,7 @@ class Judge:
             case TooManyFailures():
                 return one.wish.breaker > 0 or "set" in asked or self._too_many(one)
             case Incomplete():
-                return one.wish.mode == "redrive" and row is not None and (row.total is None or row.done < row.total)
+                return one.wish.mode == "redrive"
             case Cancelled():
                 where = one.engine.uid, one.engine.epoch
                 return one.stop.is_set() or any((*where, verb) in one.tables.endings for verb in ("cancel", "drain"))
