@@ -173,7 +173,7 @@ class _Assembly:
         if not means.engine.reattaches:
             return Reattached()
         reattachment = Reattachment(
-            means.engine, claim, dispatch, receipts, self._plan.source, running=not same.compare
+            means.engine, claim, dispatch, receipts, self._plan.source, same_input=not same.compare
         )
         return reattachment.take(means.clock.monotonic())
 

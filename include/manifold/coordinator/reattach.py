@@ -47,24 +47,25 @@ class Reattachment:
     """Asks an engine once for the attempts of earlier epochs.
 
     Args:
-        running: also wait for those that still run. Otherwise only answers that wait are taken: their rows are compared
-            with the input as any committed row, before anything is sent.
+        same_input: the input is known to be that of the tries before. Otherwise what these had sent may be of other
+            items than the plan's, so nothing of it is taken.
     """
 
     def __init__(
-        self, engine: Engine, claim: Claim, dispatch: Dispatch, receipts: Receipts, source: Source, *, running: bool
+        self, engine: Engine, claim: Claim, dispatch: Dispatch, receipts: Receipts, source: Source, *, same_input: bool
     ) -> None:
         self._engine = engine
         self._claim = claim
         self._dispatch = dispatch
         self._receipts = receipts
         self._source = source
-        self._running = running
+        self._same_input = same_input
 
     def take(self, now: float) -> Reattached:
         """Commit the answers that wait, and put in flight what still runs. Raises Fenced, LedgerError."""
         claim = self._claim
-        rows = {row.id: row for row in claim.ledger.open_attempts(claim.uid, before=claim.epoch)}
+        attempts = claim.ledger.open_attempts(claim.uid, before=claim.epoch) if self._same_input else []
+        rows = {row.id: row for row in attempts}
         futures = self._engine.attach(claim.uid, claim.epoch, {id_: row.epoch for id_, row in rows.items()})
         try:
             done = {id_: future for id_, future in futures.items() if future.done()}
@@ -100,8 +101,7 @@ class Reattachment:
     def _adopt(self, rows: list[AttemptRow], futures: Mapping[str, Future[Any]], now: float) -> int:
         reader, adopted, at = Reader(self._source), 0, 0
         for row in sorted(rows, key=lambda one: (one.start, -one.stop)):
-            known = self._running and not self._source.one_shot and row.start >= at
-            free = known and not self._claim.ledger.covered(row.uid, 0, row.start, row.stop)
+            free = row.start >= at and not self._claim.ledger.covered(row.uid, 0, row.start, row.stop)
             items = reader.take(row.start, row.stop - row.start) if free else ()
             if len(items) < row.stop - row.start:  # its place is taken, or the input ended; the plan sees to that
                 self._engine.leave(futures[row.id])
