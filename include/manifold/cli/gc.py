@@ -19,7 +19,9 @@ def gc(
     older_than: Annotated[
         str | None,
         typer.Option(
-            metavar="AGE", help="Also remove whole scatters that ended longer ago, such as 30d.", show_default=False
+            metavar="AGE",
+            help="Also remove scatters that ended, or had no coordinator, so long ago: 30d.",
+            show_default=False,
         ),
     ] = None,
     dry_run: DryRun = False,
@@ -30,6 +32,7 @@ def gc(
     Left over is what lost copies of chunks wrote; with --older-than, whole scatters and their results go. Safe beside
     running scatters. A scatter whose store cannot be used from here is left as it is.
     """
+    from manifold.ledger.compaction import compact
     from manifold.ledger.gc import sweep
 
     age = None if older_than is None else seconds_of(older_than)
@@ -40,6 +43,8 @@ def gc(
 
     with opened_ledger() as ledger:
         gone = sweep(ledger, _checked_store, older_than=age, dry_run=dry_run, skip=skip)
+        if not dry_run:
+            compact(ledger.database.engine)
     collected = [shapes.Gone(scatter=one.uid, name=one.name, blobs=len(one.keys), whole=one.retired) for one in gone]
     swept = shapes.Swept(dry_run=dry_run, collected=collected, skipped=skipped)
     if as_json:

@@ -3,7 +3,7 @@ import { Table, Text } from "@chakra-ui/react";
 import { plural } from "../base/format";
 import { Panel } from "../base/Panel";
 import type { ScatterDetail } from "../types";
-import { hasEnded } from "./state";
+import { hasEnded, isLive } from "./state";
 import { WorkerRow } from "./WorkerRow";
 
 /** Who works, or worked; a dead worker is grey. */
@@ -12,7 +12,10 @@ export function Workers({ scatter }: { scatter: ScatterDetail }) {
   const ended = hasEnded(scatter);
   const alive = workers.filter((worker) => worker.alive).length;
   const dead = workers.length - alive;
-  const note = ended ? plural(workers.length, "worker") : `${alive} alive${dead ? `, ${dead} gone` : ""}`;
+  // Workers report to the coordinator: without one, nothing is known of them since it reported last.
+  const known = `${plural(workers.length, "worker")} when the coordinator reported last; what they do since is not known`;
+  const living = `${alive} alive${dead ? `, ${dead} gone` : ""}`;
+  const note = ended ? plural(workers.length, "worker") : isLive(scatter.state) ? living : known;
   return (
     <Panel id="workers" note={note} title="Workers">
       {workers.length === 0 ? (
