@@ -236,3 +236,37 @@ def test_a_replaced_scatter_goes_with_its_blobs_after_a_while(ledger: Ledger, st
     (one,) = gc.sweep(timed, lambda row: store, older_than=10)
     assert (one.uid, sorted(store.held)) == (old.uid, sorted(kept))
     sound(timed)
+
+
+def test_what_has_had_no_coordinator_for_so_long_goes_and_what_has_one_stays(
+    sqlite_ledger: Ledger, store: Shelf
+) -> None:
+    clock = Clock()
+    timed = Ledger(sqlite_ledger.database.engine, now=clock)
+    released, lost, living = (claimed(timed, name) for name in ("released", "lost", "living"))
+    released.release(ending="error", message="no broker")
+    clock.now += 60
+    assert gc.retirable(timed, 100) == []
+    clock.now += 80
+    living.renew()
+    assert {row.uid for row in gc.retirable(timed, 100)} == {released.uid, lost.uid}
+    old = gc.retirable(timed, 100)
+    back = timed.acquire(lost.uid, owner(2))
+    gone = {row.uid: gc.retire(timed, row, store).retired for row in old}
+    assert gone == {released.uid: True, lost.uid: False}, "one that is coordinated again is left alone"
+    assert timed.tries(released.uid) == []
+    back.renew()
+    sound(timed)
+
+
+def test_a_scatter_that_waits_for_a_try_which_never_comes_ends_with_the_reason(sqlite_ledger: Ledger) -> None:
+    clock = Clock()
+    timed = Ledger(sqlite_ledger.database.engine, now=clock)
+    claim = claimed(timed, "hopeless")
+    assert not timed.give_up(claim.uid, "failed", "no"), "it has a coordinator"
+    claim.release(ending="error", message="no broker")
+    assert timed.give_up(claim.uid, "failed", "no broker; no further try comes")
+    assert timed.state(claim.uid) == ("failed", "no broker; no further try comes")
+    assert not timed.give_up(claim.uid, "cancelled", "again"), "it has ended"
+    assert timed.tries(claim.uid)[0].message == "no broker"
+    sound(timed)

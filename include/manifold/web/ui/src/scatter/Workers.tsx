@@ -20,7 +20,7 @@ export function Workers({ scatter }: { scatter: ScatterDetail }) {
     <Panel id="workers" note={note} title="Workers">
       {workers.length === 0 ? (
         <Text color="fg.muted" fontSize="sm">
-          {ended ? "No worker was recorded." : "No worker has been heard of yet. If that lasts, no worker serves the engine's queue."}
+          {!isLive(scatter.state) ? "No worker was recorded; how its tries ended says why." : "No worker has been heard of yet. If that lasts, no worker serves the engine's queue."}
         </Text>
       ) : (
         <Table.ScrollArea aria-label="Table of workers" maxH="420px" role="region" tabIndex={0}>
