@@ -176,7 +176,7 @@ def cut_run(name: str, picky: Picky, *, asked: str = "cancel") -> tuple[Run, str
 
     def cancels(n: int) -> int:
         value = picky(n)
-        if n == 9:
+        if n == 9 and not picky.mended.exists():
             ledger = deployment.ledger()
             (row,) = ledger.scatters(name_like=f"{name}/")
             ledger.control(row.uid, asked, {}, "ann")
