@@ -16,8 +16,9 @@ from typing import Any
 
 from manifold.protocol.proof import BROKEN
 
-_LONGEST = 128
+_LONGEST = 256
 """Items between two looks, at the most."""
+_NEAR = 4 * _LONGEST
 _SLOW = 0.001
 """Seconds that a batch takes at the most, where items let it."""
 _SMALL = frozenset({int, float, bool, type(None)})
@@ -51,21 +52,20 @@ class Meter:
         pending: Any = iter(items)
         size, seen = 1, len(values)
         clock, left = time.perf_counter, pending.__length_hint__
+        most = sys.maxsize if self.most is None else self.most
         began = clock()
-        while left() and (self.most is None or self.held < self.most):
+        while left() and self.held < most:
             yield islice(pending, size)
             now, count = clock(), len(values) - seen
             if count:
                 seen += count
                 value = values[-1]
                 each = 8 if type(value) in _SMALL else weight(value)
-                self.held += each * count
-                if size < _LONGEST or now - began > _SLOW or self._is_near(each):
+                held = self.held = self.held + each * count
+                # At full size nothing changes but by slow items, or near the end of what there is room for.
+                if size < _LONGEST or now - began > _SLOW or most - held < _NEAR * each:
                     size = self._next(size, each, now - began)
             began = now
-
-    def _is_near(self, each: int) -> bool:
-        return self.most is not None and self.most - self.held < 4 * _LONGEST * each
 
     def _next(self, size: int, each: int, seconds: float) -> int:
         size = min(2 * size, _LONGEST) if seconds < _SLOW else max(1, size // 2)
