@@ -10,28 +10,29 @@ from tests.simulation.mutants import MUTANTS, SURVIVES, Mutant
 from tests.simulation.story import simulate
 from tests.simulation.world import Violation
 
-SEEDS = 1000
-FOCUS = {"a fenced coordinator ends the scatter": ("stall",), "a fenced coordinator withdraws": ("stall",)}
-"""What is to go wrong often where a guard is dropped that seldom matters."""
+SEEDS = 600
+HOW: dict[str, tuple[str, tuple[str, ...]]] = {
+    "a fenced coordinator ends the scatter": ("any", ("stall",)),
+    "a fenced coordinator withdraws": ("any", ("stall",)),
+    "all failed items run again, whichever were chosen": ("chosen", ()),
+    "committed items are not compared": ("walk", ()),
+    "copies are not stopped": ("copies", ("worker is slow", "message late")),
+    "retries cost no token": ("rate", ()),
+    "the plan sees one page of what is committed": ("walk", ()),
+    "the rest of an overlay is forgotten": ("lost bytes", ("worker drains",)),
+    "tokens are not asked for": ("rate", ()),
+    "what was committed of another input stays": ("walk", ()),
+    "workers run what is of an older epoch": ("any", ("stall",)),
+}
+"""What the seeds are about, and what is to go wrong often, where a guard is dropped that seldom matters."""
 FOUND_BY = {
-    "a commit in doubt counts as lost": 95,
-    "a fenced coordinator counts the items": 181,
-    "a fenced coordinator withdraws": 690,
-    "a rest is forgotten, and gaps do not matter": 17,
-    "a source that breaks off has ended": 53,
-    "an attempt that is not open commits": 289,
-    "another input is not noticed": 146,
-    "blobs are deleted before the commit is settled": 228,
-    "chunks overlap": 101,
-    "gc lists the store last": 61,
-    "gc takes the blobs of open attempts": 268,
-    "re-runs of an earlier epoch stay open": 17,
-    "re-runs outlive what they lay over": 148,
-    "suspects do not matter": 302,
-    "suspicion falls on a successor": 82,
-    "the rest after a prefix is forgotten": 17,
-    "the total changes": 16,
-    "the total is below a chunk": 16,
+    "a cancel outlives its epoch": 52,
+    "all failed items run again, whichever were chosen": 0,
+    "copies are not stopped": 0,
+    "no number of deaths makes poison": 2,
+    "retries cost no token": 1,
+    "the window is open": 1,
+    "tokens are not asked for": 1,
 }
 """A seed that finds each, tried first: for speed alone, since after a change any other one will do."""
 RARE = {
@@ -50,20 +51,21 @@ def secret(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("name", sorted(MUTANTS.keys() - RARE))
 def test_a_dropped_guard_is_found(name: str) -> None:
+    shape, focus = HOW.get(name, ("any", ()))
     seeds = (FOUND_BY.get(name, 0), *range(SEEDS))
-    assert _found(MUTANTS[name], seeds, FOCUS.get(name, ())), "no seed noticed"
+    assert _found(MUTANTS[name], seeds, focus, shape), "no seed noticed"
 
 
 @pytest.mark.parametrize("name", sorted(SURVIVES))
-def test_the_epoch_of_a_commit_alone_is_covered_by_disjoint_intervals(name: str) -> None:
+def test_a_guard_that_others_stand_behind_may_be_dropped_alone(name: str) -> None:
     assert not _found(SURVIVES[name], range(60))
 
 
-def _found(mutant: Mutant, seeds: Iterable[int], focus: Collection[str] = ()) -> bool:
+def _found(mutant: Mutant, seeds: Iterable[int], focus: Collection[str] = (), shape: str = "any") -> bool:
     with mutant():
         for seed in seeds:
             try:
-                simulate(seed, focus=focus)
+                simulate(seed, focus=focus, shape=shape)
             except Violation:
                 return True
     return False

@@ -10,18 +10,22 @@ from multiprocessing import get_context
 
 import pytest
 
+from tests.simulation.setting import SHAPES
 from tests.simulation.small import CROSSINGS
 from tests.simulation.story import simulate
 from tests.simulation.world import Violation
 
-SEEDS = int(os.environ.get("MANIFOLD_SEEDS", "2000"))
-_BATCH = 50
+SEEDS = int(os.environ.get("MANIFOLD_SEEDS", "500"))
+_BATCH = 25
+_SHAPED = [("--shape", shape) for shape in SHAPES if shape != "any"]
 _ENOUGH = 400  # seeds that go over every edge
 
 
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
-    ("how", "number"), [((), SEEDS), (("--wild",), SEEDS // 8), (("--focus", "stall"), SEEDS // 8)]
+    ("how", "number"),
+    [((), SEEDS), *((how, SEEDS // 8) for how in (("--wild",), ("--focus", "stall"), *_SHAPED))],
+    ids=lambda one: " ".join(one) or "any" if isinstance(one, tuple) else str(one),
 )
 def test_every_seed_is_sound(how: tuple[str, ...], number: int) -> None:
     batches = [range(first, min(first + _BATCH, number)) for first in range(0, number, _BATCH)]
@@ -42,10 +46,12 @@ def _run(seeds: range, *, how: tuple[str, ...]) -> tuple[list[str], Counter[str]
     """What goes wrong in a batch of seeds, with the command that replays it; and the edges that were crossed."""
     os.environ.setdefault("MANIFOLD_SECRET", f"k1:{'5e' * 32}")
     wild, focus = "--wild" in how, how[1:] if "--focus" in how else ()
+    shape = how[1] if "--shape" in how else "any"
     found, crossed = list[str](), Counter[str]()
     for seed in seeds:
         try:
-            crossed += simulate(seed, wild=wild, focus=focus).crossed
+            crossed += simulate(seed, wild=wild, focus=focus, shape=shape).crossed
         except Violation as exc:
-            found.append(f"{' '.join(('python -m tests.simulation --seed', str(seed), *how))} -v: {exc}")
+            given = " ".join(f"'{one}'" if " " in one else one for one in how)
+            found.append(f"python -m tests.simulation --seed {seed} {given} -v: {exc}")
     return found, crossed
