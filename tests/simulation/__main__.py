@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 
+from tests.simulation import celery
 from tests.simulation.faults import KINDS
 from tests.simulation.setting import SHAPES
 from tests.simulation.story import simulate
@@ -23,6 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--wild", action="store_true", help="with far more rivals and gc")
     parser.add_argument("--focus", action="append", default=[], choices=KINDS, help="what is to go wrong often")
     parser.add_argument("--shape", default="any", choices=SHAPES, help="what the seeds are about")
+    parser.add_argument("--celery", action="store_true", help="how Celery's losses are judged, instead")
     parser.add_argument("-v", "--verbose", action="store_true", help="print the trace")
     given = parser.parse_args(arguments)
     os.environ.setdefault("MANIFOLD_SECRET", f"k1:{'5e' * 32}")
@@ -30,12 +32,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for seed in range(given.seed, given.seed + given.count):
         try:
             tell = (lambda line: print(line, file=out)) if given.verbose else None
-            world = simulate(seed, tell, wild=given.wild, focus=given.focus, shape=given.shape)
+            if given.celery:
+                world = celery.simulate(seed, tell)
+            else:
+                world = simulate(seed, tell, wild=given.wild, focus=given.focus, shape=given.shape)
         except Violation as exc:
             wrong += 1
             print(f"seed {seed}: {exc}", file=out)
             shape = f" --shape '{given.shape}'" * (given.shape != "any")
-            how = "".join([" --wild" * given.wild, shape, *(f" --focus '{kind}'" for kind in given.focus)])
+            how = "".join(
+                [
+                    " --celery" * given.celery,
+                    " --wild" * given.wild,
+                    shape,
+                    *(f" --focus '{kind}'" for kind in given.focus),
+                ]
+            )
             print(f"replay it by: python -m tests.simulation --seed {seed}{how} -v", file=out)
             if not given.keep_going:
                 return 1

@@ -32,7 +32,9 @@ class Crashed(BaseException):
 class World:
     """One seed: what happens, when, and what was found wrong."""
 
-    def __init__(self, seed: int, *, tell: Callable[[str], None] | None, focus: Collection[str]) -> None:
+    def __init__(
+        self, seed: int, *, tell: Callable[[str], None] | None, focus: Collection[str], most_steps: int = _MOST_STEPS
+    ) -> None:
         self.rng = random.Random(seed)
         self.now = 0.0
         self.trace: list[str] = []
@@ -48,6 +50,7 @@ class World:
         self._order = itertools.count()
         self._ids = itertools.count(1)
         self._steps = 0
+        self._most_steps = most_steps
 
     def log(self, text: str) -> None:
         """One line of the trace."""
@@ -77,7 +80,7 @@ class World:
         """Let things happen until `until` holds."""
         while not until():
             self._steps += 1
-            if self._steps > _MOST_STEPS or not self._events:
+            if self._steps > self._most_steps or not self._events:
                 held = ", ".join(actor.name for actor in self.actors if not actor.ended)
                 self.fail(f"it never ends: after {self._steps:,} events there is still {held or 'something to do'}")
             at, _, event = heapq.heappop(self._events)
