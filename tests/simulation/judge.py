@@ -45,7 +45,9 @@ class Judge:
                 return one.wish.mode == "redrive"
             case Cancelled():
                 where = one.engine.uid, one.engine.epoch
-                return one.stop.is_set() or any((*where, verb) in one.tables.endings for verb in ("cancel", "drain"))
+                heard = any((*where, verb) in one.tables.endings for verb in ("cancel", "drain"))
+                lost = self._story.checks.failovers > 0 and {"cancel", "drain"} & set(asked)
+                return one.stop.is_set() or heard or bool(lost)
             case ItemsChanged() | InputGone() | CodeChanged() | StoreNotShared():
                 return self._differs(one, error)
             case LedgerError():

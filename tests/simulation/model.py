@@ -54,12 +54,15 @@ class Model:
 
     Args:
         weight: bytes that a result has beside its name; twice as many at times.
+        failing: most of them fail.
     """
 
-    def __init__(self, rng: random.Random, items: int, *, folds: bool, weight: int) -> None:
+    def __init__(self, rng: random.Random, items: int, *, folds: bool, weight: int, failing: bool = False) -> None:
         self._rng = rng
         calm = rng.random() < 0.3
         kinds = rng.choices(list(KINDS), list(KINDS.values()), k=items + 4)
+        if failing:
+            calm, kinds = False, rng.choices(("ok", "fails", "flaky"), k=items + 4)
         # A fold of what cannot be pickled ends the scatter, which is another matter.
         self._kinds = ["ok" if calm or (folds and kind == "unpicklable") else kind for kind in kinds]
         self.positions = items + 4  # that there may be in some version of the input

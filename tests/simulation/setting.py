@@ -24,8 +24,9 @@ SHAPES: dict[str, dict[str, Any]] = {
     "rate": {"items": 20, "rate": 20.0, "retries": 2, "max_bytes": None},
     "walk": {"items": 13, "kind": "iterable", "chunk_size": 2},
     "chosen": {"items": 13, "chosen": frozenset(range(0, 13, 2))},
+    "heavy": {"items": 20, "kind": "list", "padding": 300, "chunk_size": None},
     "failover": {"fails_over": True},
-    "lost bytes": {"items": 13, "chunk_size": 5, "fails_over": False},
+    "failing": {"items": 20, "failing": True, "chunk_size": 5, "tolerate": "100%", "breaker": 0, "chosen": None},
 }
 """What some seeds are about: fields of a setting, or of every try that somebody makes of it."""
 
@@ -48,6 +49,7 @@ class Setting:
     weight: int
     same_task: bool
     fails_over: bool
+    failing: bool = False
     forced: dict[str, Any] = field(default_factory=dict)  # of every try
 
     @classmethod

@@ -91,7 +91,8 @@ class Story:
         self.setting = setting = Setting.drawn(world.rng, shape)
         world.log(str(setting))
         self.models = {
-            name: Model(world.rng, setting.items, folds=setting.folds, weight=setting.weight) for name in NAMES
+            name: Model(world.rng, setting.items, folds=setting.folds, weight=setting.weight, failing=setting.failing)
+            for name in NAMES
         }
         self.model = self.models[NAMES[0]]
         self.shelf = Shelf(world, reach=setting.reach, max_bytes=setting.max_bytes)
