@@ -103,7 +103,10 @@ class Checks:
 
     def _deleting(self, who: str, key: str) -> None:
         self._world.log(f"{who} deletes {key.rpartition('/')[2]}")
-        if any(key in (row.blob_key, row.fail_key) for row in self.now.chunks.values()):
+        committed = any(key in (row.blob_key, row.fail_key) for row in self.now.chunks.values())
+        if committed and self.failovers:  # who deletes may have looked before the failover
+            self._shelf.lost.add(key)
+        elif committed:
             self._world.fail(f"{who} deletes {key}, which is committed")
 
     # -- what holds at any moment ------------------------------------------------------------------------------------

@@ -28,6 +28,9 @@ HOW: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 """What the seeds are about, and what is to go wrong often, where a guard is dropped that seldom matters."""
 FOUND_BY = {
+    "a commit in doubt counts as lost": 8,
+    "a fenced coordinator gives the scatter up": 7,
+    "a fenced coordinator withdraws": 75,
     "a cancel outlives its epoch": 52,
     "a fenced coordinator counts the items": 16,
     "all failed items run again, whichever were chosen": 0,

@@ -38,7 +38,7 @@ def test_every_seed_is_sound(how: tuple[str, ...], number: int) -> None:
 
 
 def test_a_seed_replays_exactly() -> None:
-    for seed in range(20):
+    for seed in range(8):
         assert simulate(seed).digest() == simulate(seed).digest()
 
 
