@@ -10,7 +10,10 @@ BIN = .venv/bin
 UV = UV_NO_CONFIG=1 VIRTUAL_ENV=.venv $(BIN)/python -m uv --quiet
 # Most tests wait for servers, so there may be more of them at a time than cores.
 PYTEST = $(BIN)/python -m pytest --numprocesses $(or $(JOBS),3)
-LOCK = pip compile --universal --python-version 3.11 --no-annotate --no-header pyproject.toml
+RESOLVE = pip compile --universal --python-version 3.11 --no-annotate --no-header
+LOCK = $(RESOLVE) pyproject.toml
+# Where `make wheel` puts what it builds.
+DIST = dist
 
 # Brings the deployment up. Docker only tells the exit status of what failed at the start; its own last lines tell why.
 COMPOSE_UP = docker compose up --detach --wait
@@ -19,13 +22,18 @@ EXPLAINED = || { status=$$?; echo "the deployment did not start; the last lines 
 	echo "\`make logs\` shows the other services; after a change of .env, \`make up\` starts it again" >&2; exit $$status; }
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test check audit bench web faults chaos clean lock env up down logs demo-compose test-compose faults-compose
+.PHONY: help demo wheel test check audit bench web faults chaos clean lock env up down logs demo-compose test-compose faults-compose
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
 
 demo: .venv/.demo ## run the whole stack and 336,776 flights through it; ONCE=1 ends after the answer
 	@$(BIN)/manifold demo $(if $(ONCE),--once)
+
+wheel: .venv/.uv ## build the package, as a wheel, into dist/
+	@$(UV) pip install --requirement requirements-build.txt
+	@$(UV) build --wheel --no-build-isolation --out-dir $(DIST)
+	@echo "built $(DIST)/$$(cd $(DIST) && ls -t airflow_manifold-*.whl | head -n 1)"
 
 test: .venv/.dev ## run all tests, JOBS=3 at a time; ARGS="-k name" chooses
 	@$(PYTEST) $(ARGS)
@@ -83,6 +91,7 @@ clean: ## end what runs, and delete .venv, the demo's state and caches
 lock: .venv/.uv ## pin anew all that pyproject.toml asks for
 	@$(UV) $(LOCK) --upgrade --extra demo --extra deploy --extra parquet --extra test --output-file requirements.txt
 	@$(UV) $(LOCK) --upgrade --extra dev --constraint requirements.txt --output-file requirements-dev.txt
+	@echo 'hatchling>=1.27' | $(UV) $(RESOLVE) --constraint requirements-dev.txt - --output-file requirements-build.txt
 
 .venv/.uv:
 	@[ -n "$(PYTHON)" ] || { echo "Python 3.11, 3.12 or 3.13 is needed, and none is on the PATH" >&2; exit 1; }

@@ -13,7 +13,10 @@ from shared import ENGINES
 
 from manifold.airflow import health
 
-FORM = {"engine": Param("all", type="string", enum=["all", *ENGINES], title="Engine")}
+TRIED = """Which engine one item is sent through. **all**: those that this deployment names, and those of the variable
+`manifold_engines`. **default**: the one of `[manifold] default_engine`. **celery_default**: the connection of that
+name. **processes://2**, **threads://2**: processes, or threads, of the host that runs the task."""
+FORM = {"engine": Param("all", type="string", enum=["all", *ENGINES], title="Engine", description_md=TRIED)}
 
 
 @task

@@ -17,12 +17,20 @@ from airflow.sdk import Param
 ENGINES = ["default", "celery_default", "processes://2", "threads://2"]
 
 
+_ENGINE = """Where the items run. **default**: the engine that this deployment is configured for (`[manifold]
+default_engine`). **celery_default**: Airflow's connection of that name, which leads to Celery workers.
+**processes://2**, **threads://2**: two processes, or two threads, of the host that runs the task."""
+_ITEMS = "How many items the function runs over, the first ones of the input."
+_FAIL = """Which share of the items raises an error, to see what becomes of them: 0.01 is one in a hundred, the same
+ones each time. The task succeeds nevertheless, because it tolerates 20 %; its failed items wait to be looked at."""
+
+
 def form(items: int, most: int) -> dict[str, Param]:
     """The fields of the trigger form."""
     return {
-        "engine": Param("default", type="string", enum=ENGINES, title="Engine"),
-        "items": Param(items, type="integer", minimum=0, maximum=most, title="Number of items"),
-        "fail": Param(0.0, type="number", minimum=0, maximum=0.1, title="Share of items that fail"),
+        "engine": Param("default", type="string", enum=ENGINES, title="Engine", description_md=_ENGINE),
+        "items": Param(items, type="integer", minimum=0, maximum=most, title="Number of items", description=_ITEMS),
+        "fail": Param(0.0, type="number", minimum=0, maximum=0.1, title="Share of items that fail", description=_FAIL),
     }
 
 

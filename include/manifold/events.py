@@ -82,7 +82,11 @@ class Notice(Event):
 
 @dataclass(frozen=True, slots=True)
 class ScatterEnded(Event):
-    """The scatter reached a terminal state."""
+    """A try ended.
+
+    `state` is that of the scatter, if this has ended: `succeeded`, `failed` or `cancelled`. Otherwise it is `drained`
+    or `stopped`, and the next try continues; `message` says why.
+    """
 
     state: str
     total: int | None
@@ -91,3 +95,8 @@ class ScatterEnded(Event):
     n_skipped: int
     seconds: float
     message: str | None = None
+
+    @property
+    def final(self) -> bool:
+        """Whether the scatter has ended with the try."""
+        return self.state not in ("drained", "stopped")

@@ -137,3 +137,16 @@ def test_the_end_tells_the_account(monitor: TaskLogMonitor, caplog: pytest.LogCa
         "failed in 1 min 15 s: 900 succeeded, 7 failed, 3 skipped, 90 without outcome, of 1,000: 7 items failed"
     ]
     assert caplog.records[0].levelno == logging.ERROR
+
+
+@pytest.mark.parametrize(("state", "level"), [("stopped", logging.WARNING), ("drained", logging.INFO)])
+def test_a_try_that_the_next_one_continues_ends_in_words_and_without_an_error(
+    monitor: TaskLogMonitor, caplog: pytest.LogCaptureFixture, state: str, level: int
+) -> None:
+    caplog.set_level(logging.INFO)
+    monitor.emit(ScatterEnded(UID, EPOCH, state, 1000, 900, 0, 0, 18.0, "by a signal to its process"))
+    assert caplog.messages == [
+        f"{state} after 18 s: 900 succeeded, 0 failed, 0 skipped, 100 without outcome, of 1,000: "
+        "by a signal to its process"
+    ]
+    assert caplog.records[0].levelno == level

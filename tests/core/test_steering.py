@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 import manifold
+from manifold.abc import Monitor
 from manifold.errors import Cancelled
+from manifold.events import Event, ScatterEnded
 from manifold.ledger import Ledger, open_ledger, verify
 from tests.core.shared import ByReference
 
@@ -44,6 +47,17 @@ class Running:
     def end(self) -> None:
         self._thread.join(60)
         assert not self._thread.is_alive()
+
+
+class Seen(Monitor):
+    """A monitor that keeps how tries ended."""
+
+    def __init__(self) -> None:
+        self.ends: list[ScatterEnded] = []
+
+    def emit(self, event: Event) -> None:
+        if isinstance(event, ScatterEnded):
+            self.ends.append(event)
 
 
 def wait_for(condition: Any, seconds: float = 30.0) -> None:
@@ -97,6 +111,33 @@ def test_drain_commits_what_runs_and_leaves_the_rest_for_the_next_try() -> None:
     assert row.owner is None
     with ByReference(lambda x: x) as (engine, proxy):
         assert len(manifold.scatter(proxy, range(3000), engine=engine, scatter_id="job")) == 3000
+
+
+def test_a_try_that_leaves_the_rest_does_not_end_as_running() -> None:
+    seen = Seen()
+    running = Running(slow, range(3000), chunk_size=5, monitors=[seen])
+    wait_for(lambda: running.done() > 20)
+    running.ask("drain")
+    running.end()
+    assert [(event.state, event.final) for event in seen.ends] == [("drained", False)]
+    assert "drained by the test" in (seen.ends[0].message or "")
+
+    def dies(x: int) -> int:
+        raise ValueError(x)
+
+    with ByReference(dies) as (engine, proxy), pytest.raises(manifold.ManifoldError):
+        manifold.scatter(proxy, range(10), engine=engine, monitors=[seen])
+    assert (seen.ends[1].state, seen.ends[1].final) == ("failed", True)
+
+
+def test_a_try_whose_engine_breaks_ends_as_stopped() -> None:
+    seen = Seen()
+    pool = ThreadPoolExecutor(1)
+    pool.shutdown()
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        manifold.scatter(slow, range(10), engine=pool, monitors=[seen])
+    assert [(event.state, event.final) for event in seen.ends] == [("stopped", False)]
+    assert "after shutdown" in (seen.ends[0].message or "")
 
 
 def test_settings_change_while_it_runs() -> None:

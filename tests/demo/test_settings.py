@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import stat
+import subprocess
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import quote
@@ -9,20 +11,20 @@ from urllib.parse import quote
 import pytest
 from cryptography.fernet import Fernet
 
-from manifold.demo.environment import Place, environment
+from manifold.demo.environment import Addresses, Place, environment, variables
 from manifold.demo.secrets import Secrets
 
 
 def made(root: Path) -> dict[str, str]:
     place = Place(state=root / ".manifold", dags=root / "dags", plugins=root / "plugins")
-    return environment(
-        place,
-        Secrets(),
+    at = Addresses(
         port=8081,
+        logs=8794,
         airflow="postgresql+psycopg2://airflow:a@127.0.0.1:1/airflow",
         ledger="postgresql+psycopg2://manifold:b@127.0.0.1:1/manifold",
         broker="redis://:c@127.0.0.1:2/0",
     )
+    return environment(variables(place, Secrets(), at))
 
 
 def test_secrets_are_made_once_all_different_and_readable_by_their_owner_only(tmp_path: Path) -> None:
@@ -64,7 +66,22 @@ def test_a_proxy_is_never_asked_for_this_machine(tmp_path: Path, monkeypatch: py
 
 def test_a_coordinator_cannot_take_the_last_slot_of_a_worker(tmp_path: Path) -> None:
     env = made(tmp_path)
-    assert int(env["AIRFLOW__CORE__PARALLELISM"]) < int(env["AIRFLOW__CELERY__WORKER_CONCURRENCY"])
+    tasks = int(env["AIRFLOW__CORE__DEFAULT_POOL_TASK_SLOT_COUNT"])
+    assert tasks < int(env["AIRFLOW__CELERY__WORKER_CONCURRENCY"])
+
+
+def test_slots_that_leak_leave_room_for_every_task_that_may_run(tmp_path: Path) -> None:
+    env = made(tmp_path)
+    tasks = int(env["AIRFLOW__CORE__DEFAULT_POOL_TASK_SLOT_COUNT"])
+    assert int(env["AIRFLOW__CORE__PARALLELISM"]) >= 8 * tasks
+
+
+def test_the_broker_s_patience_is_chosen_so_that_no_command_warns_of_it(tmp_path: Path) -> None:
+    code = "import airflow.providers.celery.executors.default_celery"
+    told = subprocess.run(
+        [sys.executable, "-c", code], env=made(tmp_path), capture_output=True, text=True, timeout=100, check=True
+    )
+    assert "visibility_timeout" not in told.stdout + told.stderr
 
 
 def test_a_checkout_whose_path_has_a_space_gets_a_store_that_can_be_opened(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from manifold import logs
 from manifold.abc import Monitor
 from manifold.events import ChunkCommitted, ChunkLost, Event, Notice, Progress, ScatterEnded, ScatterStarted
+from manifold.monitors.log import level_of_end
 from manifold.protocol.records import Failure, LogLine
 from manifold.registry import without_login
 from manifold.visible import on_one_line, visible
@@ -136,11 +137,12 @@ class TaskLogMonitor(Monitor):
 
     def _ended(self, event: ScatterEnded) -> None:
         done = event.n_ok + event.n_failed + event.n_skipped
-        text = "%s in %s: %s succeeded, %s failed, %s skipped, %s without outcome, of %s%s"
+        text = "%s %s %s: %s succeeded, %s failed, %s skipped, %s without outcome, of %s%s"
         self._tell(
-            logging.INFO if event.state == "succeeded" else logging.ERROR,
+            level_of_end(event),
             text,
             event.state,
+            "in" if event.final else "after",
             _duration(event.seconds),
             f"{event.n_ok:,}",
             f"{event.n_failed:,}",

@@ -37,7 +37,12 @@ EXAMPLES = {
         "manifold run math:sqrt --items range:1000000 --option chunk_size=10000 --json",
         "zcat urls.gz | manifold run mymodule:fetch --items - --engine threads://32",
     ],
-    "ls": ["manifold ls", "manifold ls --state running --json", "manifold ls --name flight_delays --limit 5"],
+    "ls": [
+        "manifold ls",
+        "manifold ls --state running --json",
+        "manifold ls --name flight_delays --limit 5",
+        "manifold --demo ls",
+    ],
     "show": ["manifold show pages", "manifold show 3f9a2c", "manifold show flight_delays/manual__2026-11-20/delay"],
     "watch": ["manifold watch pages", "manifold watch pages --every 10 --json"],
     "verify": ["manifold verify pages", "manifold verify pages --deep", "manifold verify --json"],
@@ -92,6 +97,9 @@ class Program(TyperGroup):
 def _program(
     ctx: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", envvar="MANIFOLD_DEBUG", help="Show an error's traceback.")] = False,
+    of_demo: Annotated[
+        bool, typer.Option("--demo", help="Talk to the stack that `make demo` has started from this checkout.")
+    ] = False,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
     """Scatter one task over millions of items, and account for every one of them.
@@ -100,6 +108,10 @@ def _program(
     yours. An ID is a uid or its unique beginning, a scatter's name, or dag/run/task.
     """
     ctx.meta[_DEBUG] = debug
+    if of_demo:
+        from manifold.demo.access import enter
+
+        enter()
     use_airflow()
     logs.setup()
     if version:

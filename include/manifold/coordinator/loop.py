@@ -109,7 +109,7 @@ class Coordinator:
             if leaves_chunks(self._parts.engine, self._parts.ledger, self._row, self._trouble):
                 self._dispatch.leave_all()
             self._dispatch.stop_all()
-            self._report.ended(self._row, self._clock.monotonic() - began)
+            self._report.ended(self._row, self._clock.monotonic() - began, *ending_of(self._trouble))
             self._give_back()
         return self._row
 

@@ -73,18 +73,20 @@ class Reporter:
     def notice(self, level: str, text: str) -> None:
         self._emit(events.Notice(self._uid, self._epoch, level, storable(mask(text))))
 
-    def ended(self, row: ScatterRow, seconds: float) -> None:
+    def ended(self, row: ScatterRow, seconds: float, ending: str, message: str | None) -> None:
+        """Tell how the try ended; `ending` and `message` say it where the scatter itself has not ended."""
+        goes_on = row.state == "running"
         self._emit(
             events.ScatterEnded(
                 self._uid,
                 self._epoch,
-                state=row.state,
+                state=("drained" if ending == "drained" else "stopped") if goes_on else row.state,
                 total=row.total,
                 n_ok=row.n_ok,
                 n_failed=row.n_failed,
                 n_skipped=row.n_skipped,
                 seconds=seconds,
-                message=row.message,
+                message=message if goes_on else row.message,
             )
         )
 

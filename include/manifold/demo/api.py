@@ -58,6 +58,21 @@ class Api:
         runs = self._call("GET", f"/api/v2/dags/{quote(dag_id)}/dagRuns?state=queued&state=running")["dag_runs"]
         return [run["dag_run_id"] for run in runs]
 
+    def set_pool(self, name: str, slots: int) -> None:
+        """Let so many tasks of that pool run at a time."""
+        self._call("PATCH", f"/api/v2/pools/{quote(name)}?update_mask=slots", {"slots": slots})
+
+    def tasks_at_work(self) -> int:
+        """How many task instances an executor may hold now: those that are queued or running."""
+        path = "/api/v2/dags/~/dagRuns/~/taskInstances?state=queued&state=running&limit=1"
+        return int(self._call("GET", path)["total_entries"])
+
+    @property
+    def token(self) -> str:
+        """What logs a command in, for a day."""
+        self._log_in()
+        return self._token
+
     def give_up(self, dag_id: str, run_id: str) -> None:
         """Mark a run as failed, which ends its tasks."""
         self._call("PATCH", self._run(dag_id, run_id), {"state": "failed"})

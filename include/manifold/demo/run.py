@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
+import shlex
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import manifold
-from manifold.demo import reach
+from manifold.demo import access, reach
 from manifold.demo.environment import Place
 from manifold.demo.flights import DAG, flights
 from manifold.demo.process import StartError, end_left_over
 from manifold.demo.screen import Screen
 from manifold.demo.signals import interrupting
 from manifold.demo.stack import Stack
-from manifold.errors import ConfigError, ManifoldError
+from manifold.errors import ManifoldError
 
 
 def main(*, once: bool = False, root: Path | None = None) -> int:
@@ -31,13 +30,14 @@ def main(*, once: bool = False, root: Path | None = None) -> int:
     screen = Screen()
     answered = False
     try:
-        place = _place(root)
+        place = access.checkout(root)
         with interrupting(), _alone(place), Stack(place, screen) as stack:
             _tell_address(stack, screen)
+            _tell_commands(place, screen)
             _ready(stack, screen)
             answered = flights(stack, place.out, screen)
             if answered and not once:
-                _stay(stack, screen)
+                _stay(stack, place, screen)
     except ManifoldError as exc:
         screen.say(f"\n{exc}")
         return 1
@@ -48,7 +48,7 @@ def main(*, once: bool = False, root: Path | None = None) -> int:
 
 def clean(root: Path | None = None) -> None:
     """End what a demo left running, and delete what of its state lies outside of the checkout."""
-    place = _place(root)
+    place = access.checkout(root)
     with _alone(place):
         end_left_over(place.records)
         reach.remove(place.state / "postgres")
@@ -66,19 +66,20 @@ def _tell_address(stack: Stack, screen: Screen) -> None:
     screen.say(f"\nAirflow:  {stack.url}\nuser:     admin\npassword: {stack.secrets.admin}")
 
 
-def _stay(stack: Stack, screen: Screen) -> None:
+def _tell_commands(place: Place, screen: Screen) -> None:
+    """Say how to talk to the stack from another terminal."""
+    screen.say(
+        f"commands: {access.command()} --demo ls\n      or: source {shlex.quote(str(place.variables))}; manifold ls"
+    )
+
+
+def _stay(stack: Stack, place: Place, screen: Screen) -> None:
     _tell_address(stack, screen)
+    _tell_commands(place, screen)
     screen.say("Ctrl-C ends it all.")
     while True:
         stack.watch()
         time.sleep(1)
-
-
-def _place(root: Path | None) -> Place:
-    root = (root or Path(manifold.__file__).parents[2]).absolute()
-    if not (root / "dags" / f"{DAG}.py").exists():
-        raise ConfigError(f"{root} has no dags/{DAG}.py: the demo runs from a checkout of the project, by `make demo`")
-    return Place(state=root / ".manifold", dags=root / "dags", plugins=root / "plugins")
 
 
 @contextmanager
@@ -87,12 +88,10 @@ def _alone(place: Place) -> Iterator[None]:
     place.state.mkdir(parents=True, exist_ok=True)
     # Others may pass through, so that PostgreSQL's user reaches its data, and may list nothing.
     place.state.chmod(0o711)
-    with (place.state / "lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    with place.lock.open("a+") as file:
+        if not access.hold(file):
             file.seek(0)
-            raise StartError(f"a demo already runs from here (process {file.read()}): end it first") from None
+            raise StartError(f"a demo already runs from here (process {file.read()}): end it first")
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()

@@ -41,5 +41,11 @@ class LogMonitor(Monitor):
             case events.Notice():
                 log.log(logging.getLevelNamesMapping().get(event.level.upper(), logging.INFO), "%s", event.text)
             case events.ScatterEnded():
-                good = event.state == "succeeded"
-                log.log(logging.INFO if good else logging.ERROR, "the scatter ends: %s", event.message or event.state)
+                what = "scatter" if event.final else "try"
+                log.log(level_of_end(event), "the %s ends: %s", what, event.message or event.state)
+
+
+def level_of_end(event: events.ScatterEnded) -> int:
+    """Return how loudly an end is logged: one that somebody asked for, or that the next try continues, is no error."""
+    levels = {"succeeded": logging.INFO, "drained": logging.INFO, "stopped": logging.WARNING}
+    return levels.get(event.state, logging.ERROR)

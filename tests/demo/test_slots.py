@@ -1,0 +1,121 @@
+"""Slots that Airflow's executor never gets back: noticed by what the real one says, and freed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from manifold.demo.environment import Place
+from manifold.demo.process import Child
+from manifold.demo.screen import Screen
+from manifold.demo.slots import SlotWatch
+from manifold.demo.stack import Stack
+from tests.demo.test_settings import made
+
+LEAKING = """
+import logging
+logging.basicConfig(level="INFO")
+from airflow.providers.celery.executors.celery_executor import CeleryExecutor
+executor = CeleryExecutor(parallelism={parallelism})
+executor.running = {{("a task that has ended", number) for number in range(2)}}  # whose messages stay "started"
+executor.heartbeat()
+print(executor.slots_available, "slots for the next task")
+"""
+
+
+def say(log: Path, root: Path, parallelism: int) -> None:
+    """Let an executor of so many slots, two of them leaked, do what the scheduler's loop does."""
+    code = LEAKING.format(parallelism=parallelism)
+    with log.open("ab") as output:
+        subprocess.run(
+            [sys.executable, "-c", code], env=made(root), stdout=output, stderr=output, timeout=100, check=True
+        )
+
+
+def test_an_executor_without_slots_is_told_by_its_own_words(tmp_path: Path) -> None:
+    log = tmp_path / "scheduler.log"
+    watch = SlotWatch(log, 2, lambda: 0, pause=0)
+    assert watch.leaked() == 0, "there is no log yet"
+    say(log, tmp_path, parallelism=3)
+    assert "1 slots for the next task" in log.read_text()
+    assert watch.leaked() == 0
+    say(log, tmp_path, parallelism=2)
+    assert "0 slots for the next task" in log.read_text()
+    assert watch.leaked() == 2
+    assert watch.leaked() == 0, "that line was read before"
+
+
+def test_slots_of_tasks_that_are_at_work_are_not_lost(tmp_path: Path) -> None:
+    log = tmp_path / "scheduler.log"
+    log.write_text("Executor parallelism limit reached. 0 open slots.\n")
+    assert SlotWatch(log, 2, lambda: 2, pause=0).leaked() == 0
+    assert SlotWatch(log, 2, lambda: 1, pause=0).leaked() == 1
+
+
+def test_a_log_that_is_begun_again_is_read_from_its_beginning(tmp_path: Path) -> None:
+    log = tmp_path / "scheduler.log"
+    log.write_text("a long line of the scheduler that was there before\n" * 10)
+    watch = SlotWatch(log, 2, lambda: 0, pause=0)
+    assert watch.leaked() == 0
+    log.write_text("Executor parallelism limit reached. 0 open slots.\n")
+    assert watch.leaked() == 2
+
+
+def test_a_busy_log_is_not_read_at_each_look(tmp_path: Path) -> None:
+    log = tmp_path / "scheduler.log"
+    watch = SlotWatch(log, 2, lambda: 0, pause=3600)
+    assert watch.leaked() == 0
+    log.write_text("Executor parallelism limit reached. 0 open slots.\n")
+    assert watch.leaked() == 0
+
+
+class Said(Screen):
+    """A screen that keeps what it is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+
+
+def scheduler(place: Place) -> Child:
+    """A process that does nothing, in the place of the scheduler."""
+    command = [sys.executable, "-c", "import time; time.sleep(600)"]
+    return Child.start("scheduler", command, log=place.logs / "scheduler.log", records=place.records)
+
+
+def test_the_stack_says_so_and_starts_its_scheduler_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = Place(state=tmp_path / ".manifold", dags=tmp_path / "dags", plugins=tmp_path / "plugins")
+    place.state.mkdir()
+    screen = Said()
+    stack = Stack(place, screen)
+    monkeypatch.setattr(stack, "_airflow", lambda name, command: scheduler(place))
+    monkeypatch.setattr(stack, "_slots", SlotWatch(place.logs / "scheduler.log", 32, lambda: 1, pause=0))
+    for server in (stack.postgres, stack.redis):
+        monkeypatch.setattr(server, "_child", Running())
+    first = scheduler(place)
+    stack._services["scheduler"] = first
+    try:
+        stack.watch()
+        assert (stack._services["scheduler"], screen.lines) == (first, [])
+        first.log.write_text("Executor parallelism limit reached. 0 open slots.\n")
+        stack.watch()
+        assert not first.alive()
+        assert stack._services["scheduler"].alive()
+        (line,) = screen.lines
+        assert line.startswith("31 slots of Airflow's executor are held by tasks that have ended")
+        stack.watch()
+        assert len(screen.lines) == 1, "the new one has its slots"
+    finally:
+        stack._services["scheduler"].stop()
+
+
+class Running:
+    """A server's process, as far as `watch` looks at it."""
+
+    def check(self) -> None: ...
