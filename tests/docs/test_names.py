@@ -12,7 +12,7 @@ import tomllib
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
 from functools import cache
-from importlib.metadata import distribution
+from importlib.metadata import distribution, version
 from pathlib import Path
 from typing import Any
 
@@ -120,15 +120,25 @@ def _make(block: Block, words: list[str]) -> None:
 
 
 def _pip(block: Block, words: list[str]) -> None:
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    assert words[:2] == ["install", "-e"], f"{block}: pip {words}"
-    for extra in re.findall(r"[a-z]+", words[2]):
-        assert extra in extras, f"{block}: no extra {extra}"
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wheel = re.compile(rf"dist/airflow_manifold-{re.escape(project['version'])}-py3-none-any\.whl(?:\[([a-z,]+)\])?")
+    action, *targets = words
+    assert action == "install", f"{block}: pip {words}"
+    if "--constraint" in targets:
+        at = targets.index("--constraint")
+        assert (ROOT / targets[at + 1]).exists(), f"{block}: {targets[at + 1]}"
+        del targets[at : at + 2]
+    found = [match for target in targets if (match := wheel.fullmatch(target))]
+    assert len(found) == 1, f"{block}: pip {words}"
+    for extra in (found[0][1] or "").split(","):
+        assert not extra or extra in project["optional-dependencies"], f"{block}: no extra {extra}"
+    others = [target for target in targets if not wheel.fullmatch(target)]
+    assert others in ([], [f"apache-airflow=={version('apache-airflow')}"]), f"{block}: pip {words}"
 
 
 def _manifold(block: Block, words: list[str]) -> None:
     # Parses the arguments as the program does, and runs nothing.
-    name, *arguments = words
+    name, *arguments = [word for word in words if word != "--demo"]
     _program().commands[name].make_context(name, list(arguments))
 
 
@@ -158,6 +168,7 @@ _CHECKS: dict[str, Callable[[Block, list[str]], None]] = {
     "make": _make,
     "pip": _pip,
     "manifold": _manifold,
+    ".venv/bin/manifold": _manifold,
     "docker": _docker,
     "deploy/tls/make": _certificates,
     "git": _git,

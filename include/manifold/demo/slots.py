@@ -3,7 +3,7 @@
 The CeleryExecutor frees a slot when Celery's result says that the task's message is done. A worker that is killed with
 SIGKILL between the end of a task and that result leaves a task of which Airflow knows that it has succeeded, and a
 message that stays "started": the scheduler waits for it as long as it lives. (A task that was still running misses its
-heartbeats, and its slot is freed.) Redis delivers the message again after `visibility_timeout`, a day unless configured;
+heartbeats, and its slot is freed.) Redis delivers the message again after `visibility_timeout`, by default a day later;
 RabbitMQ does so as soon as the worker's connection is lost. A scheduler that starts again knows only of tasks that are
 queued or running.
 """
@@ -35,15 +35,21 @@ class SlotWatch:
         self._at_work = at_work
         self._pause = pause
         self._read = 0
+        self._lost = 0
         self._next = 0.0
 
     def leaked(self) -> int:
-        """Return how many slots are lost, if all are taken and not all by tasks that are at work; 0 otherwise."""
+        """Return how many slots are lost, if all are taken and not all by tasks that are at work; 0 otherwise.
+
+        It takes two looks in a row: a task that has just ended holds its slot for a moment longer.
+        """
         now = time.monotonic()
         if now < self._next:
             return 0
         self._next = now + self._pause
-        return max(0, self._parallelism - self._at_work()) if FULL in self._news() else 0
+        lost = max(0, self._parallelism - self._at_work()) if FULL in self._news() else 0
+        before, self._lost = self._lost, lost
+        return min(before, lost)
 
     def _news(self) -> str:
         """What the log has got since the last look; from its beginning, where it was begun again."""

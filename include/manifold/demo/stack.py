@@ -21,6 +21,7 @@ from manifold.demo.screen import Screen
 from manifold.demo.secrets import Secrets, write_private
 from manifold.demo.signals import uninterrupted
 from manifold.demo.slots import SlotWatch
+from manifold.words import counted
 
 _SERVICES = {
     "api-server": ["api-server"],
@@ -171,8 +172,9 @@ class Stack:
             lost = self._slots.leaked()
         if lost:
             self._screen.say(
-                f"{lost} slots of Airflow's executor are held by tasks that have ended: their workers were killed "
-                "before Celery could say so. The scheduler is started again, which frees them; what runs goes on"
+                f"Airflow's executor has no slot left, and holds {counted(lost, 'slot')} for tasks that have ended: their "
+                "workers were killed before Celery could say so. The scheduler is started again, which frees them; "
+                "tasks that run go on"
             )
             self._services["scheduler"].stop()
             self._services["scheduler"] = self._airflow("scheduler", _SERVICES["scheduler"])
