@@ -9,7 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from manifold.cli import exits
+from manifold.cli.app import app
 from manifold.demo import access
 from manifold.demo.environment import Place
 from manifold.errors import ConfigError
@@ -121,3 +124,25 @@ def test_the_variables_of_the_real_stack_come_through_as_they_are(root: Path) ->
         f"source '{place.variables}'; {sys.executable} -c 'import os, json; print(json.dumps(dict(os.environ)))'"
     )
     assert json.loads(told).items() >= real.items()
+
+
+def test_the_option_of_every_command_leads_to_the_stack_before_anything_is_read(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def enter() -> None:
+        monkeypatch.setenv("MANIFOLD_LEDGER", f"sqlite:///{tmp_path}/of-the-demo.db")
+
+    monkeypatch.setattr(access, "enter", enter)
+    told = CliRunner().invoke(app, ["--demo", "db", "migrate"])
+    assert told.exit_code == 0, told.output
+    assert (tmp_path / "of-the-demo.db").exists()
+
+
+def test_the_option_says_how_to_start_a_stack_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def enter() -> None:
+        raise ConfigError("no demo runs from here")
+
+    monkeypatch.setattr(access, "enter", enter)
+    told = CliRunner().invoke(app, ["--demo", "ls"])
+    assert told.exit_code == exits.USAGE
+    assert "no demo runs from here" in told.output

@@ -34,7 +34,7 @@ def fresh(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A virtual environment that has this wheel, and no checkout."""
     folder = tmp_path_factory.mktemp("fresh")
     subprocess.run([sys.executable, "-m", "venv", folder], check=True, timeout=200)
-    pip = [
+    pip: list[str | Path] = [
         folder / "bin" / "pip",
         "install",
         "--quiet",

@@ -172,9 +172,9 @@ class Stack:
             lost = self._slots.leaked()
         if lost:
             self._screen.say(
-                f"Airflow's executor has no slot left, and holds {counted(lost, 'slot')} for tasks that have ended: their "
-                "workers were killed before Celery could say so. The scheduler is started again, which frees them; "
-                "tasks that run go on"
+                f"Airflow's executor has no slot left, and holds {counted(lost, 'slot')} for tasks that have ended: "
+                "their workers were killed before Celery could say so. The scheduler is started again, which frees "
+                "them; tasks that run go on"
             )
             self._services["scheduler"].stop()
             self._services["scheduler"] = self._airflow("scheduler", _SERVICES["scheduler"])
