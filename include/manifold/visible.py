@@ -1,12 +1,16 @@
-"""Text of others, such as an item's error message: fit to be stored and sent, and harmless on a terminal."""
+"""Text of others, such as an item's error message: fit to be stored and sent, and harmless where it is shown."""
 
 from __future__ import annotations
 
 import re
 from typing import Any
 
-# Control characters but tab and newline; marks that turn the direction of writing; separators that end a line.
-_ACTING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+# Control characters but tab and newline; marks that turn the direction of writing; separators that end a line; and
+# what nobody sees, but the two joiners that some scripts and emoji are written with.
+_ACTING = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u115f\u1160\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0"
+    "\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
+)
 
 
 def storable(text: str) -> str:
@@ -32,7 +36,7 @@ def storable_all(value: Any) -> Any:
 
 
 def visible(text: str) -> str:
-    """`text`, with what would act on a terminal written as in a Python string: `\\x1b[2J`."""
+    """`text`, with what would act on a terminal or a page, or cannot be seen, as in a Python string: `\\x1b[2J`."""
     return _ACTING.sub(lambda found: ascii(found[0])[1:-1], text)
 
 

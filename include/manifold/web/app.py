@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 
 from manifold.errors import ConfigError, LedgerError, ManifoldError, StoreError
+from manifold.visible import visible
 from manifold.web import deployment, models
 from manifold.web.found import NotModified
+from manifold.web.guard import Guard, explain
 from manifold.web.routes import failures, scatters, steer
 
 STATIC = Path(__file__).parent / "static"
@@ -27,6 +30,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
     403: {"model": models.Problem, "description": "The user may not"},
     404: {"model": models.Problem, "description": "There is none"},
     409: {"model": models.Problem, "description": "Not now"},
+    422: {"model": models.Problem, "description": "A value that is not of its kind, or text that is no UTF-8"},
     503: {"model": models.Problem, "description": "The ledger, or the store, cannot be reached"},
 }
 
@@ -52,7 +56,9 @@ def app() -> FastAPI:
 
         made.include_router(router)
     made.mount("/static", StaticFiles(directory=STATIC, check_dir=False), name="static")
+    made.add_middleware(Guard)
     made.add_exception_handler(NotModified, _not_modified)
+    made.add_exception_handler(RequestValidationError, explain)
     made.add_exception_handler(ManifoldError, _unavailable)
     return made
 
@@ -72,4 +78,4 @@ async def _unavailable(_: Request, exc: Exception) -> Response:
     """What Manifold's own errors say is for people, and has no secrets in it."""
     deployment.note(exc)
     away = isinstance(exc, (ConfigError, LedgerError, StoreError))
-    return JSONResponse({"detail": str(exc)}, status_code=503 if away else 500)
+    return JSONResponse({"detail": visible(str(exc))}, status_code=503 if away else 500)

@@ -6,7 +6,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError, SQLAlchemyError
 
 from manifold import settings
 from manifold.abc import Store
@@ -48,9 +48,13 @@ def ledger() -> Ledger:
 
 
 def note(trouble: Exception) -> None:
-    """Remember, for some seconds, that the ledger did not answer, if that is what the error says."""
+    """Remember, for some seconds, that the ledger did not answer, if that is what the error says.
+
+    A value that the database refused is one reader's alone: it must not close the page to all others.
+    """
     global _away
-    if isinstance(trouble.__cause__, SQLAlchemyError):
+    cause = trouble.__cause__
+    if isinstance(cause, SQLAlchemyError) and not isinstance(cause, DataError):
         _away = (time.monotonic() + REST, str(trouble))
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints
+
+from manifold.visible import visible
 
 State = Literal["running", "paused", "draining", "drained", "stopped", "succeeded", "failed", "cancelled"]
 """As `manifold.ledger.states` derives it. `paused`: somebody asked for that and nobody took it back; `draining`: it
@@ -21,6 +23,9 @@ Filter = State | Literal["stalled"]
 Sort = Literal["created", "-created", "name", "-name", "state", "-state", "engine", "-engine", "failed", "-failed"]
 Verb = Literal["pause", "resume", "drain", "cancel", "set"]
 Uid = Annotated[str, StringConstraints(pattern="^[0-9a-f]{32}$")]
+Text = Annotated[str, AfterValidator(visible)]
+"""Text of others, such as an error's message: control characters, marks that turn the direction of writing and what
+cannot be seen are written as in a Python string, `\\u202e`."""
 
 
 class Task(BaseModel):
@@ -51,10 +56,10 @@ class Scatter(BaseModel):
     """One scatter, as a row of the list."""
 
     uid: str
-    name: str
+    name: Text
     task: Task | None = Field(description="null for a scatter of plain Python.")
-    function: str
-    engine: str
+    function: Text
+    engine: Text
     state: State
     counts: Counts
     rate: float | None = Field(description="Items per second: of the last minute while it runs, then of the whole.")
@@ -62,7 +67,7 @@ class Scatter(BaseModel):
     created_at: float
     ended_at: float | None
     duration: float
-    message: str | None = Field(
+    message: Text | None = Field(
         description="Why it is as it is: how it or its latest try ended; null while it runs or if it succeeded."
     )
     url: str | None = Field(description="The task instance's page in Airflow, from its base URL on.")
@@ -97,7 +102,7 @@ class Wish(BaseModel):
     no: int
     verb: Literal["pause", "resume", "drain", "cancel", "set", "redrive"]
     value: dict[str, Any]
-    by_whom: str
+    by_whom: Text
     at: float
 
 
@@ -127,18 +132,18 @@ class Kind(BaseModel):
     """Items that are failed now by one type of error at one place."""
 
     fingerprint: str
-    type: str
-    message: str = Field(description="Of the first of them.")
+    type: Text
+    message: Text = Field(description="Of the first of them.")
     count: int
 
 
 class Worker(BaseModel):
     """A worker, as its coordinator last saw it."""
 
-    name: str
-    host: str
+    name: Text
+    host: Text
     pid: int
-    engine: str
+    engine: Text
     alive: bool = Field(description="Heard of lately, while a coordinator is there to hear; false once it has ended.")
     seconds_silent: float
     busy: int = Field(description="How many chunks it holds.")
@@ -158,13 +163,13 @@ class Try(BaseModel):
 
     number: int | None
     numbers: int | None
-    owner: str
+    owner: Text
     mode: str = Field(description="continue, fresh, redrive, hand back, or cancel.")
-    why: str = Field(description="What it does, in a sentence.")
+    why: Text = Field(description="What it does, in a sentence.")
     began_at: float
     ended_at: float | None = Field(description="null while it runs; for a lost one, when it last reported.")
     ending: Ending | None
-    message: str | None = Field(description="Why it ended so.")
+    message: Text | None = Field(description="Why it ended so.")
     items: int = Field(description="Items that came to an outcome in it.")
     chunks: int
 
@@ -175,8 +180,8 @@ class ScatterDetail(Scatter):
     item_seconds: ItemSeconds | None
     tries: int
     history: list[Try] = Field(description="The tries, the newest first.")
-    coordinator: str | None = Field(description="Who coordinates it at the moment; null: nobody.")
-    paused_by: str | None
+    coordinator: Text | None = Field(description="Who coordinates it at the moment; null: nobody.")
+    paused_by: Text | None
     policy: dict[str, Any] = Field(description="The options it was begun with; passwords are masked.")
     settings: Settings
     wishes: list[Wish]
@@ -225,7 +230,7 @@ class Map(BaseModel):
 class Bar(BaseModel):
     """One sending of a chunk, as a bar of the timeline."""
 
-    worker: str | None = Field(description="null: not known (yet), as while it waits in a queue.")
+    worker: Text | None = Field(description="null: not known (yet), as while it waits in a queue.")
     start: int
     stop: int
     began_at: float
@@ -248,19 +253,19 @@ class Failure(BaseModel):
     """One item that is failed now. `item_repr` and `message` are cut."""
 
     pos: int
-    key: str | None
+    key: Text | None
     fingerprint: str
-    type: str
-    message: str
+    type: Text
+    message: Text
     attempts: int
-    worker: str
-    item_repr: str | None
+    worker: Text
+    item_repr: Text | None
 
 
 class KindDetail(Kind):
     """A kind of error, with its first traceback and some of its items."""
 
-    traceback: str
+    traceback: Text
     samples: list[Failure] = Field(description="Its first items by position, three at the most.")
 
 
@@ -281,16 +286,16 @@ class Failures(BaseModel):
 class Line(BaseModel):
     """A line that the item's function printed or logged."""
 
-    level: str
-    text: str
+    level: Text
+    text: Text
 
 
 class FailureDetail(Failure):
     """One failed item with its whole traceback and what it said."""
 
-    traceback: str
+    traceback: Text
     lines: list[Line]
-    note: str | None = Field(
+    note: Text | None = Field(
         description="Why traceback or lines are not the item's own, such as a store that this server cannot reach."
     )
 
@@ -299,9 +304,9 @@ class Asked(BaseModel):
     """A wish that was written down; `done` where it took effect at once. `text` says it in a sentence."""
 
     verb: Verb
-    coordinator: str | None
+    coordinator: Text | None
     done: bool
-    text: str
+    text: Text
 
 
 class Redriven(BaseModel):
@@ -314,4 +319,4 @@ class Redriven(BaseModel):
 class Problem(BaseModel):
     """Why a request was refused, in a sentence for people."""
 
-    detail: str
+    detail: Text

@@ -2,13 +2,40 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, StringConstraints, model_validator
 
-Fingerprint = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+from manifold.visible import on_one_line
+
+Fingerprint = Annotated[str, StringConstraints(pattern="^[^\\x00\\r\\n]{1,200}$")]
 Position = Annotated[int, Field(ge=0, lt=2**53)]
+_MOST = 2**53
 _TOLERANCE = "^([0-9]{1,15}|100 ?%|[0-9]{1,2}([.][0-9]{1,6})? ?%)$"
+
+
+def _tolerated(value: Any) -> int | str:
+    """Return the value; raises ValueError, with a sentence for people."""
+    counted = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MOST
+    if counted or (isinstance(value, str) and re.fullmatch(_TOLERANCE, value, re.ASCII)):
+        return value  # type: ignore[no-any-return]
+    shown = on_one_line(repr(value))
+    raise ValueError(
+        'a count such as 5, or a percentage from 0 to 100 such as "1%", says how many items may fail, and '
+        f"{shown if len(shown) <= 40 else shown[:39] + '…'} is neither"
+    )
+
+
+Tolerated = Annotated[
+    int | str,
+    PlainValidator(
+        _tolerated,
+        json_schema_input_type=Annotated[int, Field(ge=0, lt=_MOST)]
+        | Annotated[str, StringConstraints(pattern=_TOLERANCE)],
+    ),
+]
+"""How many items may fail."""
 
 
 class Order(BaseModel):
@@ -25,7 +52,7 @@ class Changes(BaseModel):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"minProperties": 1})
     max_concurrency: Annotated[int, Field(ge=1, lt=2**31)] | None = None
     rate_limit: Annotated[float, Field(gt=0, lt=1e12)] | None = None
-    tolerate: Annotated[int, Field(ge=0, lt=2**53)] | Annotated[str, StringConstraints(pattern=_TOLERANCE)] = Field(
+    tolerate: Tolerated = Field(
         default=0, description='A count such as 5, or a percentage between 0 and 100 such as "1%".'
     )
 
