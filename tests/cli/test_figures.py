@@ -10,21 +10,55 @@ from hypothesis import strategies as st
 
 from manifold.cli import out
 from manifold.cli.params import named_values, seconds_of
-from manifold.figures import mean_rate, percentiles, recent_rate
+from manifold.figures import Work, mean_rate, percentiles, recent_rate
 
 
 def test_the_rate_is_that_of_the_last_minute() -> None:
-    assert recent_rate([(1.0, 30), (2.0, 20), (10.0, 999), (61.0, 5000)]) == 5.0
+    assert recent_rate([Work(at, 60, 1.0) for at in range(200)]) == 60.0
+    assert recent_rate([Work(61.0, 100, 1.0), Work(62.0, 100, 1.0)]) is None
 
 
 def test_a_scatter_that_stands_still_slows_down() -> None:
-    assert recent_rate([(40.0, 100), (50.0, 1)]) == 2.0
-    assert recent_rate([(61.0, 100), (62.0, 100)]) is None
+    assert recent_rate([Work(40.0, 50, 5.0), Work(45.0, 50, 5.0)]) == 2.0
 
 
-@pytest.mark.parametrize("commits", [[], [(1.0, 5)], [(0.0, 5), (0.0, 5)]])
-def test_a_rate_needs_two_commits_and_some_time(commits: list[tuple[float, int]]) -> None:
+@pytest.mark.parametrize("commits", [[], [Work(0.0, 5)], [Work(0.0, 5), Work(0.0, 5)]])
+def test_a_rate_needs_some_work_and_some_time(commits: list[Work]) -> None:
     assert recent_rate(commits) is None
+
+
+def test_in_the_first_minute_a_chunk_counts_over_the_time_that_it_took() -> None:
+    # Sixteen workers began their first chunks at once, and their commits came within milliseconds.
+    commits = [Work(0.001 * at, 100, 10.0) for at in range(16)]
+    assert recent_rate(commits) == pytest.approx(160, rel=0.01)
+    assert recent_rate([Work(0.0, 100, 10.0)]) == 10.0
+
+
+def test_what_is_done_of_the_chunks_that_run_counts() -> None:
+    assert recent_rate([], Work(2.0, 300, 8.0)) == 30.0
+    assert recent_rate([Work(20.0, 100, 10.0)], Work(0.0, 200, 20.0)) == 10.0
+
+
+@pytest.mark.parametrize("slots", [1, 7, 64])
+@pytest.mark.parametrize("seconds", [0.2, 5.0, 20.0, 45.0, 300.0])
+@pytest.mark.parametrize("elapsed", [3.0, 17.0, 59.0, 61.0, 130.0, 1000.0])
+def test_a_steady_scatter_has_a_steady_rate(slots: int, seconds: float, elapsed: float) -> None:
+    """Each slot does 100 items per `seconds`, chunk after chunk, and begins at a moment of its own."""
+    commits, done, oldest = [], 0.0, 0.0
+    for slot in range(slots):
+        since = elapsed - 0.5 * slot / slots
+        whole = int(since / seconds)
+        commits += [Work(since - seconds * (one + 1), 100, seconds) for one in range(whole)]
+        done += 100 * (since / seconds - whole)
+        oldest = max(oldest, since - seconds * whole)
+    newest = sorted(commits)[:1000]
+    found = recent_rate(newest, Work(0.0, done, oldest), complete=len(newest) < 1000)
+    assert found == pytest.approx(100 * slots / seconds, rel=0.3)
+
+
+def test_the_newest_commits_alone_tell_of_their_own_time() -> None:
+    commits = [Work(0.01 * at, 10, 4.0) for at in range(200)]
+    assert recent_rate(commits, complete=False) == pytest.approx(1000, rel=0.02)
 
 
 def test_the_mean_rate_of_nothing_is_unknown() -> None:

@@ -16,7 +16,8 @@ from manifold.cli import out, shapes
 from manifold.cli.exits import FAILED
 from manifold.cli.here import find, opened_ledger, task_of
 from manifold.cli.params import AsJson, ScatterId
-from manifold.protocol.records import TERMINAL, ScatterRow
+from manifold.ledger import figures as rates
+from manifold.protocol.records import TERMINAL
 from manifold.registry import masked
 
 if TYPE_CHECKING:
@@ -60,14 +61,14 @@ def shown(ledger: Ledger, uid: str) -> shapes.Shown:
     """All that there is to show of a scatter."""
     row, now = ledger.scatter(uid), ledger.time()
     task = task_of(ledger, row)
-    rate = _rate(ledger, row)
-    left = None if row.of is None or row.state in TERMINAL else max(0, row.of - row.done)
+    standing = ledger.state(uid)
+    pace = ledger.database.read(lambda conn: rates.pace(conn, row, standing.state, ledger.now()))
     times = figures.percentiles(ledger.item_seconds(uid), 0.5, 0.9, 0.99)
     return shapes.Shown(
-        **shapes.scatter_fields(row, now, ledger.state(uid)),
+        **shapes.scatter_fields(row, now, standing),
         task=list(task) if task else None,
-        rate=rate,
-        seconds_left=left / rate if rate and left is not None else None,
+        rate=pace.rate,
+        seconds_left=pace.seconds_left,
         item_seconds=shapes.ItemSeconds(p50=times[0], p90=times[1], p99=times[2]) if times else None,
         errors=shapes.error_kinds(ledger.kinds(uid)),
         workers=[_worker(one, now) for one in ledger.workers(uid)],
@@ -80,15 +81,6 @@ def shown(ledger: Ledger, uid: str) -> shapes.Shown:
         policy={name: masked(value) if isinstance(value, str) else value for name, value in row.policy.items()},
         history=shapes.tries(ledger.tries(uid)),
     )
-
-
-def _rate(ledger: Ledger, row: ScatterRow) -> float | None:
-    """Of the last minute while it runs; afterwards of its only try: several have idle time between them."""
-    if row.state not in TERMINAL:
-        return figures.recent_rate(ledger.commits(row.uid))
-    if row.ended_at is None or row.epoch > 1:
-        return None
-    return figures.mean_rate(row.done, row.created_at, row.ended_at)
 
 
 def _worker(one: WorkerRow, now: float) -> shapes.Worker:
@@ -186,7 +178,8 @@ def _facts(found: shapes.Shown) -> dict[str, Any]:
 
 
 def _pace(found: shapes.Shown) -> str:
-    return f"{out.rate(found.rate)}, {out.duration(found.seconds_left)} left"
+    left = "" if found.seconds_left is None else f", about {out.duration(found.seconds_left)} left"
+    return f"{out.rate(found.rate)}{left}"
 
 
 def _counts(found: shapes.Scatter) -> str:

@@ -57,17 +57,19 @@ class Roster:
 
     def workers(self, now: float, calls: Iterable[Sent]) -> list[WorkerInfo]:
         """Every process of every worker that was heard of lately."""
-        holding: dict[str | None, list[str]] = {}
+        holding: dict[str | None, list[Sent]] = {}
         for call in calls:
-            holding.setdefault(call.worker, []).append(call.id)
+            holding.setdefault(call.worker, []).append(call)
         with self._lock:
             latest = list(self._latest.values())
         found = []
         for serving, at in latest:
             for pid in serving.pids:
                 name = cw.worker_name(serving.host, pid)
-                held = tuple(holding.get(name, ()))
-                found.append(WorkerInfo(name, serving.host, pid, now - at, held, now - at <= _GONE, serving.node))
+                held = holding.get(name, ())
+                done = sum(call.position or 0 for call in held)
+                ids, silence = tuple(call.id for call in held), now - at
+                found.append(WorkerInfo(name, serving.host, pid, silence, ids, silence <= _GONE, serving.node, done))
         return found
 
     def fault(self, app: Celery, now: float) -> str | None:

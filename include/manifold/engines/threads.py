@@ -47,8 +47,9 @@ class ThreadsEngine(Engine):
         return self._slots
 
     def workers(self) -> list[WorkerInfo]:
-        name = f"{platform.node()}:{os.getpid()}"
-        return [WorkerInfo(name, platform.node(), os.getpid(), holding=tuple(sorted(self._running)))]
+        name, running = f"{platform.node()}:{os.getpid()}", self._running.copy()
+        done = sum(call.position for call in beat.snapshot() if call.token in running)
+        return [WorkerInfo(name, platform.node(), os.getpid(), holding=tuple(sorted(running)), done=done)]
 
     def _call(self, token: str, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         with beat.calling(token):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, bindparam, delete, select, update
+from sqlalchemy import Connection, bindparam, delete, literal, select, update
 
 from manifold.errors import LedgerError
 from manifold.ledger import guards
@@ -191,14 +191,15 @@ def _see_workers(
     if tallies:
         count = insert_into(conn, worker)
         sums = {name: worker.c[name] + count.excluded[name] for name in ("items", "chunks")}
-        sums |= {name: count.excluded[name] for name in ("host", "pid", "last_seen")}
+        # What was done of the chunk that it ran counts as committed now; the next look says how far the others are.
+        sums |= {name: count.excluded[name] for name in ("host", "pid", "last_seen")} | {"done": literal(0)}
         conn.execute(count.on_conflict_do_update(index_elements=["uid", "worker"], set_=sums), list(tallies.values()))
     if workers:
         seen = insert_into(conn, worker)
-        news = {name: seen.excluded[name] for name in ("host", "pid", "last_seen", "holding")}
+        news = {name: seen.excluded[name] for name in ("host", "pid", "last_seen", "holding", "done")}
         values = {
             one.name: {"uid": uid, "worker": one.name, "host": one.host, "pid": one.pid, "last_seen": now - one.silence}
-            | {"holding": list(one.holding), "items": 0, "chunks": 0}
+            | {"holding": list(one.holding), "items": 0, "chunks": 0, "done": one.done}
             for one in workers
         }
         conn.execute(seen.on_conflict_do_update(index_elements=["uid", "worker"], set_=news), list(values.values()))

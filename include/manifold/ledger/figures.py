@@ -8,18 +8,21 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import BigInteger, Connection, and_, func, literal, select
+from sqlalchemy import BigInteger, Connection, and_, case, func, literal, select
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.functions import FunctionElement
 
+from manifold.figures import Work, mean_rate, recent_rate
 from manifold.ledger.guards import waited_for_by
 from manifold.ledger.rows import AttemptRow, WorkerRow, built, columns
-from manifold.ledger.states import Condition, condition, reason
+from manifold.ledger.states import LIVE, Condition, condition, reason
 from manifold.ledger.tables import attempt, chunk, control, scatter, worker
-from manifold.protocol.records import ScatterRow
+from manifold.protocol.records import TERMINAL, ScatterRow
 
+SILENT = 20.0
+"""Seconds after which a worker counts as gone: its coordinator looks every five, and misses two of its beats."""
 _OPEN = 10_000  # open attempts that are read at the most; a window has some hundred
 
 
@@ -51,10 +54,18 @@ class Tally(NamedTuple):
     speculative: int
 
 
-class Bucket(NamedTuple):
-    """The commits of one stretch of time."""
+class Pace(NamedTuple):
+    """How fast a scatter is, in items per second, and what is left of its time, as far as that can be told."""
 
-    number: int
+    rate: float | None
+    seconds_left: float | None
+
+
+class Ran(NamedTuple):
+    """The chunks that began in one stretch of time and ended in another, or in the same."""
+
+    first: int
+    last: int
     items: int
     failed: int
 
@@ -144,6 +155,49 @@ def newest(conn: Connection, uid: str, now: ColumnElement[float], limit: int) ->
     return [Recent(*row) for row in conn.execute(asked.where(of.uid == uid).order_by(of.seq.desc()).limit(limit))]
 
 
+def pace(
+    conn: Connection,
+    row: ScatterRow,
+    state: Condition,
+    now: ColumnElement[float],
+    *,
+    limit: int = 1000,
+    commits: list[Recent] | None = None,
+) -> Pace:
+    """The rate of the last minute, while somebody works on it; afterwards that of its only try.
+
+    Several tries have idle time between them. There is no time left where nothing more is sent.
+
+    Args:
+        limit: how many of the newest commits tell it.
+        commits: these commits, where they are known already.
+    """
+    if row.state in TERMINAL:
+        several = row.ended_at is None or row.epoch > 1
+        return Pace(None if several else mean_rate(row.done, row.created_at, row.ended_at or 0.0), None)
+    if state not in LIVE:
+        return Pace(None, None)
+    commits = newest(conn, row.uid, now, limit) if commits is None else commits
+    at_work = running(conn, row.uid, now)
+    work = [Work(one.ago, one.items, one.seconds) for one in commits]
+    rate = recent_rate(work, at_work, complete=len(commits) < limit)
+    if not rate or row.of is None or state != "running":
+        return Pace(rate, None)
+    left = row.of - row.done - (at_work.items if at_work else 0)
+    return Pace(rate, max(0.0, left) / rate)
+
+
+def running(conn: Connection, uid: str, now: ColumnElement[float]) -> Work | None:
+    """What is done of the chunks that run, as their workers said last; None where none did."""
+    of, sent = worker.c, attempt.c
+    oldest = select(now - func.min(sent.sent_at)).where(sent.uid == uid, sent.state == "open").scalar_subquery()
+    asked = select(func.sum(of.done), now - func.max(of.last_seen), oldest)
+    done, ago, since = conn.execute(asked.where(of.uid == uid, of.last_seen > now - SILENT, of.done > 0)).one()
+    if not done or since is None:
+        return None
+    return Work(max(0.0, ago), int(done), max(0.0, since - max(0.0, ago)))
+
+
 def tally(conn: Connection, uid: str, *, speculates: bool) -> Tally:
     """Chunks by what became of them. Copies are counted only where the scatter makes any: that reads every attempt."""
     of = attempt.c
@@ -185,13 +239,16 @@ def last_commit(conn: Connection, uid: str) -> float | None:
     return conn.execute(asked).scalar()
 
 
-def buckets(conn: Connection, uid: str, began: float, width: float) -> list[Bucket]:
-    """Items by stretches of `width` seconds from `began` on; those in which nothing was committed are left out."""
+def ran(conn: Connection, uid: str, began: float, width: float) -> list[Ran]:
+    """Items by the stretches of `width` seconds, counted from `began` on, that their chunks began and ended in."""
     of = chunk.c
-    number = whole((of.committed_at - began) / width).label("number")
-    asked = select(number, func.sum(_items()), func.sum(of.n_failed)).where(of.uid == uid, of.committed_at >= began)
+    start = of.committed_at - of.seconds - began
+    first = whole(case((start > 0, start), else_=0.0) / width).label("first")
+    last = whole((of.committed_at - began) / width).label("last")
+    sums = func.sum(_items()), func.sum(of.n_failed)
+    asked = select(first, last, *sums).where(of.uid == uid, of.committed_at >= began)
     _into_few_groups(conn)
-    return sorted(Bucket(*map(int, row)) for row in conn.execute(asked.group_by(number)))
+    return sorted(Ran(*map(int, row)) for row in conn.execute(asked.group_by(first, last)))
 
 
 def furthest(conn: Connection, uid: str) -> int:

@@ -216,13 +216,6 @@ class Reader:
         rows = self.database.read(lambda conn: conn.execute(asked).all())
         return [(seconds / count, count) for seconds, count in rows]
 
-    def commits(self, uid: str, *, limit: int = 1000) -> list[tuple[float, int]]:
-        """(seconds ago, items) of the newest commits, the newest first: what the rate is made of."""
-        of = chunk.c
-        items = of.n_ok + of.n_failed + of.n_skipped
-        asked = select(self.now() - of.committed_at, items).where(of.uid == uid).order_by(of.seq.desc()).limit(limit)
-        return self.database.read(lambda conn: [(ago, count) for ago, count in conn.execute(asked)])
-
     def claim_key(self, uid: str) -> str | None:
         """Which Airflow task instance claimed it last: its name in the ledger; None for a scatter of plain Python."""
         asked = select(scatter.c.owner_key).where(scatter.c.uid == uid)

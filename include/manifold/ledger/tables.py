@@ -253,6 +253,7 @@ worker = Table(
     Column("holding", JSON, nullable=False),
     _position("items", default=0),
     _position("chunks", default=0),
+    Column("done", BigInteger),
 )
 
 tally = Table(

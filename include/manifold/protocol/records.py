@@ -191,6 +191,7 @@ class WorkerInfo(msgspec.Struct, frozen=True):
     """A worker as its engine sees it. `silence` is seconds since it was last heard of, by this process's clock.
 
     `node` names what keeps the process and is lost with it (a Celery worker with its children); "" for its host.
+    `done` counts the items of the chunks it holds that are done, as far as its engine says.
     """
 
     name: str
@@ -200,3 +201,4 @@ class WorkerInfo(msgspec.Struct, frozen=True):
     holding: tuple[str, ...] = ()
     alive: bool = True
     node: str = ""
+    done: int = 0

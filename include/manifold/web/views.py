@@ -10,16 +10,14 @@ from manifold.airflow.link import task_page
 from manifold.coordinator.controls import SETTINGS
 from manifold.errors import ConfigError
 from manifold.ledger import TryRow, WorkerRow
-from manifold.ledger.figures import Recent
+from manifold.ledger.figures import SILENT, Pace, Ran, Recent
 from manifold.ledger.rows import FailureRow, KindRow, name_parts
 from manifold.ledger.states import Standing
 from manifold.policy import Policy, Tolerance
-from manifold.protocol.records import TERMINAL, ScatterRow
+from manifold.protocol.records import ScatterRow
 from manifold.registry import masked
 from manifold.web import models, spans
 
-SILENT = 20.0
-"""Seconds after which a worker counts as gone: its coordinator looks every five, and misses two of its beats."""
 _MINUTE = 60.0
 
 Flying = Sequence[tuple[int, int, int]]
@@ -34,12 +32,11 @@ def task(row: ScatterRow, key: str | None) -> models.Task | None:
 
 
 def scatter(
-    row: ScatterRow, standing: Standing, key: str | None, *, flying: Flying, rate: float | None, now: float
+    row: ScatterRow, standing: Standing, key: str | None, *, flying: Flying, pace: Pace, now: float
 ) -> models.Scatter:
     """One row of the list."""
     counted = counts(row, flying)
     of = task(row, key)
-    left = None if row.of is None or row.state in TERMINAL else max(0, row.of - row.done)
     return models.Scatter(
         uid=row.uid,
         name=row.name,
@@ -48,8 +45,8 @@ def scatter(
         engine=masked(row.engine),
         state=standing.state,  # type: ignore[arg-type]  # those that were replaced are never read
         counts=counted,
-        rate=rate,
-        seconds_left=left / rate if rate and left is not None else None,
+        rate=pace.rate,
+        seconds_left=pace.seconds_left,
         created_at=row.created_at,
         ended_at=row.ended_at,
         duration=max(0.0, (row.ended_at or now) - row.created_at),
@@ -74,13 +71,34 @@ def counts(row: ScatterRow, flying: Flying) -> models.Counts:
     )
 
 
-def rate(row: ScatterRow, newest: Iterable[Recent]) -> float | None:
-    """Of the last minute while it runs; afterwards of its only try: several have idle time between them."""
-    if row.state not in TERMINAL:
-        return figures.recent_rate([(one.ago, one.items) for one in newest])
-    if row.ended_at is None or row.epoch > 1:
-        return None
-    return figures.mean_rate(row.done, row.created_at, row.ended_at)
+def curve(ran: Iterable[Ran], began: float, width: float, number: int) -> list[models.RatePoint]:
+    """`number` points of `width` seconds. The items of a chunk lie evenly over the time that it ran.
+
+    A chunk begins and ends somewhere within a stretch: of the first and the last one it is given half.
+    """
+    items, failed = [0.0] * number, [0.0] * number
+    for one in ran:
+        first, last = min(one.first, number - 1), min(one.last, number - 1)
+        length = last - first
+        for at in range(first, last + 1):
+            share = 1.0 if not length else (0.5 if at in (first, last) else 1.0) / length
+            items[at] += share * one.items
+            failed[at] += share * one.failed
+    whole = zip(_whole_numbers(items), _whole_numbers(failed), strict=True)
+    return [
+        models.RatePoint(at=began + at * width, seconds=width, items=done, failed=min(done, bad))
+        for at, (done, bad) in enumerate(whole)
+    ]
+
+
+def _whole_numbers(parts: Iterable[float]) -> list[int]:
+    """The same, rounded so that their sum stays what it is."""
+    found, told, exact = [], 0, 0.0
+    for part in parts:
+        exact += part
+        found.append(round(exact) - told)
+        told += found[-1]
+    return found
 
 
 def item_seconds(newest: Iterable[Recent]) -> models.ItemSeconds | None:

@@ -69,9 +69,11 @@ class Worker:
 
     def info(self, *, alive: bool = True) -> WorkerInfo:
         """The worker for people, and for the coordinator's own judgement."""
-        holding = tuple(str(number) for number in list(self.held))
+        held = list(self.held)
+        holding = tuple(str(number) for number in held)
+        done = max((self.vitals.position(number) or 0 for number in held), default=0)  # it runs one at a time
         silence = max(0.0, time.monotonic() - self._heard)
-        return WorkerInfo(self.name, socket.gethostname(), self.pid, silence, holding, alive)
+        return WorkerInfo(self.name, socket.gethostname(), self.pid, silence, holding, alive, done=done)
 
     def came_up(self) -> bool:
         return self.vitals.beats() > 0

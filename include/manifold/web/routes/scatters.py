@@ -53,7 +53,7 @@ def scatters(
     mark = ledger.database.read(lambda conn: listing.changes(conn, now, visible))
     unless_unchanged(request, response, mark, sorted(visible.dags), visible.plain)
     wanted = Wanted(
-        states=["stopped" if one == "stalled" else one for one in state or ()],
+        states=sorted({"stopped" if one == "stalled" else one for one in state or ()}),
         search=search or "",
         engine=engine or "",
         task=(dag_id, run_id, task_id, map_index),
@@ -75,10 +75,9 @@ def scatters(
 
 
 def _row(conn: Connection, one: Listed, flying: views.Flying, now: Any, time: float) -> models.Scatter:
-    alive = one.condition in LIVE
-    newest = figures.newest(conn, one.row.uid, now, _NEWEST_OF_MANY) if alive else ()
-    standing, rate = Standing(one.condition, one.reason), views.rate(one.row, newest)
-    return views.scatter(one.row, standing, one.key, flying=flying, rate=rate, now=time)
+    pace = figures.pace(conn, one.row, one.condition, now, limit=_NEWEST_OF_MANY)
+    standing = Standing(one.condition, one.reason)
+    return views.scatter(one.row, standing, one.key, flying=flying, pace=pace, now=time)
 
 
 @router.get("/scatters/{uid}")
@@ -93,9 +92,9 @@ def scatter(found: Scatter) -> models.ScatterDetail:
         row, time = glance.row, conn.execute(select(now)).scalar_one()
         flying = figures.in_flight(conn, [uid]).get(uid, [])
         newest = figures.newest(conn, uid, now, _NEWEST)
-        rate = views.rate(row, newest)
+        pace = figures.pace(conn, row, glance.condition, now, limit=_NEWEST, commits=newest)
         standing = Standing(glance.condition, glance.reason)
-        told = views.scatter(row, standing, glance.key, flying=flying, rate=rate, now=time).model_dump()
+        told = views.scatter(row, standing, glance.key, flying=flying, pace=pace, now=time).model_dump()
         tally = remembered.get(("tally", uid), mark, lambda: figures.tally(conn, uid, speculates=speculates))
         kinds = remembered.get(("kinds", uid), mark, lambda: quarantine.kinds(conn, uid, _KINDS))
         alive = len(spans.innermost((start, stop) for _, start, stop in flying))
@@ -145,14 +144,11 @@ def rate(found: Scatter, points: Annotated[int, Query(ge=2, le=500)] = 120) -> m
         ended = _last_moment(conn, found)
         width = max(_SHORTEST, (ended - row.created_at) / points)
         number = min(points, max(1, math.ceil((ended - row.created_at) / width)))
-        told = [
-            models.RatePoint(at=row.created_at + at * width, seconds=width, items=0, failed=0) for at in range(number)
-        ]
-        for one in figures.buckets(conn, found.uid, row.created_at, width):
-            point = told[min(one.number, number - 1)]
-            point.items += one.items
-            point.failed += one.failed
-        return models.Rate(points=told)
+        ran = figures.ran(conn, found.uid, row.created_at, width)
+        if found.glance.condition in LIVE and (now := figures.running(conn, found.uid, found.ledger.now())):
+            last = ended - now.ago - row.created_at
+            ran.append(figures.Ran(int(max(0.0, last - now.seconds) / width), int(last / width), int(now.items), 0))
+        return models.Rate(points=views.curve(ran, row.created_at, width, number))
 
     return remembered.get(("rate", found.uid, points), found.mark, lambda: found.ledger.database.read(read))
 
