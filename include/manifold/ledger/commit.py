@@ -114,10 +114,11 @@ def _replace_failures(conn: Connection, fresh: Iterable[Receipt]) -> None:
         for letter, first, last in outcome.spans(receipt.outcome, receipt.start, receipt.stop)
         if letter != outcome.UNTOUCHED
     ]
+    before = {pos: count for receipt in fresh if receipt.layer for pos, count in _attempts_before(conn, receipt)}
     if settled:
         conn.execute(_FORGET_FAILURES, settled)
     failures = [
-        failure_values(receipt.uid, receipt.layer, receipt.epoch, receipt.worker, one)
+        failure_values(receipt.uid, receipt.layer, receipt.epoch, receipt.worker, one, before.get(one.pos, 0))
         for receipt in fresh
         for one in receipt.failures
     ]
@@ -138,8 +139,17 @@ def _replace_failures(conn: Connection, fresh: Iterable[Receipt]) -> None:
         conn.execute(insert_into(conn, error_kind).on_conflict_do_nothing(), list(kinds.values()))
 
 
-def failure_values(uid: str, layer: int, epoch: int, by: str, one: Failure) -> dict[str, Any]:
-    """The columns of a failure row."""
+def _attempts_before(conn: Connection, receipt: Receipt) -> Iterable[tuple[int, int]]:
+    """(position, executions) of the items of a re-run that failed again, as they were counted before it."""
+    if not receipt.failures:
+        return ()
+    of = failure.c
+    here = (of.uid == receipt.uid, of.pos >= receipt.start, of.pos < receipt.stop, of.layer < receipt.layer)
+    return [(pos, count) for pos, count in conn.execute(select(of.pos, of.attempts).where(*here))]
+
+
+def failure_values(uid: str, layer: int, epoch: int, by: str, one: Failure, before: int = 0) -> dict[str, Any]:
+    """The columns of a failure row. `before`: executions that re-runs and the first run had before this one."""
     return {
         "uid": uid,
         "pos": one.pos,
@@ -148,7 +158,7 @@ def failure_values(uid: str, layer: int, epoch: int, by: str, one: Failure) -> d
         "fingerprint": one.fingerprint,
         "type": stored(one.type, _KEY),
         "message": stored(one.message, _MESSAGE),
-        "attempts": one.attempts,
+        "attempts": before + one.attempts,
         "worker": by,
         "key": None if one.key is None else stored(one.key, _KEY),
         "item_repr": None if one.item_repr is None else stored(one.item_repr, _ITEM_REPR),

@@ -40,7 +40,12 @@ def _to_3(conn: Connection) -> None:
 
 
 def _add(conn: Connection, column: Column[Any]) -> None:
-    """Add a column, as `tables` describes it, to a table that has rows: it has a server default or takes NULL."""
+    """Add a column, as `tables` describes it, to a table that has rows: it has a server default or takes NULL.
+
+    Nothing is done where it is there already, as after a table was made anew by this code.
+    """
+    if any(one["name"] == column.name for one in inspect(conn).get_columns(column.table.name)):
+        return
     described = CreateColumn(column).compile(dialect=conn.dialect)
     conn.execute(text(f"ALTER TABLE {column.table.name} ADD COLUMN {described}"))
 

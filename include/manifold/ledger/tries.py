@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, case, func, insert, select, update
 
 from manifold.ledger.rows import Ending, Owner, TryRow, built, columns, stored
 from manifold.ledger.states import LOST
@@ -72,6 +72,17 @@ def read_tries(conn: Connection, uid: str, now: float) -> list[TryRow]:
             heard = rows[0].began_at if lease is None else lease - LEASE
             rows[0] = msgspec.structs.replace(rows[0], ended_at=heard, ending="lost", message=LOST)
     return rows
+
+
+def worked(conn: Connection, uids: list[str], now: float) -> dict[str, float]:
+    """Seconds that each scatter's tries took together, without the time between them."""
+    of = scatter_try.c
+    heard = select(scatter.c.lease_until - LEASE).where(scatter.c.uid == of.uid).scalar_subquery()
+    alive = select(scatter.c.lease_until).where(scatter.c.uid == of.uid).scalar_subquery() > now
+    ended = func.coalesce(of.ended_at, case((alive, now), else_=func.coalesce(heard, of.began_at)))
+    took = case((ended > of.began_at, ended - of.began_at), else_=0.0)
+    asked = select(of.uid, func.sum(took)).where(of.uid.in_(uids)).group_by(of.uid)
+    return {uid: float(seconds) for uid, seconds in conn.execute(asked)}
 
 
 def _done_since(conn: Connection, uid: str, seq: Any) -> tuple[int, int]:

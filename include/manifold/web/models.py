@@ -66,7 +66,7 @@ class Scatter(BaseModel):
     seconds_left: float | None
     created_at: float
     ended_at: float | None
-    duration: float
+    duration: float = Field(description="What its tries took together, without the time between them.")
     message: Text | None = Field(
         description="Why it is as it is: how it or its latest try ended; null while it runs or if it succeeded."
     )
@@ -296,8 +296,9 @@ class FailureDetail(Failure):
     traceback: Text
     lines: list[Line]
     note: Text | None = Field(
-        description="Why traceback or lines are not the item's own, such as a store that this server cannot reach."
+        description="Why the traceback is not the item's own, such as a store that this server cannot reach."
     )
+    lines_note: Text | None = Field(description="Why it may have said more than `lines`, or they are not known.")
 
 
 class Asked(BaseModel):

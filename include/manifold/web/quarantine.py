@@ -15,7 +15,7 @@ from contextlib import closing
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -137,8 +137,17 @@ class _Plain(pickle.Unpickler):
             raise pickle.UnpicklingError(f"{module}.{name} is no plain value") from None
 
 
-def detail(ledger: Ledger, row: ScatterRow, failed: FailureRow) -> tuple[str, list[LogLine], str | None]:
-    """Traceback, log lines, and a sentence on why the one or the other is not the item's own."""
+class Detail(NamedTuple):
+    """Traceback and log lines; why the traceback is not the item's own, and why there may have been more lines."""
+
+    traceback: str
+    lines: list[LogLine]
+    note: str | None = None
+    lines_note: str | None = None
+
+
+def detail(ledger: Ledger, row: ScatterRow, failed: FailureRow) -> Detail:
+    """What is known of one failed item."""
     try:
         with closing(deployment.store_of(row)) as store:
             sidecars = Sidecars(ledger, store, row)
@@ -146,9 +155,9 @@ def detail(ledger: Ledger, row: ScatterRow, failed: FailureRow) -> tuple[str, li
             lines = sidecars.lines(failed) or kept.lines
     except ManifoldError as exc:
         note = f"This server cannot read the item's own traceback ({exc}); shown is the first of its kind."
-        return traceback_of_kind(ledger, failed, row.uid), [], note
+        return Detail(traceback_of_kind(ledger, failed, row.uid), [], note, "not readable from here")
     if lines or row.policy.get("keep_logs"):
-        return kept.traceback, lines, None
+        return Detail(kept.traceback, lines)
     most = row.policy.get("log_lines", 0)
-    note = f"It said nothing among the first {most} lines of its chunk, which are kept (log_lines=, or keep_logs=True)."
-    return kept.traceback, [], note
+    note = f"none among the first {most} lines of its chunk, which are kept (log_lines=, or keep_logs=True keeps all)"
+    return Detail(kept.traceback, [], None, note)

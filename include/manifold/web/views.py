@@ -32,7 +32,14 @@ def task(row: ScatterRow, key: str | None) -> models.Task | None:
 
 
 def scatter(
-    row: ScatterRow, standing: Standing, key: str | None, *, flying: Flying, pace: Pace, now: float
+    row: ScatterRow,
+    standing: Standing,
+    key: str | None,
+    *,
+    flying: Flying,
+    pace: Pace,
+    worked: float | None,
+    now: float,
 ) -> models.Scatter:
     """One row of the list."""
     counted = counts(row, flying)
@@ -49,7 +56,7 @@ def scatter(
         seconds_left=pace.seconds_left,
         created_at=row.created_at,
         ended_at=row.ended_at,
-        duration=max(0.0, (row.ended_at or now) - row.created_at),
+        duration=max(0.0, (row.ended_at or now) - row.created_at) if worked is None else worked,
         message=standing.reason,
         url=None if of is None else task_page(of.dag_id, of.run_id, of.task_id, of.map_index),
     )

@@ -17,9 +17,10 @@ _TOLERANCE = "^([0-9]{1,15}|100 ?%|[0-9]{1,2}([.][0-9]{1,6})? ?%)$"
 
 def _tolerated(value: Any) -> int | str:
     """Return the value; raises ValueError, with a sentence for people."""
-    counted = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MOST
-    if counted or (isinstance(value, str) and re.fullmatch(_TOLERANCE, value, re.ASCII)):
-        return value  # type: ignore[no-any-return]
+    if isinstance(value, str) and re.fullmatch(_TOLERANCE, value, re.ASCII):
+        return value
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < _MOST and value == int(value):
+        return int(value)  # 5.0 is a count in JSON
     shown = on_one_line(repr(value))
     raise ValueError(
         'a count such as 5, or a percentage from 0 to 100 such as "1%", says how many items may fail, and '

@@ -87,11 +87,13 @@ def failure(found: Scatter, pos: wishes.Position) -> models.FailureDetail:
         raise HTTPException(404, f"item {pos:,} of {found.row.name} is not failed (any more)")
     if not found.may_read_logs:
         refused = f"{found.who.name} may not read the logs of this task, of which traceback and lines are a part."
-        return models.FailureDetail(**views.failure(failed).model_dump(), traceback="", lines=[], note=refused)
-    traceback, lines, note = quarantine.detail(found.ledger, found.row, failed)
+        shown = views.failure(failed).model_dump()
+        return models.FailureDetail(**shown, traceback="", lines=[], note=refused, lines_note="not shown to you")
+    found_out = quarantine.detail(found.ledger, found.row, failed)
     return models.FailureDetail(
         **views.failure(failed).model_dump(),
-        traceback=traceback,
-        lines=[models.Line(level=line.level, text=line.text) for line in lines],
-        note=note,
+        traceback=found_out.traceback,
+        lines=[models.Line(level=line.level, text=line.text) for line in found_out.lines],
+        note=found_out.note,
+        lines_note=found_out.lines_note,
     )

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, select
 from manifold.ledger import figures, listing, quarantine
 from manifold.ledger.listing import Listed, Wanted
 from manifold.ledger.states import LIVE, Standing
-from manifold.ledger.tries import read_tries
+from manifold.ledger.tries import read_tries, worked
 from manifold.protocol.records import TERMINAL, ScatterRow
 from manifold.steering import coordinator
 from manifold.web import bars, deployment, models, spans, views
@@ -68,16 +68,19 @@ def scatters(
         found, total = listing.page(conn, now, visible, wanted)
         running = [one.row.uid for one in found if one.row.state not in TERMINAL]
         flying = figures.in_flight(conn, running) if running else {}
-        rows = [_row(conn, one, flying.get(one.row.uid, []), now, time) for one in found]
+        took = worked(conn, [one.row.uid for one in found], time)
+        rows = [_row(conn, one, flying.get(one.row.uid, []), took.get(one.row.uid), now, time) for one in found]
         return models.Scatters(scatters=rows, total=total)
 
     return ledger.database.read(read)
 
 
-def _row(conn: Connection, one: Listed, flying: views.Flying, now: Any, time: float) -> models.Scatter:
+def _row(
+    conn: Connection, one: Listed, flying: views.Flying, took: float | None, now: Any, time: float
+) -> models.Scatter:
     pace = figures.pace(conn, one.row, one.condition, now, limit=_NEWEST_OF_MANY)
     standing = Standing(one.condition, one.reason)
-    return views.scatter(one.row, standing, one.key, flying=flying, pace=pace, now=time)
+    return views.scatter(one.row, standing, one.key, flying=flying, pace=pace, worked=took, now=time)
 
 
 @router.get("/scatters/{uid}")
@@ -94,7 +97,8 @@ def scatter(found: Scatter) -> models.ScatterDetail:
         newest = figures.newest(conn, uid, now, _NEWEST)
         pace = figures.pace(conn, row, glance.condition, now, limit=_NEWEST, commits=newest)
         standing = Standing(glance.condition, glance.reason)
-        told = views.scatter(row, standing, glance.key, flying=flying, pace=pace, now=time).model_dump()
+        took = worked(conn, [uid], time).get(uid)
+        told = views.scatter(row, standing, glance.key, flying=flying, pace=pace, worked=took, now=time).model_dump()
         tally = remembered.get(("tally", uid), mark, lambda: figures.tally(conn, uid, speculates=speculates))
         kinds = remembered.get(("kinds", uid), mark, lambda: quarantine.kinds(conn, uid, _KINDS))
         alive = len(spans.innermost((start, stop) for _, start, stop in flying))

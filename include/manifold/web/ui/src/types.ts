@@ -207,6 +207,7 @@ export interface FailureDetail extends Failure {
   traceback: string;
   lines: Line[];
   note: string | null;
+  lines_note: string | null;
 }
 
 export interface Control {

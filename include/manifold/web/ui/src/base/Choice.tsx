@@ -12,7 +12,7 @@ interface Props {
 /** A drop-down list; the browser's own, so that it works everywhere. */
 export function Choice({ label, all, options, value, onChange }: Props) {
   return (
-    <NativeSelect.Root size="sm" w="auto">
+    <NativeSelect.Root maxW="full" size="sm" w="auto">
       <NativeSelect.Field aria-label={label} onChange={(event) => onChange(event.target.value)} value={value}>
         <option value="">{all}</option>
         {options.map(([one, text]) => (

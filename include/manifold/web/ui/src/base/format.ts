@@ -41,6 +41,9 @@ export function duration(seconds: number): string {
   return `${Math.floor(minutes / 1440)} d ${Math.floor((minutes % 1440) / 60)} h`;
 }
 
+/** An estimate: about 3 min 20 s. "–" where there is none. */
+export const about = (seconds: number | null): string => (seconds === null ? "–" : `about ${duration(seconds)}`);
+
 /** The time of one item: 0.8 ms, 12 ms, 1.25 s, 3 min 20 s */
 export function itemTime(seconds: number): string {
   if (seconds >= 10) return duration(seconds);

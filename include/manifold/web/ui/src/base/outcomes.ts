@@ -27,6 +27,7 @@ export const STYLES = `
 .mf-running { background: repeating-linear-gradient(90deg, var(--mf-running) 0 5px, var(--mf-on) 5px 7px), var(--mf-running); }
 .mf-pending { background: var(--mf-pending); }
 .mf-unknown { background: repeating-linear-gradient(90deg, var(--mf-pending) 0 6px, transparent 6px 12px); }
+.manifold :is(span, a, b, code, strong, em, text, button) { unicode-bidi: isolate; }
 .mf-grow { transition: width 0.6s ease-out; }
 @media (prefers-reduced-motion: reduce) { .mf-unknown { background: repeating-linear-gradient(90deg, var(--mf-pending) 0 6px, transparent 6px 12px); }
 .mf-grow { transition: none; } }

@@ -30,7 +30,7 @@ export function FailedFilters({ kinds, chosen, choose, search, setSearch }: Prop
         all="Every kind of error"
         label="Kind of error"
         onChange={choose}
-        options={kinds.map((kind) => [kind.fingerprint, `${kind.type}: ${shortened(kind.message)} (${count(kind.count)})`])}
+        options={kinds.map((kind) => [kind.fingerprint, `${shortened(kind.type)}: ${shortened(kind.message)} (${count(kind.count)})`])}
         value={chosen}
       />
     </Flex>

@@ -1,5 +1,6 @@
 import { chakra, Link, Table, Text } from "@chakra-ui/react";
 
+import { Breakable } from "../base/Breakable";
 import { count } from "../base/format";
 import type { Failure } from "../types";
 import { Tick } from "./Tick";
@@ -28,7 +29,7 @@ export function FailedRow({ item, open, picked = false, set }: Props) {
           </Text>
         )}
       </Table.Cell>
-      <Table.Cell minW="140px" overflowWrap="anywhere">
+      <Table.Cell minW={{ base: "140px", md: "240px" }} overflowWrap="anywhere">
         <Text as="span" fontFamily="mono" fontSize="xs" fontWeight="medium" mr={2}>
           {item.type}
         </Text>
@@ -36,7 +37,7 @@ export function FailedRow({ item, open, picked = false, set }: Props) {
           {item.message}
         </Text>
       </Table.Cell>
-      <Table.Cell display={{ base: "none", md: "table-cell" }} maxW="320px">
+      <Table.Cell display={{ base: "none", md: "table-cell" }} maxW="320px" minW="140px">
         <chakra.code color="fg.muted" fontSize="xs" lineClamp={2} overflowWrap="anywhere">
           {item.item_repr ?? "–"}
         </chakra.code>
@@ -44,8 +45,8 @@ export function FailedRow({ item, open, picked = false, set }: Props) {
       <Table.Cell display={{ base: "none", lg: "table-cell" }} textAlign="end">
         {count(item.attempts)}
       </Table.Cell>
-      <Table.Cell color="fg.muted" display={{ base: "none", xl: "table-cell" }} fontSize="xs" maxW="200px" overflowWrap="anywhere">
-        {item.worker}
+      <Table.Cell color="fg.muted" display={{ base: "none", xl: "table-cell" }} fontSize="xs" maxW="200px" minW="110px" overflowWrap="anywhere">
+        <Breakable text={item.worker} />
       </Table.Cell>
     </Table.Row>
   );

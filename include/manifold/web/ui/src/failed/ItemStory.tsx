@@ -14,7 +14,7 @@ export function ItemStory({ item }: { item: FailureDetail }) {
     <Stack gap={5}>
       <Stack gap={2}>
         <Box>
-          <Badge colorPalette="failed" fontFamily="mono" variant="subtle">
+          <Badge colorPalette="failed" fontFamily="mono" maxW="full" overflowWrap="anywhere" whiteSpace="normal" variant="subtle">
             {item.type}
           </Badge>
         </Box>
@@ -40,7 +40,7 @@ export function ItemStory({ item }: { item: FailureDetail }) {
         )}
       </Part>
       <Part title="Traceback">{item.traceback ? <Source label="Traceback">{item.traceback}</Source> : <Nothing>not kept</Nothing>}</Part>
-      <Part title="Log lines">{lines ? <Source label="Log lines">{lines}</Source> : <Nothing>the item printed and logged nothing</Nothing>}</Part>
+      <Part title="Log lines">{lines ? <Source label="Log lines">{lines}</Source> : <Nothing>{item.lines_note ?? "the item printed and logged nothing"}</Nothing>}</Part>
     </Stack>
   );
 }

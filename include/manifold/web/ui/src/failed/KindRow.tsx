@@ -33,7 +33,7 @@ export function KindRow({ kind, uid, failed, every, show }: Props) {
           </Box>
         </Box>
         <Box flex="1 1 280px" minW={0}>
-          <Badge colorPalette="failed" fontFamily="mono" size="sm" variant="subtle">
+          <Badge colorPalette="failed" fontFamily="mono" maxW="full" overflowWrap="anywhere" whiteSpace="normal" size="sm" variant="subtle">
             {kind.type}
           </Badge>
           <Text fontSize="sm" lineClamp={2} mt={1} overflowWrap="anywhere">

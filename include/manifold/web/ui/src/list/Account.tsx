@@ -11,7 +11,7 @@ export function Account({ counts }: { counts: Counts }) {
       <Text color="fg.muted">
         {counts.total === null
           ? `${count(done)} of an unknown number`
-          : `${percent(done, counts.total)} of ${counts.total_is_estimate ? "about " : ""}${count(counts.total)}`}
+          : `${counts.total_is_estimate ? "about " : ""}${percent(done, counts.total)} of ${counts.total_is_estimate ? "about " : ""}${count(counts.total)}`}
         {counts.skipped > 0 && `, ${count(counts.skipped)} skipped`}
       </Text>
       {counts.failed > 0 && (

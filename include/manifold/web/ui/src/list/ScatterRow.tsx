@@ -1,7 +1,8 @@
 import { Box, Flex, Link, Stack, Table, Text } from "@chakra-ui/react";
 import { Link as RouterLink, useSearchParams } from "react-router-dom";
 
-import { duration, rate } from "../base/format";
+import { Breakable } from "../base/Breakable";
+import { about, duration, rate } from "../base/format";
 import { Icon } from "../base/Icon";
 import { subtitle, taskPath, title } from "../base/links";
 import { OutcomeBar } from "../base/OutcomeBar";
@@ -38,7 +39,7 @@ export function ScatterRow({ scatter }: { scatter: Scatter }) {
           <Flex align="center" color="fg.muted" fontSize="xs" gap={2} wrap="wrap">
             <StateBadge state={scatter.state} />
             <When at={scatter.created_at} />
-            {scatter.seconds_left !== null && <span>{duration(scatter.seconds_left)} left</span>}
+            {scatter.seconds_left !== null && <span>{about(scatter.seconds_left)} left</span>}
           </Flex>
           <OutcomeBar counts={counts} height="10px" />
           <Account counts={counts} />
@@ -54,13 +55,13 @@ export function ScatterRow({ scatter }: { scatter: Scatter }) {
         </Box>
       </Table.Cell>
       <Figure>{scatter.rate === null ? "–" : rate(scatter.rate)}</Figure>
-      <Figure>{scatter.seconds_left === null ? "–" : duration(scatter.seconds_left)}</Figure>
+      <Figure>{about(scatter.seconds_left)}</Figure>
       <Table.Cell display={WIDE} verticalAlign="top">
         <When at={scatter.created_at} />
       </Table.Cell>
       <Figure>{duration(scatter.duration)}</Figure>
-      <Table.Cell color="fg.muted" display={WIDEST} fontSize="xs" maxW="180px" overflowWrap="anywhere" verticalAlign="top">
-        {scatter.engine}
+      <Table.Cell color="fg.muted" display={WIDEST} fontSize="xs" maxW="220px" minW="150px" overflowWrap="anywhere" verticalAlign="top">
+        <Breakable text={scatter.engine} />
       </Table.Cell>
     </Table.Row>
   );

@@ -2,7 +2,7 @@ import { Box, chakra } from "@chakra-ui/react";
 import { useId } from "react";
 
 import { serverTime } from "../base/api";
-import { duration, items, span } from "../base/format";
+import { duration, items, plural, span } from "../base/format";
 import { clock } from "../base/times";
 import { useWidth } from "../base/useWidth";
 import type { Bar } from "../types";
@@ -44,7 +44,7 @@ export function Gantt({ bars }: { bars: Bar[] }) {
       placed.push({ bar, index, width: Math.max(2, x(bar.ended_at ?? now) - left), x: left, y: top + NAME + lane * LANE });
     }
     y += NAME + row.lanes * LANE + GAP;
-    return { top, worker: row.worker };
+    return { label: row.waiting ? `${row.worker}: ${plural(row.waiting, "chunk")}` : row.worker, top, worker: row.worker };
   });
   placed.sort((a, b) => a.index - b.index);
 
@@ -67,9 +67,9 @@ export function Gantt({ bars }: { bars: Bar[] }) {
               </text>
             </g>
           ))}
-          {names.map(({ top, worker }) => (
+          {names.map(({ label, top, worker }) => (
             <text fill="currentColor" key={worker} x={0} y={top + 11}>
-              {worker}
+              {label}
             </text>
           ))}
           {placed.map((one) => (

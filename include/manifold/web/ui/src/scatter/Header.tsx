@@ -1,6 +1,7 @@
 import { Flex, Heading, Link, Stack, Text } from "@chakra-ui/react";
 import { Link as RouterLink, useSearchParams } from "react-router-dom";
 
+import { Breakable } from "../base/Breakable";
 import { Icon } from "../base/Icon";
 import { LIST_PATH, taskPath, title } from "../base/links";
 import { StateBadge } from "../base/StateBadge";
@@ -40,7 +41,7 @@ export function Header({ scatter, within }: { scatter: ScatterDetail; within: Sc
                 {" · "}
               </>
             )}
-            {scatter.function} on {scatter.engine}
+            {scatter.function} on <Breakable text={scatter.engine} />
             {scatter.tries > 1 && ` · try ${scatter.tries}`}
             {!within && (
               <>

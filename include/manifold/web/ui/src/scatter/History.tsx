@@ -1,5 +1,6 @@
 import { Table } from "@chakra-ui/react";
 
+import { Breakable } from "../base/Breakable";
 import { count, duration } from "../base/format";
 import { Panel } from "../base/Panel";
 import { When } from "../base/When";
@@ -10,7 +11,7 @@ export function History({ scatter: { history } }: { scatter: ScatterDetail }) {
   if (history.length < 2 && history.every((one) => one.ending === null || one.ending === "succeeded")) return null;
   return (
     <Panel id="history" note={history.length === 1 ? "1 try" : `${count(history.length)} tries`} title="Tries">
-      <Table.ScrollArea aria-label="Table of tries" maxH="420px" role="region" tabIndex={0}>
+      <Table.ScrollArea aria-label="Table of tries" maxH="420px" role="region" tabIndex={0} whiteSpace="normal">
         <Table.Root size="sm" stickyHeader>
           <Table.Header>
             <Table.Row>
@@ -33,8 +34,8 @@ export function History({ scatter: { history } }: { scatter: ScatterDetail }) {
                 <Table.Cell whiteSpace="nowrap">{one.ended_at === null ? "–" : duration(Math.max(0, one.ended_at - one.began_at))}</Table.Cell>
                 <Table.Cell>{one.ending ?? "running"}</Table.Cell>
                 <Table.Cell textAlign="end">{count(one.items)}</Table.Cell>
-                <Table.Cell overflowWrap="anywhere">{one.message ?? one.why}</Table.Cell>
-                <Table.Cell color="fg.muted" overflowWrap="anywhere">{one.owner}</Table.Cell>
+                <Table.Cell minW="220px" overflowWrap="anywhere">{one.message ?? one.why}</Table.Cell>
+                <Table.Cell color="fg.muted" minW="140px" overflowWrap="anywhere"><Breakable text={one.owner} /></Table.Cell>
               </Table.Row>
             ))}
           </Table.Body>

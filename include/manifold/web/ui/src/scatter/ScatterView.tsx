@@ -21,7 +21,7 @@ import { History } from "./History";
 import { Messages } from "./Messages";
 import { Options } from "./Options";
 import { Progress } from "./Progress";
-import { hasEnded } from "./state";
+import { hasEnded, isWrong } from "./state";
 import { Workers } from "./Workers";
 
 interface Props {
@@ -31,16 +31,18 @@ interface Props {
 }
 
 const AFTER_AN_ACTION = 120_000;
+const SELDOM = 20_000;
 
-/** One scatter: first what is needed at night, then the rest. Asks until it has ended. */
+/** One scatter: how far it is, how fast, and by whom; what failed comes first where something is wrong. */
 export function ScatterView({ uid, within }: Props) {
   const [every, setEvery] = useState<number | null>(EVERY);
   const [expecting, expect] = useState(0);
   const [chosen, choose] = useState("");
   const { data: scatter, problem, at, refresh } = usePolled<ScatterDetail>(address(`scatters/${uid}`), every);
 
-  const ended = scatter !== undefined && hasEnded(scatter);
-  useEffect(() => setEvery(ended && !expecting ? null : EVERY), [ended, expecting]);
+  // What has ended may be begun again, by others too: then it is asked for seldom, and as before where that was asked for.
+  const resting = scatter !== undefined && hasEnded(scatter) && scatter.wishes.length === 0;
+  useEffect(() => setEvery(resting && !expecting ? SELDOM : EVERY), [resting, expecting]);
   useEffect(() => {
     // What was asked for may begin it again: Airflow needs a moment for that.
     const timer = setTimeout(() => expect(0), AFTER_AN_ACTION);
@@ -52,6 +54,12 @@ export function ScatterView({ uid, within }: Props) {
     choose(fingerprint);
     document.getElementById("failed-items")?.scrollIntoView({ block: "start" });
   };
+  const failed = scatter.counts.failed > 0 && (
+    <>
+      <Kinds every={every} scatter={scatter} show={showItems} />
+      <FailedItems chosen={chosen} choose={choose} every={every} scatter={scatter} />
+    </>
+  );
   return (
     <Steering
       changed={() => {
@@ -65,18 +73,14 @@ export function ScatterView({ uid, within }: Props) {
         <Stale at={at} problem={problem} />
         <Messages scatter={scatter} />
         <Progress scatter={scatter} />
-        {scatter.counts.failed > 0 && (
-          <>
-            <Kinds every={every} scatter={scatter} show={showItems} />
-            <FailedItems chosen={chosen} choose={choose} every={every} scatter={scatter} />
-          </>
-        )}
-        <Workers scatter={scatter} />
-        <History scatter={scatter} />
+        {isWrong(scatter) && failed}
         <Grid gap={4} templateColumns={{ base: "minmax(0, 1fr)", lg: "minmax(0, 2fr) minmax(0, 1fr)" }}>
           <RatePlot every={every} uid={uid} />
           <ItemTime seconds={scatter.item_seconds} />
         </Grid>
+        <Workers scatter={scatter} />
+        {!isWrong(scatter) && failed}
+        <History scatter={scatter} />
         <InputMap every={every} uid={uid} />
         <Timeline every={every} uid={uid} />
         <Options scatter={scatter} />

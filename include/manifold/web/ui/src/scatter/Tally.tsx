@@ -8,10 +8,12 @@ interface Props {
   outcome: Outcome;
   number: number | null;
   total: number | null;
+  /** The number is an estimate. */
+  about?: boolean;
 }
 
 /** One line of the account: how many items, and their share. */
-export function Tally({ outcome, number, total }: Props) {
+export function Tally({ outcome, number, total, about = false }: Props) {
   const alarm = outcome === "failed" && Boolean(number);
   return (
     <Box>
@@ -21,7 +23,7 @@ export function Tally({ outcome, number, total }: Props) {
       </Flex>
       <Box as="dd" fontVariantNumeric="tabular-nums">
         <Text as="span" color={alarm ? "var(--mf-alarm)" : "fg"} fontSize="xl" fontWeight="semibold">
-          {number === null ? "?" : count(number)}
+          {number === null ? "not known" : `${about ? "about " : ""}${count(number)}`}
         </Text>
         {Boolean(number) && total !== null && (
           <Text as="span" color="fg.muted" fontSize="xs" ml={2}>

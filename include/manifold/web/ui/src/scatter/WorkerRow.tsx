@@ -1,5 +1,6 @@
 import { Box, Flex, Table, Text } from "@chakra-ui/react";
 
+import { Breakable } from "../base/Breakable";
 import { ago, count, plural, rate } from "../base/format";
 import type { Worker } from "../types";
 
@@ -7,7 +8,7 @@ export function WorkerRow({ worker, ended }: { worker: Worker; ended: boolean })
   const gone = !worker.alive;
   return (
     <Table.Row color={gone ? "fg.muted" : "fg"} data-alive={worker.alive} fontVariantNumeric="tabular-nums">
-      <Table.Cell whiteSpace="nowrap">
+      <Table.Cell minW="140px" overflowWrap="anywhere" whiteSpace="normal">
         <Flex align="center" gap={2}>
           <Box
             aria-hidden
@@ -18,7 +19,7 @@ export function WorkerRow({ worker, ended }: { worker: Worker; ended: boolean })
             boxSize="10px"
             flexShrink={0}
           />
-          {worker.name}
+          <Breakable text={worker.name} />
           {gone && !ended && (
             <Text as="span" fontSize="xs" fontWeight="medium">
               gone
@@ -26,7 +27,7 @@ export function WorkerRow({ worker, ended }: { worker: Worker; ended: boolean })
           )}
         </Flex>
       </Table.Cell>
-      <Table.Cell>{worker.host}</Table.Cell>
+      <Table.Cell minW="110px" overflowWrap="anywhere" whiteSpace="normal"><Breakable text={worker.host} /></Table.Cell>
       <Table.Cell textAlign="end">{worker.pid}</Table.Cell>
       <Table.Cell whiteSpace="nowrap">{ago(worker.seconds_silent)}</Table.Cell>
       <Table.Cell minW="170px">{busyWith(worker)}</Table.Cell>

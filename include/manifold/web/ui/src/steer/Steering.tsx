@@ -1,4 +1,4 @@
-import { createContext, useCallback, useContext, useMemo, useState, type ReactNode } from "react";
+import { createContext, useCallback, useContext, useEffect, useMemo, useRef, useState, type ReactNode } from "react";
 
 import { post } from "../base/api";
 import type { Asked, Control, Redrive, Redriven, ScatterDetail } from "../types";
@@ -8,6 +8,8 @@ import { asked, redriven } from "./sentences";
 export interface Said {
   text: string;
   bad: boolean;
+  /** How the scatter stood when it was said. */
+  stage: string;
 }
 
 interface Steer {
@@ -42,15 +44,19 @@ export function Steering({ scatter, changed, children }: Props) {
   const [busy, setBusy] = useState(false);
   const [said, setSaid] = useState<Said | null>(null);
 
+  const now = stage(scatter);
+  const latest = useRef(now);
+  latest.current = now;
+
   const act = useCallback(
     async (action: () => Promise<string>): Promise<boolean> => {
       setBusy(true);
       try {
-        setSaid({ bad: false, text: await action() });
+        setSaid({ bad: false, stage: latest.current, text: await action() });
         changed();
         return true;
       } catch (error) {
-        setSaid({ bad: true, text: error instanceof Error ? error.message : String(error) });
+        setSaid({ bad: true, stage: latest.current, text: error instanceof Error ? error.message : String(error) });
         return false;
       } finally {
         setBusy(false);
@@ -58,6 +64,13 @@ export function Steering({ scatter, changed, children }: Props) {
     },
     [changed],
   );
+
+  // A sentence about what will be is taken away once it is so, or something else has come of it.
+  useEffect(() => {
+    if (!said) return undefined;
+    const timer = setTimeout(() => setSaid(null), said.stage === now ? LONGEST : SHORTEST);
+    return () => clearTimeout(timer);
+  }, [said, now]);
 
   const { uid } = scatter;
   const value = useMemo<Steer>(
@@ -74,6 +87,13 @@ export function Steering({ scatter, changed, children }: Props) {
   );
   return <Context value={value}>{children}</Context>;
 }
+
+const SHORTEST = 8_000;
+const LONGEST = 300_000;
+
+/** What changes when an action takes effect. */
+const stage = ({ state, tries, settings, paused_by, wishes }: ScatterDetail): string =>
+  JSON.stringify([state, tries, settings, paused_by, wishes.length]);
 
 function refusal({ may, task }: ScatterDetail): string | null {
   if (may.steer) return null;

@@ -15,7 +15,10 @@ export function mistakes(draft: Draft): Partial<Draft> {
   const found: Partial<Draft> = {};
   if (!/^([1-9]\d*)?$/.test(draft.max_concurrency.trim())) found.max_concurrency = "A whole number from 1 on, or nothing.";
   if (draft.rate_limit.trim() !== "" && !(Number(draft.rate_limit) > 0)) found.rate_limit = "A number above 0, or nothing.";
-  if (!/^\d+$|^\d+(\.\d+)?\s*%$/.test(draft.tolerate.trim())) found.tolerate = "A count such as 5, or a percentage such as 1%.";
+  const share = /^(\d+(?:\.\d+)?)\s*%$/.exec(draft.tolerate.trim());
+  if (share ? Number(share[1]) > 100 : !/^\d+$/.test(draft.tolerate.trim())) {
+    found.tolerate = "A count such as 5, or a percentage from 0 to 100 such as 1%.";
+  }
   return found;
 }
 
