@@ -73,7 +73,7 @@ def ask(ledger: Ledger, row: ScatterRow, verb: str, value: dict[str, Any], by_wh
     done = alive is None and (verb == "drain" or (verb == "cancel" and _ended_here(ledger, row, by_whom)))
     if not done:
         ledger.control(row.uid, verb, value, by_whom)
-    return Asked(row.name, verb, alive, done, state)
+    return Asked(row.title, verb, alive, done, state)
 
 
 Again = Literal["failed", "missing", "everything"]

@@ -92,6 +92,34 @@ def test_an_airflow_task_is_found_by_its_names(cli: Cli, book: Ledger) -> None:
     assert cli("show", "dag/another/group.task").exit_code == 3
 
 
+RUNS = ("manual__2026-11-25T10:00:00+00:00", "a b", "week/47", "50%", "50%25", "größe", "x%2Fy")
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_names_are_shown_as_people_write_them_and_both_forms_are_taken(cli: Cli, book: Ledger, run: str) -> None:
+    quoted, indexed = scatter_name("etl", run, "fetch", -1), scatter_name("etl", run, "fetch", 3)
+    uid, mapped = made(book, quoted), made(book, indexed)
+    shown = f"etl/{run}/fetch"
+    assert f"{shown} ({uid})" in cli("show", uid).stdout.replace("\n", "")
+    for name in (shown, quoted, quoted.removesuffix("/-1")):
+        assert said(cli("show", name, "--json"), shapes.Shown).scatter == uid
+        assert uid in {one.scatter for one in said(cli("ls", "--name", name, "--json"), shapes.Listing).scatters}
+    for name in (f"{shown}/3", f"{shown}[3]", indexed):
+        assert said(cli("show", name, "--json"), shapes.Shown).scatter == mapped
+    assert shown in cli("ls").stdout.replace("\n", "")
+
+
+def test_a_name_that_means_several_is_refused_with_all_of_them(cli: Cli, book: Ledger) -> None:
+    names = (scatter_name("etl", "a", "3", 7), scatter_name("etl", "a/3", "7", -1))
+    uids = {made(book, name) for name in names}
+    refused = cli("show", "etl/a/3/7")
+    assert refused.exit_code == 2
+    assert "means several scatters" in refused.stderr
+    for uid in uids:
+        assert uid in refused.stderr.replace("\n", "")
+        assert said(cli("show", uid, "--json"), shapes.Shown).scatter == uid
+
+
 def test_a_uid_may_be_cut_as_long_as_it_is_unique(cli: Cli, book: Ledger) -> None:
     one, two = made(book, "one", uid="abcd" + "0" * 28), made(book, "two", uid="abcd" + "1" * 28)
     assert said(cli("show", "abcd0", "--json"), shapes.Shown).scatter == one

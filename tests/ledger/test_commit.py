@@ -273,3 +273,19 @@ def test_scatters_do_not_see_each_other(ledger: Ledger) -> None:
     done(second, 0, "fs")
     assert (letters(ledger, first.uid), letters(ledger, second.uid)) == ("oof", "fs")
     sound(ledger)
+
+
+def test_the_executions_of_an_item_that_fails_again_are_counted_together(ledger: Ledger) -> None:
+    claim = claimed(ledger, total=3)
+    first = sent(claim, 0, 3)
+    failures = [Failure(pos, "boom", "ValueError", "boom", attempts=2) for pos in (1, 2)]
+    claim.commit([receipt(first, "off", failures=failures)])
+    claim.end("failed", "two failed")
+    for number in (2, 3):
+        claim = ledger.acquire(claim.uid, owner(number))
+        again = sent(claim, 0, 3, layer=claim.epoch)
+        failures = [Failure(1, "boom", "ValueError", "boom", attempts=3)]
+        claim.commit([receipt(again, ".f." if number == 3 else ".fo", failures=failures)])
+        claim.end("failed", "still")
+    assert [(one.pos, one.attempts) for one in ledger.failures(claim.uid)] == [(1, 8)]
+    sound(ledger)

@@ -6,8 +6,11 @@ import random
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection, update
 
 from manifold.ledger import Claim, Ledger
+from manifold.ledger.tables import attempt, scatter
+from manifold.protocol.records import WorkerInfo
 from manifold.web import spans
 from tests.ledger import made
 from tests.web.conftest import TestClient, airflow_scatter, get
@@ -138,3 +141,61 @@ def test_the_timeline_is_the_latest_of_many(admin: TestClient, book: Ledger) -> 
 def test_a_range_that_holds_another_is_left_out() -> None:
     assert spans.innermost([(0, 10), (0, 5), (5, 10), (20, 30), (0, 5)]) == [(0, 5), (5, 10), (20, 30)]
     assert spans.union([(5, 7), (0, 3), (3, 4), (6, 9)]) == [(0, 4), (5, 9)]
+
+
+def test_a_chunk_counts_over_the_time_that_it_ran(admin: TestClient, book: Ledger) -> None:
+    """Eight workers whose commits come together every few seconds have neither spikes nor gaps."""
+    claim = airflow_scatter(book, total=10_000)
+    for start in range(0, 800, 100):
+        made.done(claim, start, "o" * 100, seconds=8.0)
+    _began_earlier(book, claim.uid, 8.0)
+    told = get(admin, f"/scatters/{claim.uid}/rate", points=16)["points"]
+    assert sum(one["items"] for one in told) == 800
+    inner = [one["items"] for one in told[2:-2]]
+    assert min(inner) > 0.5 * max(inner)
+
+
+def test_what_is_done_of_running_chunks_is_drawn_and_counts_for_the_time_left(admin: TestClient, book: Ledger) -> None:
+    claim = airflow_scatter(book, total=2000)
+    made.sent(claim, 0, 1000)
+    _began_earlier(book, claim.uid, 10.0)
+    claim.commit(workers=[WorkerInfo("worker 1", "host 1", 1, holding=("1",), done=500)])
+    shown = get(admin, f"/scatters/{claim.uid}")
+    assert shown["rate"] == pytest.approx(50, rel=0.3)
+    assert shown["seconds_left"] == pytest.approx(1500 / shown["rate"], rel=0.01)
+    told = get(admin, f"/scatters/{claim.uid}/rate", points=10)["points"]
+    assert sum(one["items"] for one in told) == 500
+    assert all(one["items"] for one in told[1:-1])
+
+
+def test_what_was_done_of_a_chunk_counts_once_when_it_is_committed(admin: TestClient, book: Ledger) -> None:
+    claim = airflow_scatter(book, total=2000)
+    sent = made.sent(claim, 0, 1000)
+    _began_earlier(book, claim.uid, 10.0)
+    claim.commit(workers=[WorkerInfo("worker 1", "host 1", 1, holding=("1",), done=900)])
+    claim.commit([made.receipt(sent, seconds=10.0)])
+    told = get(admin, f"/scatters/{claim.uid}/rate", points=10)["points"]
+    assert sum(one["items"] for one in told) == 1000
+    assert get(admin, f"/scatters/{claim.uid}")["rate"] == pytest.approx(100, rel=0.3)
+
+
+@pytest.mark.parametrize("verb", ["pause", "drain"])
+def test_no_time_is_left_where_nothing_is_sent(admin: TestClient, book: Ledger, verb: str) -> None:
+    claim = airflow_scatter(book, total=2000)
+    for start in range(0, 200, 100):
+        made.done(claim, start, "o" * 100, seconds=5.0)
+    assert get(admin, f"/scatters/{claim.uid}")["seconds_left"] is not None
+    book.control(claim.uid, verb, by_whom="somebody")
+    for shown in (get(admin, f"/scatters/{claim.uid}"), get(admin, "/scatters")["scatters"][0]):
+        assert (shown["seconds_left"], shown["state"]) == (None, {"pause": "paused", "drain": "draining"}[verb])
+
+
+def _began_earlier(ledger: Ledger, uid: str, seconds: float) -> None:
+    """Move the beginning of a scatter, of its attempts and its try into the past."""
+
+    def write(conn: Connection) -> None:
+        of = scatter.c
+        conn.execute(update(scatter).where(of.uid == uid).values(created_at=of.created_at - seconds))
+        conn.execute(update(attempt).where(attempt.c.uid == uid).values(sent_at=attempt.c.sent_at - seconds))
+
+    ledger.database.write(write)

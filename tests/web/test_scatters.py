@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection, update
 from sqlalchemy.exc import OperationalError
 
 from manifold.ledger import Ledger, Owner
+from manifold.ledger.tables import scatter, scatter_try
 from manifold.policy import Tolerance
 from manifold.protocol.records import WorkerInfo
 from manifold.web import deployment
@@ -206,3 +208,21 @@ def test_a_ledger_that_comes_back_is_used_again(
 
 def _lost(*_: object) -> None:
     raise OperationalError("SELECT 1", {}, Exception("server closed the connection"), connection_invalidated=True)
+
+
+def test_the_time_between_two_tries_is_not_part_of_what_it_took(admin: TestClient, book: Ledger) -> None:
+    claim = airflow_scatter(book)
+    claim.end("failed", "for now")
+    again = book.acquire(claim.uid, made.owner(2, claim_key=claim.row.name, claim_no=2))
+    again.end("failed", "again")
+
+    def write(conn: Connection) -> None:
+        """The first try took 30 s, a day ago; the second one 12 s."""
+        for epoch, began, ended in ((1, 1000.0, 1030.0), (2, 90_000.0, 90_012.0)):
+            here = (scatter_try.c.uid == claim.uid, scatter_try.c.epoch == epoch)
+            conn.execute(update(scatter_try).where(*here).values(began_at=began, ended_at=ended))
+        conn.execute(update(scatter).where(scatter.c.uid == claim.uid).values(created_at=1000.0, ended_at=90_012.0))
+
+    book.database.write(write)
+    assert get(admin, f"/scatters/{claim.uid}")["duration"] == 42.0
+    assert get(admin, "/scatters")["scatters"][0]["duration"] == 42.0

@@ -13,6 +13,7 @@ from manifold.cli.here import find, opened_ledger, task_of
 from manifold.cli.params import AsJson, DryRun, ScatterId
 from manifold.cli.run import tell_ran
 from manifold.errors import ConfigError, Incomplete, ScatterError
+from manifold.names import shown_name
 from manifold.protocol.records import ScatterRow
 from manifold.words import counted
 
@@ -153,14 +154,14 @@ def refuse_own(row: ScatterRow, options: dict[str, str | None]) -> None:
     given = [name for name, value in options.items() if value is not None]
     if given:
         raise ConfigError(
-            f"{row.name} is the scatter of an Airflow task, whose next try takes function, items and engine from its "
+            f"{row.title} is the scatter of an Airflow task, whose next try takes function, items and engine from its "
             f"DAG: leave out {' and '.join(given)}"
         )
 
 
 def _refuse_busy(ledger: Ledger, row: ScatterRow) -> None:
     if by := steering.coordinator(row, ledger.time()):
-        raise Conflict(f"{row.name} is being run by {by}; wait for its end (manifold watch {row.uid})")
+        raise Conflict(f"{row.title} is being run by {by}; wait for its end (manifold watch {row.uid})")
 
 
 def _tell(done: shapes.Redriven, as_json: bool) -> None:
@@ -168,13 +169,13 @@ def _tell(done: shapes.Redriven, as_json: bool) -> None:
         out.say_json(done)
         return
     if not (done.items or done.missing != 0 or done.chunks_lost):
-        out.say(f"{done.name}: there is nothing to run again")
+        out.say(f"{shown_name(done.name)}: there is nothing to run again")
     elif done.dry_run:
-        out.say(f"{done.name}: would run again, {_place(done)}: {_what(done)}")
+        out.say(f"{shown_name(done.name)}: would run again, {_place(done)}: {_what(done)}")
     elif done.result is not None:
         tell_ran(done.result, as_json=False)
     else:
-        out.say(f"{done.name}: will run again: {_what(done)}; cleared: {', '.join(done.cleared)}")
+        out.say(f"{shown_name(done.name)}: will run again: {_what(done)}; cleared: {', '.join(done.cleared)}")
 
 
 def _what(done: shapes.Redriven) -> str:

@@ -61,7 +61,7 @@ def _ask(scatter_id: str, verb: str, value: dict[str, Any], as_json: bool) -> No
     with opened_ledger() as ledger:
         row = find(ledger, scatter_id)
         if row.state in TERMINAL:
-            raise Conflict(f"scatter {row.name} has ended ({row.state}); there is nothing to {verb}")
+            raise Conflict(f"scatter {row.title} has ended ({row.state}); there is nothing to {verb}")
         asked = steering.ask(ledger, row, verb, value, person())
     if as_json:
         told: dict[str, Any] = {"verb": verb, "value": value, "coordinator": asked.coordinator, "done": asked.done}

@@ -61,7 +61,7 @@ def failure_rows(ledger: Ledger, uid: str, fingerprints: set[str]) -> Iterator[F
 
 def _tell(found: shapes.FailedItems, row: ScatterRow, export: str | None) -> None:
     if not found.failed:
-        out.say(f"{row.name} has no failed items")
+        out.say(f"{row.title} has no failed items")
         return
     table = out.table("position", "error", "message", "tries", "item", "worker", right=("position", "tries"))
     for one in found.items:

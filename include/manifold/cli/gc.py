@@ -11,6 +11,7 @@ from manifold.cli import out, shapes
 from manifold.cli.here import opened_ledger
 from manifold.cli.params import AsJson, DryRun, seconds_of
 from manifold.errors import ConfigError, StoreError
+from manifold.names import shown_name
 from manifold.protocol.records import ScatterRow
 from manifold.words import counted
 
@@ -78,7 +79,9 @@ def _tell(swept: shapes.Swept) -> None:
     if swept.collected:
         table = out.table("scatter", "blobs", "what", "uid", right=("blobs",))
         for one in swept.collected:
-            table.add_row(one.name, out.count(one.blobs), "all of it" if one.whole else "left over", one.scatter)
+            table.add_row(
+                shown_name(one.name), out.count(one.blobs), "all of it" if one.whole else "left over", one.scatter
+            )
         out.say(table)
     blobs = sum(one.blobs for one in swept.collected)
     of = f"{counted(blobs, 'blob')} of {counted(len(swept.collected), 'scatter')}"

@@ -15,12 +15,12 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
 
 from manifold import settings
 from manifold.abc import Store
 from manifold.cli.exits import NotFound
 from manifold.errors import ConfigError
+from manifold.names import meant, name_parts, shown_name
 from manifold.protocol.records import ScatterRow
 
 _PATIENCE = 10.0  # seconds that a command waits for a store
@@ -91,38 +91,36 @@ def answering(url: str) -> Iterator[Engine]:
 def find(ledger: Ledger, name: str) -> ScatterRow:
     """The scatter that `name` means: a uid, its unique beginning, a name, or dag/run/task[/map index].
 
-    Raises NotFound, with what is near, or ConfigError where several begin like that.
+    A name may be written as people write it, or percent-quoted as the ledger has it.
+
+    Raises NotFound, with what is near, or ConfigError where it means several.
     """
-    found = (len(name) == _UID and _by_prefix(ledger, name)) or ledger.find(name) or _by_task(ledger, name)
-    if not found and len(name) >= _SHORTEST_PREFIX and re.fullmatch("[0-9a-f]+", name):
+    if len(name) == _UID and (found := _by_prefix(ledger, name)):
+        return found
+    named = [row for one in meant(name) if (row := ledger.find(one)) is not None]
+    matches = {row.uid: row for row in named}
+    if not matches and len(name) >= _SHORTEST_PREFIX and re.fullmatch("[0-9a-f]+", name):
         found = _by_prefix(ledger, name)
-    if not found:
+        matches = {found.uid: found} if found else {}
+    if len(matches) > 1:
+        some = ", ".join(f"{row.uid} ({row.name})" for row in matches.values())
+        raise ConfigError(f"{name} means several scatters: {some}; give the uid of one")
+    if not matches:
         raise NotFound(f"the ledger {ledger.url} has no scatter {name}. {_near(ledger, name)}")
-    return found
+    return next(iter(matches.values()))
 
 
 def _by_prefix(ledger: Ledger, prefix: str) -> ScatterRow | None:
     rows = ledger.scatters(uid_prefix=prefix, limit=3)
     if len(rows) > 1:
-        some = ", ".join(f"{row.uid} ({row.name})" for row in rows)
+        some = ", ".join(f"{row.uid} ({row.title})" for row in rows)
         raise ConfigError(f"{prefix} is the beginning of several: {some}; give more of it")
     return rows[0] if rows else None
 
 
-def _by_task(ledger: Ledger, name: str) -> ScatterRow | None:
-    """By the names of DAG, run and task, quoted as in the ledger or not; a task that is not mapped has the index -1."""
-    from manifold.ledger import scatter_name
-
-    parts = [unquote(part) for part in name.split("/")]
-    if len(parts) not in (3, 4):
-        return None
-    return ledger.find(scatter_name(*parts, *(["-1"] if len(parts) == 3 else [])))
-
-
 def _near(ledger: Ledger, name: str) -> str:
-    near = difflib.get_close_matches(
-        name, {row.name for row in ledger.scatters(limit=200) if row.state != "replaced"}, n=3
-    )
+    known = {row.title for row in ledger.scatters(limit=200) if row.state != "replaced"}
+    near = difflib.get_close_matches(shown_name(name), known, n=3)
     hint = f"Did you mean {' or '.join(near)}? " if near else ""
     return f"{hint}`manifold ls` shows those it has; MANIFOLD_LEDGER chooses another ledger"
 
@@ -132,8 +130,6 @@ def task_of(ledger: Ledger, row: ScatterRow) -> tuple[str, str, str, int] | None
 
     Told by the key that its coordinator claimed it with, which only an Airflow task has.
     """
-    from manifold.ledger.rows import name_parts
-
     return None if ledger.claim_key(row.uid) is None else name_parts(row.name)
 
 
@@ -144,7 +140,7 @@ def opened_store(row: ScatterRow) -> Store:
 
     if row.store_url and scheme_of(row.store_url) == "memory":
         raise ConfigError(
-            f"the results of {row.name} were kept in the memory of the process that ran it, or in a store object of "
+            f"the results of {row.title} were kept in the memory of the process that ran it, or in a store object of "
             "its own, so no command can read them. Give scatter() a store's URL to have them kept"
         )
     return store_behind(row.store_url, patience=_PATIENCE)

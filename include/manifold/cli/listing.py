@@ -12,6 +12,7 @@ import typer
 from manifold.cli import out, shapes
 from manifold.cli.here import opened_ledger
 from manifold.cli.params import AsJson
+from manifold.names import shown_name
 from manifold.protocol.records import ScatterRow
 from manifold.visible import on_one_line
 
@@ -38,7 +39,9 @@ class State(StrEnum):
 
 def ls(
     state: Annotated[State | None, typer.Option(help="Only those in this state.")] = None,
-    name: Annotated[str | None, typer.Option(help="Only those with this in their name.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Only those with this in their name, as it is shown here or percent-encoded.")
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many, the newest first.")] = 20,
     as_json: AsJson = False,
 ) -> None:
@@ -67,7 +70,9 @@ def ls(
             begun = f"{out.duration(now - one.created_at)} ago"
             failed = out.count(one.failed) if one.failed else ""
             shown = out.state(one.state)
-            table.add_row(one.name, shown, done, out.count(one.total), failed, begun, one.scatter[:8], _why(one))
+            table.add_row(
+                shown_name(one.name), shown, done, out.count(one.total), failed, begun, one.scatter[:8], _why(one)
+            )
         out.say(table)
 
 

@@ -29,7 +29,10 @@ def _keep_stdout(ctx: typer.Context, as_json: bool) -> bool:
 ScatterId = Annotated[
     str,
     typer.Argument(
-        metavar="ID", help="A uid or its unique beginning, a scatter's name, or dag/run/task.", show_default=False
+        metavar="ID",
+        help="A uid or its unique beginning, a scatter's name, or dag/run/task (dag/run/task/3 of a mapped task), each "
+        "as Airflow shows it or percent-encoded.",
+        show_default=False,
     ),
 ]
 AsJson = Annotated[

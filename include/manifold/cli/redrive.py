@@ -47,7 +47,7 @@ def redrive(
         closed = row.total is not None and row.done == row.total
         if lost and not closed:
             raise ConfigError(
-                f"{row.name} has items that never ran, and --lost runs none: `manifold continue {row.uid}` runs them, "
+                f"{row.title} has items that never ran, and --lost runs none: `manifold continue {row.uid}` runs them, "
                 "and makes lost results again"
             )
         chosen = _chosen(ledger, row, only_error, lost)

@@ -109,7 +109,7 @@ class Recorded(Source):
         return self._row.total
 
     def read(self, start: int = 0) -> Iterator[Any]:
-        raise InputGone(f"{self._row.name} needs its input again: say --items, as for `manifold run`")
+        raise InputGone(f"{self._row.title} needs its input again: say --items, as for `manifold run`")
 
 
 def _source(ledger: Ledger, row: ScatterRow, items: str | None, what: Again) -> Source:
@@ -128,7 +128,7 @@ def _source(ledger: Ledger, row: ScatterRow, items: str | None, what: Again) -> 
     never = "some items never ran" if missing is None else f"{missing:,} items never ran"
     reason = "everything is to run" if what == "everything" else never if missing != 0 else "results are lost"
     raise ConfigError(
-        f"{reason}, so {row.name} needs its input (it was a {row.source_kind}): say --items, as for `manifold run`; "
+        f"{reason}, so {row.title} needs its input (it was a {row.source_kind}): say --items, as for `manifold run`; "
         "or run the program again that made it, under the same scatter_id"
     )
 
@@ -137,7 +137,7 @@ def _engine_url(row: ScatterRow, engine: str | None) -> str:
     url = engine or row.engine
     if engine is None and "://" not in url:
         raise ConfigError(
-            f"{row.name} ran on an executor of its program's own ({url}); say --engine, such as threads://8"
+            f"{row.title} ran on an executor of its program's own ({url}); say --engine, such as threads://8"
         )
     return settings.resolve(url)
 
@@ -151,10 +151,10 @@ def _job(ledger: Ledger, row: ScatterRow, store: Store) -> tuple[JobModules, Job
         modules = JobModules(Blobs(ledger, store, settings.keyring(), row).shipment())
         return modules, modules.job()
     except BlobNotFound as exc:
-        raise ResultsLost(f"the code of {row.name} is not in its store any more: {exc}") from exc
+        raise ResultsLost(f"the code of {row.title} is not in its store any more: {exc}") from exc
     except (ImportError, AttributeError) as exc:
         raise ConfigError(
-            f"the code of {row.name} cannot be loaded here: {exc}. Run it where its modules are installed"
+            f"the code of {row.title} cannot be loaded here: {exc}. Run it where its modules are installed"
         ) from exc
 
 

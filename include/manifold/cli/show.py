@@ -17,6 +17,7 @@ from manifold.cli.exits import FAILED
 from manifold.cli.here import find, opened_ledger, task_of
 from manifold.cli.params import AsJson, ScatterId
 from manifold.ledger import figures as rates
+from manifold.names import shown_name
 from manifold.protocol.records import TERMINAL
 from manifold.registry import masked
 
@@ -148,7 +149,7 @@ def _rendered(found: shapes.Shown) -> RenderableType:
 def _facts(found: shapes.Shown) -> dict[str, Any]:
     ended = found.ended_at is not None
     facts = {
-        "scatter": f"{found.name} ({found.scatter})",
+        "scatter": f"{shown_name(found.name)} ({found.scatter})",
         "state": out.state(found.state),
         "runs": f"{found.function} on {found.engine}",
         "items": _counts(found),

@@ -77,7 +77,7 @@ def verify(
 def _account(row: ScatterRow) -> str:
     left = "some" if row.total is None else f"{row.total - row.done:,}"
     return (
-        f"every item of {row.name} is accounted for: {row.n_ok:,} succeeded, {row.n_failed:,} failed, "
+        f"every item of {row.title} is accounted for: {row.n_ok:,} succeeded, {row.n_failed:,} failed, "
         f"{row.n_skipped:,} skipped, {left} without outcome"
     )
 

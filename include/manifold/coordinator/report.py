@@ -31,7 +31,7 @@ class Reporter:
             events.ScatterStarted(
                 self._uid,
                 self._epoch,
-                name=row.name,
+                name=row.title,
                 engine=row.engine,
                 why=mask(why),
                 warnings=tuple(map(mask, warnings)),

@@ -84,7 +84,7 @@ def warnings(row: ScatterRow, given: Given) -> list[str]:
     before = recorded(row)
     if row.done and before is not None and (mixed := [one for one in before.mixed if one not in names]):
         told.append(
-            f"the results of {row.name} come from tries that differed in {_listed(mixed)}; fresh=True (or a clear, in "
+            f"the results of {row.title} come from tries that differed in {_listed(mixed)}; fresh=True (or a clear, in "
             "Airflow) runs all items alike"
         )
     if row.done and (unstable := {name: what for name, what in given.unstable(row).items() if name not in names}):

@@ -193,7 +193,7 @@ class _Try:
         """What is there, with a word about whatever differs from what is asked for. No coordinator runs to say it."""
         sameness.refuse_changes(self._plan, found, self._given)
         for text in (*warnings, *sameness.warnings(found, self._given)):
-            log.warning("%s: %s", found.name, text)
+            log.warning("%s: %s", found.title, text)
         return self._results(found)
 
     def _claim(self, found: ScatterRow | None, pinned: dict[str, Any]) -> tuple[Claim, sameness.Sameness]:
@@ -212,7 +212,7 @@ class _Try:
         same = sameness.check(self._plan, row, self._means.store, self._given)
         self._explain(same.warnings)
         if not row.done and (unstable := self._given.unstable(row)):
-            log.info("%s: a later try cannot compare %s", row.name, sameness.unstable_text(unstable))
+            log.info("%s: a later try cannot compare %s", row.title, sameness.unstable_text(unstable))
         return self._acquire(row.uid), same
 
     def _explain(self, warnings: Sequence[str]) -> None:

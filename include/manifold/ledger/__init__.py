@@ -25,10 +25,10 @@ from manifold.ledger.rows import (
     Owner,
     TryRow,
     WorkerRow,
-    scatter_name,
 )
 from manifold.ledger.tries import LEASE
 from manifold.ledger.verify import Violation, verify, verify_blobs
+from manifold.names import scatter_name
 from manifold.patience import PATIENCE
 
 __all__ = [

@@ -130,10 +130,12 @@ class Claim:
             beyond = select(chunk.c.stop).where(chunk.c.uid == self.uid, chunk.c.layer == 0)
             furthest = conn.execute(beyond.order_by(chunk.c.start.desc()).limit(1)).scalar() or 0
             if row.total not in (None, total):
-                raise ItemsChanged(f"the input has {total:,} items; an earlier try of {row.name} counted {row.total:,}")
+                raise ItemsChanged(
+                    f"the input has {total:,} items; an earlier try of {row.title} counted {row.total:,}"
+                )
             if furthest > total:
                 raise ItemsChanged(
-                    f"the input ended after {total:,} items; {row.name} has outcomes of items up to {furthest - 1:,}"
+                    f"the input ended after {total:,} items; {row.title} has outcomes of items up to {furthest - 1:,}"
                 )
             return _set(conn, row, total=total)
 
@@ -247,7 +249,7 @@ class Claim:
                 row = scatter_row(conn, new.uid)
                 if there[0] != token:
                     raise Fenced(
-                        f"scatter {row.name} was taken over by {row.owner or 'another'} as soon as it was made"
+                        f"scatter {row.title} was taken over by {row.owner or 'another'} as soon as it was made"
                     )
                 return row
             old, now = self._lock(conn)

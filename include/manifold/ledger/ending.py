@@ -50,7 +50,7 @@ def account(conn: Connection, row: ScatterRow) -> tuple[int, bool]:
     failures = conn.execute(select(func.count()).where(failure.c.uid == row.uid)).scalar_one()
     if [*counters, failures] != [row.n_ok, row.n_failed, row.n_skipped, row.n_failed]:
         raise LedgerError(
-            f"scatter {row.name} is not finished, for its counters are not the sums of its chunks; "
+            f"scatter {row.title} is not finished, for its counters are not the sums of its chunks; "
             f"`manifold verify {row.uid}` says where"
         )
     suspect = conn.execute(select(exists().where(of.uid == row.uid, of.suspect_at.is_not(None)))).scalar_one()

@@ -66,15 +66,15 @@ class Fence:
         epochs = f"(epoch {row.epoch}; this coordinator has {self._epoch})"
         if row.epoch < self._epoch:
             return (
-                f"the ledger has lost this coordinator's claim on scatter {row.name} {epochs}: its database was "
+                f"the ledger has lost this coordinator's claim on scatter {row.title} {epochs}: its database was "
                 "restored or failed over to an older copy. The next try continues with what is committed there"
             )
         if row.epoch == self._epoch and row.state != "running":
-            return f"scatter {row.name} has ended: {row.state} {epochs}"
+            return f"scatter {row.title} has ended: {row.state} {epochs}"
         if row.epoch == self._epoch and token is None:
-            return f"scatter {row.name} was given up by its coordinator {epochs}"
+            return f"scatter {row.title} was given up by its coordinator {epochs}"
         lost = ", after the ledger's database had lost this one's claim" if row.epoch == self._epoch else ""
-        return f"scatter {row.name} was taken over by {row.owner or 'another'}{lost} {epochs}"
+        return f"scatter {row.title} was taken over by {row.owner or 'another'}{lost} {epochs}"
 
     def _restored(self, conn: Connection, row: ScatterRow, known: ScatterRow) -> ScatterRow:
         """The scatter with what this claim had said of it, where the database has lost that."""

@@ -101,11 +101,11 @@ class Ledger(Reader):
     def _refusal(self, conn: Connection, uid: str) -> LedgerError:
         row = scatter_row(conn, uid)
         if row.state == "replaced":
-            return Fenced(f"scatter {row.name} was replaced by a fresh start (its generation {row.gen} is over)")
+            return Fenced(f"scatter {row.title} was replaced by a fresh start (its generation {row.gen} is over)")
         since, now = conn.execute(select(scatter.c.claimed_at, self.now()).where(scatter.c.uid == uid)).one()
         left = (row.lease_until or now) - now
         return ScatterBusy(
-            f"scatter {row.name} is being run by {row.owner}, for {now - since:.0f} s now; "
+            f"scatter {row.title} is being run by {row.owner}, for {now - since:.0f} s now; "
             f"if that is dead, it is free in {left:.0f} s"
         )
 
@@ -132,7 +132,7 @@ class Ledger(Reader):
             conn.execute(update(scatter).where(scatter.c.uid == uid).values(seq=scatter.c.seq))
             row = scatter_row(conn, uid)
             if row.state in TERMINAL and (verb in _EPOCH_BOUND or row.state == "replaced"):
-                raise LedgerError(f"scatter {row.name} has ended ({row.state}); there is nothing to {verb}")
+                raise LedgerError(f"scatter {row.title} has ended ({row.state}); there is nothing to {verb}")
             mine = conn.execute(select(control.c.no).where(control.c.token == token)).scalar()
             if mine is not None:  # the COMMIT was in doubt, and had counted
                 return int(mine)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import msgspec
 from sqlalchemy import Connection, String, and_, func, literal, or_, select
@@ -16,6 +16,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from manifold.ledger.rows import built, columns
 from manifold.ledger.states import Condition, alive, condition, reason
 from manifold.ledger.tables import control, scatter
+from manifold.names import meant, parts_meant
 from manifold.protocol.records import ScatterRow
 
 
@@ -109,6 +110,13 @@ def _seen(visible: Visible) -> ColumnElement[bool]:
     return and_(of.epoch > 0, of.state != "replaced", or_(*ways))
 
 
+def named(text: str) -> ColumnElement[bool]:
+    """The SQL of: the name has this in it, or is this, as people write it or percent-quoted."""
+    of = scatter.c
+    parts = (of.name.icontains(one, autoescape=True) for one in parts_meant(text))
+    return or_(*parts, of.name.in_(meant(text)))
+
+
 def _filters(wanted: Wanted, state: ColumnElement[str]) -> list[ColumnElement[bool]]:
     of = scatter.c
     found: list[ColumnElement[bool]] = []
@@ -117,13 +125,14 @@ def _filters(wanted: Wanted, state: ColumnElement[str]) -> list[ColumnElement[bo
     if wanted.engine:
         found.append(of.engine.icontains(wanted.engine, autoescape=True))
     if wanted.search:
-        texts = {wanted.search, quote(wanted.search, safe="/")}  # names are percent-quoted
-        found.append(or_(of.uid == wanted.search, *(of.name.icontains(one, autoescape=True) for one in sorted(texts))))
+        found.append(or_(of.uid == wanted.search, named(wanted.search)))
     if any(part is not None for part in wanted.task):
         found.append(of.owner_key.is_not(None))
-        found.append(of.name.like(literal(_pattern(wanted.task)), escape="\\"))
+        quoted = tuple(unquote(part) if isinstance(part, str) else part for part in wanted.task)
+        patterns = {_pattern(wanted.task), _pattern(quoted)}
+        found.append(or_(*(of.name.like(literal(one), escape="\\") for one in sorted(patterns))))
         if wanted.task[0] is not None:  # LIKE knows no capitals in SQLite
-            found.append(first_part(of.name) == quote(wanted.task[0], safe=""))
+            found.append(first_part(of.name).in_({quote(str(dag), safe="") for dag in (wanted.task[0], quoted[0])}))
     return found
 
 

@@ -11,6 +11,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from manifold.errors import LedgerError
 from manifold.ledger.connection import Database
+from manifold.ledger.listing import named
 from manifold.ledger.merged import MergedRow, merge
 from manifold.ledger.rows import AttemptRow, FailureRow, KindRow, S, TryRow, WorkerRow, built, columns
 from manifold.ledger.states import Condition, Standing, alive, condition, reason
@@ -70,7 +71,7 @@ class Reader:
         if state:
             asked = asked.where(condition(self.now()) == state)
         if name_like:
-            asked = asked.where(scatter.c.name.contains(name_like, autoescape=True))
+            asked = asked.where(named(name_like))
         if uid_prefix:
             asked = asked.where(scatter.c.uid.startswith(uid_prefix, autoescape=True))
         if before:

@@ -7,7 +7,6 @@ import platform
 import uuid
 from collections.abc import Sequence
 from typing import Any, Literal, TypeVar
-from urllib.parse import quote, unquote
 
 import msgspec
 import psutil
@@ -163,17 +162,6 @@ class Committed(msgspec.Struct, frozen=True):
 
     won: list[bool]
     row: ScatterRow
-
-
-def scatter_name(*parts: str | int) -> str:
-    """One name of several parts (dag, run, task, map index), each percent-quoted so that no two join to the same."""
-    return "/".join(quote(storable(str(part)), safe="") for part in parts)
-
-
-def name_parts(name: str) -> tuple[str, str, str, int]:
-    """(dag, run, task, map index) of the name of an Airflow task's scatter."""
-    dag, run, task, index = (unquote(part) for part in name.split("/"))
-    return dag, run, task, int(index)
 
 
 def columns(table: Table, struct: type[msgspec.Struct]) -> list[ColumnElement[Any]]:

@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from manifold.names import shown_name
+
 PROTOCOL = 2
 """Version of the wire format; worker and coordinator must agree on it."""
 
@@ -163,6 +165,11 @@ class ScatterRow(msgspec.Struct, frozen=True):
     ended_at: float | None
     message: str | None
     """Why it ended as it did, for people; None while it runs or when it succeeded."""
+
+    @property
+    def title(self) -> str:
+        """The name as people write it."""
+        return shown_name(self.name)
 
     @property
     def of(self) -> int | None:

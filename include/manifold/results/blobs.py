@@ -96,13 +96,13 @@ class Blobs:
         """What the scatter ran, with the modules that came with it, as `worker.modules` takes it."""
         key = self._scatter.fn_key
         if key is None:
-            raise ResultsLost(f"the ledger does not say where the function of {self._scatter.name} is kept")
+            raise ResultsLost(f"the ledger does not say where the function of {self._scatter.title} is kept")
         try:
             blob = self._store.get(key)
         except BlobNotFound as exc:
             check_marker(self._store, self._scatter.store_uuid)
             raise ResultsLost(
-                f"the function of scatter {self._scatter.name} is not in its store any more, only its results are: "
+                f"the function of scatter {self._scatter.title} is not in its store any more, only its results are: "
                 "name the fold, as in .value(reduce=…)"
             ) from exc
         try:
@@ -117,7 +117,7 @@ class Blobs:
 
     def _not_the_function(self, why: str) -> ResultsLost:
         return ResultsLost(
-            f"what lies under {self._scatter.fn_key} is not the function that scatter {self._scatter.name} ran: {why}. "
+            f"what lies under {self._scatter.fn_key} is not the function that scatter {self._scatter.title} ran: {why}. "
             "Its results are not touched by that: name the fold, as in .value(reduce=…); to run items again, give the "
             "function (manifold redrive --function MODULE:NAME), or run the program again that made it"
         )
@@ -136,7 +136,7 @@ class Blobs:
         check_marker(self._store, self._scatter.store_uuid)
         if isinstance(trouble, WireError) and not (wire.is_ours(self._keyring, data) or self._secret_is_right()):
             raise WireError(
-                f"the blobs of scatter {self._scatter.name} do not bear this process's signature ({trouble}). "
+                f"the blobs of scatter {self._scatter.title} do not bear this process's signature ({trouble}). "
                 "MANIFOLD_SECRET must be the same wherever results are made and read; nothing was marked as lost"
             ) from trouble
         raise self._lost(row, str(trouble)) from trouble
@@ -149,7 +149,7 @@ class Blobs:
             raise
         except proof.BROKEN as exc:
             raise Unpicklable(
-                f"the results of items {row.start:,} to {row.stop - 1:,} of scatter {self._scatter.name} are there, "
+                f"the results of items {row.start:,} to {row.stop - 1:,} of scatter {self._scatter.title} are there, "
                 f"but cannot be unpickled here: {type(exc).__name__}: {exc}. The worker that made them could: "
                 "install here what is there. `manifold verify --deep` names the items"
             ) from exc
@@ -157,7 +157,7 @@ class Blobs:
     def _lost(self, row: ChunkRow, why: str) -> ResultsLost:
         """Tell the ledger; the error for the reader."""
         told = (
-            f"the results of items {row.start:,} to {row.stop - 1:,} of scatter {self._scatter.name} are lost: {why}. "
+            f"the results of items {row.start:,} to {row.stop - 1:,} of scatter {self._scatter.title} are lost: {why}. "
         )
         if self._ledger.suspect(row):
             uid = self._scatter.uid

@@ -179,7 +179,7 @@ class Results(Sequence[Any]):
             folded, filled = reduce(folded, segment.partial) if filled else segment.partial, True
         if not filled:
             raise EmptyReduce(
-                f"no item of scatter {self._scatter.name} succeeded, and it has no initial= to begin with"
+                f"no item of scatter {self._scatter.title} succeeded, and it has no initial= to begin with"
             )
         return folded
 
@@ -266,7 +266,7 @@ class Results(Sequence[Any]):
             row = self._scatter
             of = "" if row.of is None else f" of {row.of:,}"
             raise ScatterError(
-                f"the task of scatter {row.name} ended before the scatter did: it was marked as success or failed, or "
+                f"the task of scatter {row.title} ended before the scatter did: it was marked as success or failed, or "
                 f"was killed, when {row.done:,}{of} items had an outcome. Clear the task, and it continues; or take "
                 ".latest(), which shows what is committed"
             )

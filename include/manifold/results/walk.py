@@ -65,7 +65,7 @@ class Account:
     def moved(self, what: str) -> ResultsLost:
         """The error for what was committed at `as_of` and is not any more."""
         return ResultsLost(
-            f"{what} in scatter {self._scatter.name}, as it was at {self._as_of}. What was lost is being made again: "
+            f"{what} in scatter {self._scatter.title}, as it was at {self._as_of}. What was lost is being made again: "
             "when that is done, take .latest()"
         )
 

@@ -296,9 +296,9 @@ class FailureDetail(Failure):
     traceback: Text
     lines: list[Line]
     note: Text | None = Field(
-        description="Why the traceback is not the item's own, such as a store that this server cannot reach."
+        description="Why traceback or lines are not the item's own, such as a store that this server cannot reach."
     )
-    lines_note: Text | None = Field(description="Why it may have said more than `lines`, or they are not known.")
+    amiss: bool = Field(description="The note tells of something wrong; otherwise only of lines that are not kept.")
 
 
 class Asked(BaseModel):

@@ -138,12 +138,15 @@ class _Plain(pickle.Unpickler):
 
 
 class Detail(NamedTuple):
-    """Traceback and log lines; why the traceback is not the item's own, and why there may have been more lines."""
+    """Traceback, log lines, and a sentence on why the one or the other is not the item's own.
+
+    `amiss`: something is wrong, beyond lines that are not kept.
+    """
 
     traceback: str
     lines: list[LogLine]
     note: str | None = None
-    lines_note: str | None = None
+    amiss: bool = False
 
 
 def detail(ledger: Ledger, row: ScatterRow, failed: FailureRow) -> Detail:
@@ -155,9 +158,9 @@ def detail(ledger: Ledger, row: ScatterRow, failed: FailureRow) -> Detail:
             lines = sidecars.lines(failed) or kept.lines
     except ManifoldError as exc:
         note = f"This server cannot read the item's own traceback ({exc}); shown is the first of its kind."
-        return Detail(traceback_of_kind(ledger, failed, row.uid), [], note, "not readable from here")
+        return Detail(traceback_of_kind(ledger, failed, row.uid), [], note, amiss=True)
     if lines or row.policy.get("keep_logs"):
         return Detail(kept.traceback, lines)
     most = row.policy.get("log_lines", 0)
-    note = f"none among the first {most} lines of its chunk, which are kept (log_lines=, or keep_logs=True keeps all)"
-    return Detail(kept.traceback, [], None, note)
+    note = f"It said nothing among the first {most} lines of its chunk, which are kept (log_lines=, or keep_logs=True)."
+    return Detail(kept.traceback, [], note)

@@ -11,8 +11,9 @@ from manifold.coordinator.controls import SETTINGS
 from manifold.errors import ConfigError
 from manifold.ledger import TryRow, WorkerRow
 from manifold.ledger.figures import SILENT, Pace, Ran, Recent
-from manifold.ledger.rows import FailureRow, KindRow, name_parts
+from manifold.ledger.rows import FailureRow, KindRow
 from manifold.ledger.states import Standing
+from manifold.names import name_parts
 from manifold.policy import Policy, Tolerance
 from manifold.protocol.records import ScatterRow
 from manifold.registry import masked
@@ -56,7 +57,7 @@ def scatter(
         seconds_left=pace.seconds_left,
         created_at=row.created_at,
         ended_at=row.ended_at,
-        duration=max(0.0, (row.ended_at or now) - row.created_at) if worked is None else worked,
+        duration=worked if worked is not None and row.epoch > 1 else max(0.0, (row.ended_at or now) - row.created_at),
         message=standing.reason,
         url=None if of is None else task_page(of.dag_id, of.run_id, of.task_id, of.map_index),
     )

@@ -73,7 +73,7 @@ def export(found: AnyScatter, fingerprint: OfKind = None) -> StreamingResponse:
     try:
         lines = quarantine.export(found.ledger, found.row, fingerprint)
     except ConfigError as exc:
-        raise HTTPException(409, f"the failed items of {found.row.name} cannot be read from here: {exc}") from exc
+        raise HTTPException(409, f"the failed items of {found.row.title} cannot be read from here: {exc}") from exc
     name = f"failures-{found.uid}.jsonl"
     headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
     return StreamingResponse(lines, media_type="application/jsonl", headers=headers)
@@ -84,16 +84,16 @@ def failure(found: Scatter, pos: wishes.Position) -> models.FailureDetail:
     """One failed item, with its whole traceback and its log lines."""
     failed = found.ledger.database.read(lambda conn: rows.failed_at(conn, found.uid, pos))
     if failed is None:
-        raise HTTPException(404, f"item {pos:,} of {found.row.name} is not failed (any more)")
+        raise HTTPException(404, f"item {pos:,} of {found.row.title} is not failed (any more)")
     if not found.may_read_logs:
         refused = f"{found.who.name} may not read the logs of this task, of which traceback and lines are a part."
         shown = views.failure(failed).model_dump()
-        return models.FailureDetail(**shown, traceback="", lines=[], note=refused, lines_note="not shown to you")
+        return models.FailureDetail(**shown, traceback="", lines=[], note=refused, amiss=True)
     found_out = quarantine.detail(found.ledger, found.row, failed)
     return models.FailureDetail(
         **views.failure(failed).model_dump(),
         traceback=found_out.traceback,
         lines=[models.Line(level=line.level, text=line.text) for line in found_out.lines],
         note=found_out.note,
-        lines_note=found_out.lines_note,
+        amiss=found_out.amiss,
     )

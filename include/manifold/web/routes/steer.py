@@ -39,7 +39,7 @@ def control(found: AnyScatter, wish: wishes.Control, session: SessionDep) -> mod
 
 
 def _ended(found: Found, verb: str) -> str:
-    return f"scatter {found.row.name} has ended; there is nothing to {verb}"
+    return f"scatter {found.row.title} has ended; there is nothing to {verb}"
 
 
 @router.post("/scatters/{uid}/redrive")
@@ -53,14 +53,14 @@ def redrive(found: AnyScatter, chosen: wishes.Redrive, session: SessionDep) -> m
     if task is None:
         raise HTTPException(
             409,
-            f"{found.row.name} is no Airflow task's scatter, so nobody could run it: {_command(chosen)} {found.uid}",
+            f"{found.row.title} is no Airflow task's scatter, so nobody could run it: {_command(chosen)} {found.uid}",
         )
     if found.glance.condition in LIVE:
-        raise HTTPException(409, f"{found.row.name} is being run by {found.row.owner}; wait for its end, or drain it")
+        raise HTTPException(409, f"{found.row.title} is being run by {found.row.owner}; wait for its end, or drain it")
     items = _count(found, chosen)
     if items == 0 and not (_is_closed(found) and found.ledger.suspects(found.uid)):
         what = "nothing that is missing or failed" if isinstance(chosen, wishes.Missing) else "no such failed items"
-        raise HTTPException(409, f"{found.row.name} has {what}; there is nothing to run again")
+        raise HTTPException(409, f"{found.row.title} has {what}; there is nothing to run again")
     server.clear(session, found.who.user, task, dry_run=True)  # a task that is gone, or runs, leaves no wish either
     steering.ask_redrive(found.ledger, found.row, _wish(chosen), found.who.name)
     return models.Redriven(items=items, cleared=server.clear(session, found.who.user, task))

@@ -207,7 +207,7 @@ export interface FailureDetail extends Failure {
   traceback: string;
   lines: Line[];
   note: string | null;
-  lines_note: string | null;
+  amiss: boolean;
 }
 
 export interface Control {

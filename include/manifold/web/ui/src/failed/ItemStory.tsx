@@ -29,7 +29,7 @@ export function ItemStory({ item }: { item: FailureDetail }) {
           <RetryButton chosen={{ positions: [item.pos] }} label="Retry this item" number={1} />
         </Box>
       </Stack>
-      {item.note && <Notice kind="warning">{item.note}</Notice>}
+      {item.note && item.amiss && <Notice kind="warning">{item.note}</Notice>}
       <Part title="Value">
         {item.item_repr ? (
           <Source label="Value of the item" wrap>
@@ -40,7 +40,7 @@ export function ItemStory({ item }: { item: FailureDetail }) {
         )}
       </Part>
       <Part title="Traceback">{item.traceback ? <Source label="Traceback">{item.traceback}</Source> : <Nothing>not kept</Nothing>}</Part>
-      <Part title="Log lines">{lines ? <Source label="Log lines">{lines}</Source> : <Nothing>{item.lines_note ?? "the item printed and logged nothing"}</Nothing>}</Part>
+      <Part title="Log lines">{lines ? <Source label="Log lines">{lines}</Source> : <Nothing>{(!item.amiss && item.note) || "the item printed and logged nothing"}</Nothing>}</Part>
     </Stack>
   );
 }
