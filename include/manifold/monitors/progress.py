@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
+from collections import deque
 from collections.abc import Sequence
+from datetime import timedelta
 
 from rich.console import Console
 from rich.progress import (
@@ -14,15 +17,17 @@ from rich.progress import (
     TaskID,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 from rich.text import Text
 
 from manifold import events, logs
 from manifold.abc import Monitor
+from manifold.figures import Work, recent_rate
 from manifold.monitors.log import LogMonitor
 from manifold.monitors.warnings import LogWarnings
 from manifold.visible import visible
+
+_NEWEST = 1000  # commits that the rate is told by
 
 
 class ProgressMonitor(Monitor):
@@ -35,31 +40,36 @@ class ProgressMonitor(Monitor):
             MofNCompleteColumn(),
             TextColumn("{task.fields[rate]}"),
             TimeElapsedColumn(),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[left]}"),
             TextColumn("{task.fields[note]}"),
             console=console or Console(stderr=True),
             transient=False,
         )
         self._task: TaskID | None = None
+        self._done = 0
+        self._seconds = 0.0
+        self._work: deque[tuple[float, int, float]] = deque(maxlen=_NEWEST)
 
     def emit(self, event: events.Event) -> None:
         if isinstance(event, events.ScatterStarted):
-            done = event.n_ok + event.n_failed + event.n_skipped
+            done = self._done = event.n_ok + event.n_failed + event.n_skipped
             self._progress.start()
             self._task = self._progress.add_task(
-                visible(event.name), total=event.total, completed=done, rate="", note=""
+                visible(event.name), total=event.total, completed=done, rate="", left="", note=""
             )
             for text in event.warnings:
                 self._say(text)
         elif self._task is None:
             return
+        elif isinstance(event, events.ChunkCommitted):
+            self._seconds = max(self._seconds, event.seconds)
         elif isinstance(event, events.Progress):
             self._update(event)
         elif isinstance(event, events.Notice) and event.level == "warning":
             self._say(event.text)
         elif isinstance(event, events.ScatterEnded):
             done = event.n_ok + event.n_failed + event.n_skipped
-            self._progress.update(self._task, total=event.total, completed=done, note=_note(event))
+            self._progress.update(self._task, total=event.total, completed=done, left="", note=_note(event))
             self.close()
 
     def close(self) -> None:
@@ -71,9 +81,20 @@ class ProgressMonitor(Monitor):
     def _update(self, event: events.Progress) -> None:
         assert self._task is not None
         done = event.n_ok + event.n_failed + event.n_skipped
-        speed = self._progress.tasks[0].speed
-        rate = f"{speed:,.0f}/s" if speed else ""
-        self._progress.update(self._task, total=event.total, completed=done, rate=rate, note=_note(event))
+        speed = self._speed(done)
+        rate = f"{speed:,.3g}/s" if speed and speed < 100 else f"{speed:,.0f}/s" if speed else ""
+        left = max(0, event.total - done) / speed if speed and event.total and not event.paused else None
+        shown = "" if left is None else f"about {timedelta(seconds=round(left))} left"
+        self._progress.update(self._task, total=event.total, completed=done, rate=rate, left=shown, note=_note(event))
+
+    def _speed(self, done: int) -> float | None:
+        """The rate of the last minute, as `manifold show` has it."""
+        now = time.monotonic()
+        if done > self._done:
+            self._work.appendleft((now, done - self._done, self._seconds))
+        self._done, self._seconds = done, 0.0
+        work = [Work(now - at, items, seconds) for at, items, seconds in self._work]
+        return recent_rate(work, complete=len(work) < _NEWEST)
 
 
 def default() -> Sequence[Monitor]:

@@ -117,7 +117,8 @@ class Blobs:
 
     def _not_the_function(self, why: str) -> ResultsLost:
         return ResultsLost(
-            f"what lies under {self._scatter.fn_key} is not the function that scatter {self._scatter.title} ran: {why}. "
+            f"what lies under {self._scatter.fn_key} is not the function that scatter {self._scatter.title} ran: "
+            f"{why}. "
             "Its results are not touched by that: name the fold, as in .value(reduce=…); to run items again, give the "
             "function (manifold redrive --function MODULE:NAME), or run the program again that made it"
         )
