@@ -57,6 +57,33 @@ class NamesNothing:
         return int, ("rubbish",)
 
 
+class Own(BaseException):
+    pass
+
+
+class StateRaises:
+    def __init__(self, kind: type[BaseException]) -> None:
+        self.kind = kind
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        raise state["kind"]
+
+
+class ReduceRaises:
+    def __init__(self, kind: type[BaseException]) -> None:
+        self.kind = kind
+
+    def __reduce__(self) -> Any:
+        raise self.kind
+
+
+class HardToWeigh:
+    """Nothing of it can be asked for."""
+
+    def __getattribute__(self, name: str) -> Any:
+        raise Own
+
+
 class Reduced:
     def __reduce__(self) -> Any:
         return 7
@@ -81,6 +108,11 @@ UNREADABLE: dict[str, Callable[[], Any]] = {
     "no reduce": Reduced,
     "recursion": Deep,
     "system exit": EndsTheProcess,
+    "ctrl-c when it is loaded": lambda: StateRaises(KeyboardInterrupt),
+    "ctrl-c when it is pickled": lambda: ReduceRaises(KeyboardInterrupt),
+    "own when it is loaded": lambda: StateRaises(Own),
+    "own when it is pickled": lambda: ReduceRaises(Own),
+    "own whatever is asked": HardToWeigh,
     "a lock": threading.Lock,
     "a generator": lambda: (x for x in "ab"),
     "a file": lambda: io.TextIOWrapper(io.BytesIO()),

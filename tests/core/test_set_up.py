@@ -14,7 +14,7 @@ import manifold
 from manifold import events
 from manifold.abc import Monitor
 from manifold.coordinator.chunks import Chunk
-from manifold.coordinator.set_up import SetUpFailures
+from manifold.coordinator.set_up import SEVERAL, UNNAMED, SetUpFailures
 from manifold.errors import EngineError, VersionMismatch
 from manifold.protocol.task import Versions
 
@@ -152,3 +152,16 @@ def test_a_worker_of_another_version_ends_the_try_only_where_all_are(monkeypatch
     with pytest.raises(VersionMismatch, match="Install the same on both"):
         manifold.scatter(abs, range(10), engine="threads://2")
     assert real() == Versions.here()
+
+
+def test_a_chunk_whose_calls_always_fail_outside_of_any_item_ends_the_try_and_does_not_run_for_ever() -> None:
+    failures, chunk = SetUpFailures(), Chunk(0, 10, range(10))
+
+    def refused(now: float) -> float:
+        failures.ran()  # other chunks run
+        return failures.failed(chunk, UNNAMED, "set-up", "TypeError: of the engine", processes=8, now=now)
+
+    for now in range(2 * SEVERAL - 1):
+        assert refused(now) > 0
+    with pytest.raises(EngineError, match="does not name"):
+        refused(100)

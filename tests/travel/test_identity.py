@@ -148,8 +148,11 @@ READ = """
 FAILED, SUCCEEDED = "0 1 []", "1 0 []"
 
 
-def test_classes_of_a_script_hold_in_workers_quarantine_redrive_and_every_later_reader(folder: Folder) -> None:
-    folder.write("nightly.py", KINDS + WORK + READ)
+@pytest.mark.parametrize("engine", ["processes://1", "threads://2"])
+def test_classes_of_a_script_hold_in_workers_quarantine_redrive_and_every_later_reader(
+    folder: Folder, engine: str
+) -> None:
+    folder.write("nightly.py", KINDS + WORK + READ.replace("processes://1", engine))
     assert folder.says("nightly.py") == FAILED, "the first try fails, and its item comes back as it was"
     folder.write("fixed", "")
     assert folder.says("nightly.py") == SUCCEEDED, "the item of the quarantine is one of the new worker's classes"

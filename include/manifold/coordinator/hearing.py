@@ -13,7 +13,7 @@ from manifold.coordinator.losses import Losses
 from manifold.coordinator.parts import Parts
 from manifold.coordinator.receipts import BlobLost
 from manifold.coordinator.report import Reporter
-from manifold.coordinator.set_up import SetUpFailures
+from manifold.coordinator.set_up import UNNAMED, SetUpFailures
 from manifold.coordinator.tally import Tally
 from manifold.errors import (
     BlobNotFound,
@@ -150,7 +150,7 @@ class Hearing:
             raise error
         else:
             text = f"{type(error).__qualname__}: {faults.traceback_text(error)}"
-            self._not_set_up(sent, "a worker that the engine does not name", "set-up", text)
+            self._not_set_up(sent, UNNAMED, "set-up", text)
 
     def _refused(self, sent: Sent | None, answer: Answer, text: str) -> None:
         if answer.refusal == "stale":

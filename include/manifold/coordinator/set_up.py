@@ -12,6 +12,8 @@ from manifold.errors import EngineError, ManifoldError, VersionMismatch
 SEVERAL = 3
 """So many processes that fail alike, with no chunk run by anybody since, are taken for all; where there are fewer
 processes, all of them. And a chunk is refused so often, with growing pauses, before anything ends."""
+UNNAMED = "a worker that the engine does not name"
+"""Stands for each process whose call failed outside of any item, and which nobody can tell from the others."""
 _LONGEST_PAUSE = 30.0  # seconds
 _SHORT_PAUSE = 1.0  # the longest one where other processes run chunks: the next one to take it is likely one of them
 
@@ -43,7 +45,8 @@ class SetUpFailures:
         alike = self._failed.setdefault((kind, text.partition(":")[0] if kind == "set-up" else ""), {})
         alike[worker] = None
         chunk.refused += 1
-        if chunk.refused >= SEVERAL and len(alike) >= min(SEVERAL, max(1, processes)):
+        unnamed = worker == UNNAMED and chunk.refused >= 2 * SEVERAL
+        if unnamed or (chunk.refused >= SEVERAL and len(alike) >= min(SEVERAL, max(1, processes))):
             raise _error(kind, sorted(alike), text)
         pause = min(self._longest, 0.25 * 2.0 ** min(chunk.refused, 10))
         chunk.not_before = now + pause

@@ -16,8 +16,12 @@ import fractions
 import io
 import ipaddress
 import pathlib
+import pickle  # nosec B403 # only its exception
+import signal
+import threading
 import types
 import uuid
+from contextlib import suppress
 from typing import Any
 
 from manifold.protocol import pickler, scope
@@ -59,14 +63,35 @@ def dumps(value: Any) -> bytes:
     """Return `value` pickled as `wire.dumps` does. Raises what pickling raises, or Unloadable."""
     with io.BytesIO() as file:
         noting = _Noting(file)
-        noting.dump(value)
+        try:
+            noting.dump(value)
+        except BROKEN:
+            raise
+        except BaseException as exc:
+            pass_on(exc)
+            raise pickle.PicklingError(_said(exc)) from exc
         data = file.getvalue()
     if noting.doubtful:
         try:
             scope.loads(data)
-        except BROKEN as exc:
-            raise Unloadable(f"{type(exc).__name__}: {exc}") from exc
+        except BaseException as exc:
+            pass_on(exc)
+            raise Unloadable(_said(exc)) from exc
     return data
+
+
+def pass_on(exc: BaseException) -> None:
+    """Raise `exc`, from a user's code that is no item, where it is a Ctrl-C for all that can be known."""
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if isinstance(exc, KeyboardInterrupt) and in_main_thread and default:
+        raise exc
+
+
+def _said(exc: BaseException) -> str:
+    with suppress(Exception):  # its text is a user's code, too
+        return f"{type(exc).__name__}: {exc}"
+    return type(exc).__name__
 
 
 def trouble(value: Any) -> str | None:

@@ -1,6 +1,6 @@
 """Where unpickling looks for the author's classes and functions.
 
-* A worker has one scope for each job: the classes that came with the job, and no others. So two jobs never mix.
+* A worker has one scope for each job: the classes that came with the job, and no others. So jobs never mix.
 * Every other reader has its own modules, and for what they lack a copy, which is said once in the log.
 
 A class that this process has defined itself is found by its mark in either of them.
@@ -55,8 +55,7 @@ class Scope:
 
     def known(self, name: Name) -> Any:
         """Return what has this name, or MISSING."""
-        found = naming.original(name)
-        if found is MISSING:
+        if (found := naming.original(name)) is MISSING:
             found = self._marked.get(name.mark, MISSING)
         if found is MISSING and name.listed and name.module in self.sources:
             return naming.attribute(importlib.import_module(name.module), name.qualname)
@@ -78,6 +77,13 @@ class Scope:
         return MISSING if holder is MISSING else getattr(holder, tail, MISSING)
 
 
+class AtHome(Scope):
+    """A job in the process that made it: items of other processes, too, get this one's own classes, as the job has."""
+
+    def known(self, name: Name) -> Any:
+        return super().known(name) if (found := _here(name)) is MISSING else found
+
+
 class _Reader(Scope):
     """A process that reads: its own modules come first."""
 
@@ -86,10 +92,7 @@ class _Reader(Scope):
         self._told: set[tuple[str, str]] = set()
 
     def known(self, name: Name) -> Any:
-        found = naming.original(name)
-        if found is MISSING:
-            found = naming.here(name) if name.listed else naming.living_namesake(name)
-        return self._marked.get(name.mark, MISSING) if found is MISSING else found
+        return self._marked.get(name.mark, MISSING) if (found := _here(name)) is MISSING else found
 
     def copied(self, name: Name, copy: Callable[[], Any]) -> Any:
         """Return the copy that was made of the same definition before, or a new one."""
@@ -250,6 +253,13 @@ def _defined_before(name: Name, scope: Scope, make: Callable[..., Any]) -> Any:
     return naming.here(name) if naming.is_from_here(name) or scope is READER else MISSING
 
 
+def _here(name: Name) -> Any:
+    """Return what this process has itself, or MISSING."""
+    if (found := naming.original(name)) is not MISSING:
+        return found
+    return naming.here(name) if name.listed else naming.living_namesake(name)
+
+
 def _differ(one: Name, other: Name) -> bool:
     """Two classes that one process has defined under one name."""
     return one.process == other.process and one.mark != other.mark and "." in one.mark and "." in other.mark
@@ -257,9 +267,9 @@ def _differ(one: Name, other: Name) -> bool:
 
 def _shape(kind: Any) -> object:
     """What two definitions of a class have in common where one can stand for the other."""
-    if isinstance(kind, type) and issubclass(kind, Enum):
-        return [(member.name, repr(member.value)) for member in kind]
     if isinstance(kind, type):
+        if issubclass(kind, Enum):
+            return [(member.name, repr(member.value)) for member in kind]
         return sorted(vars(kind).keys() - {"__firstlineno__", "__static_attributes__"})
     return kind.__code__.co_code if isinstance(kind, FunctionType) else type(kind).__qualname__
 

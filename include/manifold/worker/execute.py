@@ -6,7 +6,6 @@ that succeeds; all else is paid only by items that fail.
 
 from __future__ import annotations
 
-import inspect
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -19,7 +18,7 @@ from manifold.protocol.task import Broken
 from manifold.worker import concurrent, faults, forks, retries
 from manifold.worker.alarm import Alarm
 from manifold.worker.fold import folded
-from manifold.worker.interrupts import Interrupts
+from manifold.worker.interrupts import Interrupts, is_awaitable
 from manifold.worker.meter import Meter
 from manifold.worker.originals import Originals
 
@@ -158,7 +157,7 @@ class Execution:
                 for batch in batches:
                     for item in batch:
                         append(call(item))
-                    if len(values) == 1 and inspect.isawaitable(values[0]):
+                    if len(values) == 1 and is_awaitable(values[0]):
                         break
                 else:
                     return

@@ -6,6 +6,7 @@ Only what a signal's handler has raised in the midst of an item (Ctrl-C in the m
 
 from __future__ import annotations
 
+import inspect
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from manifold.protocol.proof import pass_on as pass_on
 from manifold.worker import forks
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -51,12 +53,13 @@ class Interrupts:
         self._raised = exc
 
 
-def pass_on(exc: BaseException) -> None:
-    """Raise `exc`, from a user's code that is no item, where it is a Ctrl-C for all that can be known."""
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if isinstance(exc, KeyboardInterrupt) and in_main_thread and default:
-        raise exc
+def is_awaitable(value: Any) -> bool:
+    """Return whether a result is to be awaited."""
+    try:
+        return inspect.isawaitable(value)
+    except BaseException as exc:  # noqa: BLE001 - a user's class may answer by raising whatever it likes
+        pass_on(exc)
+        return False
 
 
 class _Noting:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from itertools import chain, islice
 from typing import Any
 
-from manifold.protocol.proof import BROKEN
+from manifold.protocol.proof import pass_on
 
 _LONGEST = 256
 """Items between two looks, at the most."""
@@ -80,13 +80,16 @@ def weight(value: Any) -> int:
         return 8
     if kind is str or kind is bytes:
         return len(value)
-    size = getattr(value, "nbytes", None)
-    if isinstance(size, int):
-        return size
     try:
-        return len(pickle.dumps(value, pickle.HIGHEST_PROTOCOL))
-    except BROKEN:
+        size = getattr(value, "nbytes", None)
+        return size if isinstance(size, int) else len(pickle.dumps(value, pickle.HIGHEST_PROTOCOL))
+    except BaseException as exc:  # noqa: BLE001 - a user's code
+        pass_on(exc)
+    try:
         return _guessed(value, _DEPTH)
+    except BaseException as exc:  # noqa: BLE001 - likewise, and of an item that has its outcome
+        pass_on(exc)
+        return 64
 
 
 def _guessed(value: Any, depth: int) -> int:

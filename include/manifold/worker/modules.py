@@ -15,7 +15,7 @@ from types import ModuleType
 from manifold.errors import StoreError
 from manifold.protocol import imports, naming, scope, ship, shipment
 from manifold.protocol.job import Job
-from manifold.protocol.scope import Scope, Source
+from manifold.protocol.scope import AtHome, Scope, Source
 
 _PATIENCE = 600.0  # seconds that a chunk waits for one of another job that has modules, too, in the same process
 
@@ -33,7 +33,7 @@ class JobModules(MetaPathFinder, Loader):
     def __init__(self, payload: bytes) -> None:
         process, sources, self._packed = shipment.contents(payload)
         self._local = naming.is_this_process(process)
-        self.scope = Scope()
+        self.scope = AtHome() if self._local else Scope()
         self.scope.sources = {} if self._local else sources
         self._held: dict[str, ModuleType] = {}
         self._hidden: dict[str, ModuleType] = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import msgspec
@@ -158,7 +157,8 @@ class Packing:
         ok = [index for index in range(execution.done) if index not in execution.marks]
         found = {}
         for index, value in zip(ok, execution.values, strict=True):
-            if (reason := _NOT_AWAITED if inspect.isawaitable(value) else proof.trouble(value)) is not None:
+            if (reason := proof.trouble(value)) is not None:
+                reason = _NOT_AWAITED if interrupts.is_awaitable(value) else reason
                 found[index] = Unpicklable(f"its result, {a_type(value)}, {reason}")
         execution.retract(found)
 
