@@ -113,6 +113,7 @@ class Policy:
     For people:
         log_lines: how many lines an item's function may print in a chunk before the rest is dropped.
         keep_logs: keep each chunk's whole log in the store.
+        system: it belongs to the deployment itself, such as a check of its health; lists leave it out unless asked.
     """
 
     engine: str | None = None
@@ -141,6 +142,7 @@ class Policy:
     resume: Literal["auto", "always", "never"] = "auto"
     log_lines: int = 100
     keep_logs: bool = False
+    system: bool = False
 
     def __post_init__(self) -> None:
         for name in ("retry_on", "no_retry_on"):

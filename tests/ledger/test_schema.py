@@ -85,6 +85,7 @@ def _back_to_2(conn: Connection) -> None:
     scatter_try.drop(conn)
     conn.execute(text("ALTER TABLE attempt DROP COLUMN adopted"))
     conn.execute(text("ALTER TABLE worker DROP COLUMN done"))
+    conn.execute(text("ALTER TABLE scatter DROP COLUMN system"))
     conn.execute(text("ALTER TABLE scatter ADD COLUMN source_pin JSON DEFAULT '{}' NOT NULL"))
     conn.execute(update(meta).where(meta.c.name == "version").values(value="2"))
 

@@ -62,7 +62,14 @@ def through_engine(name: str) -> dict[str, Any]:
         )
     began = time.monotonic()
     results = scatter_items(
-        _echo, [token], engine=url, scatter_id=f"cluster_health/{shown}", fresh=True, monitors=(), chunk_size=1
+        _echo,
+        [token],
+        engine=url,
+        scatter_id=f"cluster_health/{shown}",
+        fresh=True,
+        monitors=(),
+        chunk_size=1,
+        system=True,
     )
     [(back, host)] = results
     if back != token:

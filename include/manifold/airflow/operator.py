@@ -14,6 +14,7 @@ from airflow.sdk.log import mask_secret
 
 from manifold.airflow.compat import bundle_root
 from manifold.airflow.cookie import Cookie, Decision, decide
+from manifold.airflow.deleted import TEMPORARY
 from manifold.airflow.ending import translated, waits_drained
 from manifold.airflow.items import Items
 from manifold.airflow.link import ScatterLink
@@ -135,7 +136,10 @@ class ScatterOperator(BaseOperator):
         store = resolve(self.store) if self.store else ""
         check_store(store or store_url())
         rendered = {name: getattr(self, name) for name in ("worker_queue", "connections", "variables")}
-        policy = Policy.of(self.options | rendered | {"engine": engine, "store": store or None})
+        own: dict[str, Any] = {"engine": engine, "store": store or None}
+        if ti.run_id.startswith(TEMPORARY):
+            own["system"] = True  # `airflow tasks test` deletes the run, and nobody asks for its scatter again
+        policy = Policy.of(self.options | rendered | own)
         inputs = self.items.values
         name = _name(ti)
         # The results read from ledger and store, so these stay open until the task's process ends.

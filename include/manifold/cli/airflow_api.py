@@ -1,4 +1,4 @@
-"""The one call of Airflow's REST API that the command line makes, with the rights of its caller."""
+"""The calls of Airflow's REST API that the command line makes, with the rights of its caller."""
 
 from __future__ import annotations
 
@@ -71,8 +71,26 @@ class Api:
             raise Unreachable(f"Airflow at {masked(self._url)} has no task {name!r} in the run {run!r} of {dag!r}")
         return found
 
+    def has_run(self, dag_id: str, run_id: str) -> bool:
+        """Airflow holds that DAG run. Raises Unreachable where it does not say."""
+        return self._holds(f"/api/v2/dags/{quote(dag_id, safe='')}/dagRuns/{quote(run_id, safe='')}")
+
+    def has_dag(self, dag_id: str) -> bool:
+        """Airflow holds that DAG. Raises Unreachable where it does not say."""
+        return self._holds(f"/api/v2/dags/{quote(dag_id, safe='')}")
+
+    def _holds(self, path: str) -> bool:
+        return self._call("GET", path, None, absent={}) != {}
+
     def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        request = Request(self._url + path, method="POST", data=json.dumps(body).encode())
+        return self._call("POST", path, body)
+
+    def _call(
+        self, method: str, path: str, body: dict[str, Any] | None, *, absent: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """The answer; `absent`, if given, where there is no such thing. Raises Unreachable for any other refusal."""
+        data = None if body is None else json.dumps(body).encode()
+        request = Request(self._url + path, method=method, data=data)
         request.add_header("Content-Type", "application/json")
         request.add_header("Accept", "application/json")
         if self._token:
@@ -82,7 +100,9 @@ class Api:
                 return dict(json.load(answer))
         except HTTPError as exc:
             with exc:  # it is the answer, too, and holds its socket
-                raise Unreachable(f"Airflow refused POST {path} at {masked(self._url)}: {_reason(exc)}") from exc
+                if exc.code == HTTPStatus.NOT_FOUND and absent is not None:
+                    return absent
+                raise Unreachable(f"Airflow refused {method} {path} at {masked(self._url)}: {_reason(exc)}") from exc
         except (URLError, OSError, ValueError) as exc:
             raise Unreachable(f"no Airflow API answers at {masked(self._url)}: {exc}") from exc
 

@@ -18,6 +18,7 @@ from manifold.visible import on_one_line
 
 if TYPE_CHECKING:
     from manifold.ledger import Ledger
+    from manifold.ledger.states import Condition
 
 
 _WHY = 80  # characters; `show` has all of it
@@ -43,19 +44,28 @@ def ls(
         str | None, typer.Option(help="Only those with this in their name, as it is shown here or percent-encoded.")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many, the newest first.")] = 20,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Those of the deployment itself too, such as checks of its health.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """List the scatters of the ledger, the newest first.
 
     Those that a fresh start replaced, or that gc removed, are listed by --state replaced alone.
     """
+    from manifold.cli.runs import of_deleted_runs
+
     with opened_ledger() as ledger:
-        rows = list(islice(_rows(ledger, state, name), limit))
+        rows = list(islice(_rows(ledger, state, name, system=everything), limit))
         now = ledger.time()
         states = ledger.states(row.uid for row in rows)
+        deleted = of_deleted_runs(ledger, rows)
         where = ledger.url
     found = shapes.Listing(
-        scatters=[shapes.Scatter(**shapes.scatter_fields(row, now, states[row.uid])) for row in rows]
+        scatters=[
+            shapes.Scatter(**shapes.scatter_fields(row, now, states[row.uid], run_deleted=row.uid in deleted))
+            for row in rows
+        ]
     )
     if as_json:
         out.say_json(found)
@@ -82,8 +92,9 @@ def _why(one: shapes.Scatter) -> str:
     return text if len(text) <= _WHY else f"{text[: _WHY - 1]}…"
 
 
-def _rows(ledger: Ledger, state: State | None, name: str | None) -> Iterator[ScatterRow]:
+def _rows(ledger: Ledger, state: State | None, name: str | None, *, system: bool) -> Iterator[ScatterRow]:
     before = None
-    while page := ledger.scatters(state=state.value if state else None, name_like=name, before=before):
+    of: Condition | None = state.value if state else None
+    while page := ledger.scatters(state=of, name_like=name, before=before, system=system):
         yield from (row for row in page if state or row.state != "replaced")
         before = page[-1]

@@ -39,6 +39,8 @@ class Scatter(msgspec.Struct, kw_only=True):
     created_at: float
     ended_at: float | None
     message: str | None
+    run_deleted: bool = False
+    """Airflow, which was asked, has deleted its DAG run."""
 
 
 class Listing(msgspec.Struct, kw_only=True):
@@ -225,6 +227,7 @@ class Gone(msgspec.Struct, kw_only=True):
     name: str
     blobs: int
     whole: bool
+    run_deleted: bool = False
 
 
 class Skipped(msgspec.Struct, kw_only=True):
@@ -274,8 +277,12 @@ class NewSecret(msgspec.Struct, kw_only=True):
     secret: str
 
 
-def scatter_fields(row: ScatterRow, now: float, standing: Standing) -> dict[str, Any]:
+def scatter_fields(row: ScatterRow, now: float, standing: Standing, *, run_deleted: bool = False) -> dict[str, Any]:
     """The fields of `Scatter`; `now` is the ledger's time, by which leases end, `standing` what people are shown."""
+    if run_deleted:
+        from manifold.ledger.states import of_deleted_run
+
+        standing = of_deleted_run(standing)
     left = None if row.total is None else row.total - row.done
     return {
         "scatter": row.uid,
@@ -294,6 +301,7 @@ def scatter_fields(row: ScatterRow, now: float, standing: Standing) -> dict[str,
         "created_at": row.created_at,
         "ended_at": row.ended_at,
         "message": standing.reason,
+        "run_deleted": run_deleted,
     }
 
 

@@ -31,8 +31,11 @@ def show(scatter_id: ScatterId, as_json: AsJson = False) -> None:
     All figures are the ledger's. The rate is that of the last minute while it runs, afterwards that of its only try. An
     item counts with the mean time of its chunk. When a worker was last seen is told by the coordinator that saw it.
     """
+    from manifold.cli.runs import of_deleted_runs
+
     with opened_ledger() as ledger:
-        found = shown(ledger, find(ledger, scatter_id).uid)
+        row = find(ledger, scatter_id)
+        found = shown(ledger, row.uid, run_deleted=bool(of_deleted_runs(ledger, [row])))
     if as_json:
         out.say_json(found)
     else:
@@ -58,7 +61,7 @@ def watch(
         raise typer.Exit(FAILED)
 
 
-def shown(ledger: Ledger, uid: str) -> shapes.Shown:
+def shown(ledger: Ledger, uid: str, *, run_deleted: bool = False) -> shapes.Shown:
     """All that there is to show of a scatter."""
     row, now = ledger.scatter(uid), ledger.time()
     task = task_of(ledger, row)
@@ -66,7 +69,7 @@ def shown(ledger: Ledger, uid: str) -> shapes.Shown:
     pace = ledger.database.read(lambda conn: rates.pace(conn, row, standing.state, ledger.now()))
     times = figures.percentiles(ledger.item_seconds(uid), 0.5, 0.9, 0.99)
     return shapes.Shown(
-        **shapes.scatter_fields(row, now, standing),
+        **shapes.scatter_fields(row, now, standing, run_deleted=run_deleted),
         task=list(task) if task else None,
         rate=pace.rate,
         seconds_left=pace.seconds_left,

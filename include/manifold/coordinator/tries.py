@@ -263,6 +263,7 @@ class _Try:
             consts_digest=self._given.constants(self._means.keyring.current).encode(),
             policy=policy.describe(),
             fn_digest=self._given.code,
+            system=policy.system,
         )
 
     def _results(self, row: ScatterRow) -> Results:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_DESCRIBED = frozenset(NewScatter.__struct_fields__) - {"uid", "name", "total", "source_pin"} | {"expected"}
+_DESCRIBED = frozenset(NewScatter.__struct_fields__) - {"uid", "name", "total", "source_pin", "system"} | {"expected"}
 
 
 class Claim:

@@ -48,6 +48,7 @@ def sweep(
     open_store: OpenStore,
     *,
     older_than: float | None = None,
+    also: Iterable[ScatterRow] = (),
     dry_run: bool = False,
     skip: Callable[[ScatterRow, StoreError], None] | None = None,
 ) -> list[Collected]:
@@ -57,6 +58,7 @@ def sweep(
         open_store: opens the store that a scatter wrote to; it is closed again.
         older_than: scatters that ended more than so many seconds ago, or have had no coordinator for so long, go as a
             whole; None: none of them.
+        also: scatters that go as a whole however young they are, as somebody has read them from the ledger.
         dry_run: only say what would go.
         skip: is told of a scatter whose store cannot be used, which is left as it is; None: that ends the sweep,
             which may be run again.
@@ -65,6 +67,7 @@ def sweep(
         ledger.void_stale()
     # As they were when they were found old: one that has been taken up since is left alone.
     old = {row.uid: row for row in retirable(ledger, older_than)} if older_than is not None else {}
+    old |= {row.uid: row for row in also}
     done = []
     for row in _uncollected(ledger):
         try:
@@ -100,6 +103,13 @@ def retirable(ledger: Ledger, older_than: float) -> list[ScatterRow]:
     since = func.coalesce(scatter.c.ended_at, _last_sign())
     old = and_(not_(alive(ledger.now())), scatter.c.collected_at.is_(None), since < ledger.now() - older_than)
     asked = select(*columns(scatter, ScatterRow)).where(old).order_by(since)
+    return ledger.database.read(lambda conn: [built(ScatterRow, row) for row in conn.execute(asked)])
+
+
+def of_idle_tasks(ledger: Ledger) -> list[ScatterRow]:
+    """The scatters of Airflow's task instances that nobody coordinates, and that were not collected as a whole yet."""
+    idle = scatter.c.owner_key.is_not(None), not_(alive(ledger.now())), scatter.c.collected_at.is_(None)
+    asked = select(*columns(scatter, ScatterRow)).where(*idle).order_by(scatter.c.created_at)
     return ledger.database.read(lambda conn: [built(ScatterRow, row) for row in conn.execute(asked)])
 
 

@@ -14,7 +14,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.functions import FunctionElement
 
 from manifold.ledger.rows import built, columns
-from manifold.ledger.states import Condition, alive, condition, reason
+from manifold.ledger.states import Condition, alive, condition, peoples, reason
 from manifold.ledger.tables import control, scatter
 from manifold.names import meant, parts_meant
 from manifold.protocol.records import ScatterRow
@@ -28,7 +28,8 @@ class Visible(msgspec.Struct, frozen=True):
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """Which scatters are asked for, and in which order. `task` is (dag, run, task, map index), None for any."""
+    """Which scatters are asked for, and in which order. `task` is (dag, run, task, map index), None for any;
+    `system`: those of the deployment itself, too."""
 
     states: Collection[Condition] = ()
     search: str = ""
@@ -38,6 +39,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     descending: bool = True
     limit: int = 25
     offset: int = 0
+    system: bool = False
 
 
 class Listed(msgspec.Struct, frozen=True):
@@ -120,6 +122,8 @@ def named(text: str) -> ColumnElement[bool]:
 def _filters(wanted: Wanted, state: ColumnElement[str]) -> list[ColumnElement[bool]]:
     of = scatter.c
     found: list[ColumnElement[bool]] = []
+    if not wanted.system:
+        found.append(or_(peoples(), of.uid == wanted.search))
     if wanted.states:
         found.append(state.in_(wanted.states))
     if wanted.engine:

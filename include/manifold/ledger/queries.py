@@ -14,7 +14,7 @@ from manifold.ledger.connection import Database
 from manifold.ledger.listing import named
 from manifold.ledger.merged import MergedRow, merge
 from manifold.ledger.rows import AttemptRow, FailureRow, KindRow, S, TryRow, WorkerRow, built, columns
-from manifold.ledger.states import Condition, Standing, alive, condition, reason
+from manifold.ledger.states import Condition, Standing, alive, condition, peoples, reason
 from manifold.ledger.tables import attempt, chunk, control, database_time, error_kind, failure, pin, scatter, worker
 from manifold.ledger.tries import read_tries
 from manifold.protocol.records import MAX_CHUNK, ChunkRow, ControlRow, ScatterRow
@@ -65,11 +65,15 @@ class Reader:
         uid_prefix: str | None = None,
         limit: int = 100,
         before: ScatterRow | None = None,
+        system: bool = True,
     ) -> list[ScatterRow]:
-        """The newest first; those that are older than `before`. `name_like` is any part of a name, `state` as shown."""
+        """The newest first; those that are older than `before`. `name_like` is any part of a name, `state` as shown.
+        `system`: those of the deployment itself, too."""
         asked = _of(ScatterRow).order_by(scatter.c.created_at.desc(), scatter.c.uid.desc()).limit(limit)
         if state:
             asked = asked.where(condition(self.now()) == state)
+        if not system:
+            asked = asked.where(peoples())
         if name_like:
             asked = asked.where(named(name_like))
         if uid_prefix:

@@ -41,6 +41,7 @@ class NewScatter(msgspec.Struct, frozen=True, kw_only=True):
     policy: dict[str, Any] = {}
     fn_key: str | None = None
     fn_digest: str | None = None
+    system: bool = False
 
 
 class Owner(msgspec.Struct, frozen=True):

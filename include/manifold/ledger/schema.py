@@ -14,7 +14,7 @@ from sqlalchemy.schema import CreateColumn
 
 from manifold.errors import SchemaError
 from manifold.ledger.connection import Database
-from manifold.ledger.tables import attempt, meta, metadata, pin, scatter_try, tally, worker
+from manifold.ledger.tables import attempt, meta, metadata, pin, scatter, scatter_try, tally, worker
 
 _OPENING_PATIENCE = 30.0  # seconds; who opens a ledger wants to hear soon that its URL is wrong
 _MIGRATING = 0x6D616E69666F6C64  # the lock's number: "manifold" in ASCII
@@ -26,12 +26,14 @@ def _to_2(conn: Connection) -> None:
 
 
 def _to_3(conn: Connection) -> None:
-    """Pins and tries stand in tables of their own; attempts say who adopted them, workers how far they are.
+    """Pins and tries stand in tables of their own; attempts say who adopted them, workers how far they are, scatters
+    whether they are the deployment's own.
 
     What was replaced needs no pin.
     """
     _add(conn, attempt.c.adopted)
     _add(conn, worker.c.done)
+    _add(conn, scatter.c.system)
     pin.create(conn)
     scatter_try.create(conn)
     moved = "INSERT INTO pin (uid, value) SELECT uid, source_pin FROM scatter WHERE state <> 'replaced'"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple, get_args
 
-from sqlalchemy import and_, case, func, not_, select
+from sqlalchemy import and_, case, func, not_, select, true
 from sqlalchemy.sql.elements import ColumnElement
 
 from manifold.ledger.tables import control, scatter, scatter_try
@@ -23,6 +23,15 @@ class Standing(NamedTuple):
     reason: str | None
 
 
+RUN_DELETED = "its DAG run was deleted in Airflow"
+"""What is said of a scatter whose task instance is no more."""
+
+
+def of_deleted_run(standing: Standing) -> Standing:
+    """Say of a scatter's standing, too, that nothing in Airflow leads to it any more."""
+    return Standing(standing.state, f"{RUN_DELETED}; {standing.reason}" if standing.reason else RUN_DELETED)
+
+
 LIVE: frozenset[Condition] = frozenset({"running", "paused", "draining"})
 """Those that a coordinator works on."""
 
@@ -33,6 +42,11 @@ def alive(now: ColumnElement[float]) -> ColumnElement[bool]:
     """The SQL of: a coordinator works on the scatter, at `now` by the ledger's clock."""
     of = scatter.c
     return and_(of.state == "running", of.owner.is_not(None), func.coalesce(of.lease_until, 0) > now)
+
+
+def peoples() -> ColumnElement[bool]:
+    """The SQL of: somebody's own, not one of the deployment itself."""
+    return scatter.c.system.is_not(true())
 
 
 def condition(now: ColumnElement[float]) -> ColumnElement[str]:

@@ -114,6 +114,8 @@ scatter = Table(
     _time("ended_at", nullable=True),
     _text("message", nullable=True),
     _time("collected_at", nullable=True),
+    # True: of the deployment itself, and in no list unless asked for. NULL in rows of older versions.
+    Column("system", Boolean),
     UniqueConstraint("name", "gen", name="scatter_name_gen"),
     Index("scatter_created", "created_at", "uid"),
 )

@@ -11,9 +11,10 @@ from fastapi import Depends, HTTPException, Request, Response
 from manifold.ledger import Ledger, figures
 from manifold.ledger.figures import Glance
 from manifold.protocol.records import ScatterRow
-from manifold.web import deployment, views
+from manifold.web import deployment, server, views
 from manifold.web.models import Task, Uid
 from manifold.web.rights import Rights, Who
+from manifold.web.server import SessionDep
 
 
 class NotModified(Exception):
@@ -26,10 +27,11 @@ class NotModified(Exception):
 class Found:
     """One scatter, as of the beginning of the request."""
 
-    def __init__(self, ledger: Ledger, glance: Glance, who: Rights) -> None:
+    def __init__(self, ledger: Ledger, glance: Glance, who: Rights, *, run_deleted: bool) -> None:
         self.ledger = ledger
         self.glance = glance
         self.who = who
+        self.run_deleted = run_deleted
 
     @property
     def uid(self) -> str:
@@ -50,16 +52,17 @@ class Found:
     @property
     def mark(self) -> tuple[Any, ...]:
         """Another one after anything of the scatter has changed."""
-        return self.glance.mark
+        return (*self.glance.mark, self.run_deleted)
 
 
-def _found(uid: Uid, who: Who) -> Found:
+def _found(uid: Uid, who: Who, session: SessionDep) -> Found:
     ledger = deployment.ledger()
     now = ledger.now()
     glance = ledger.database.read(lambda conn: figures.glance(conn, uid, now))
     if glance is None:
         raise HTTPException(404, f"the ledger has no scatter {uid}, or a fresh start has taken its place")
-    found = Found(ledger, glance, who)
+    task = views.task(glance.row, glance.key)
+    found = Found(ledger, glance, who, run_deleted=bool(server.deleted(session, [task])))
     if not who.may_see(found.task):
         of = "scatters of plain Python" if found.task is None else f"task instances of {found.task.dag_id}"
         raise HTTPException(403, f"{who.name} may not see {of}")

@@ -71,6 +71,9 @@ class Scatter(BaseModel):
         description="Why it is as it is: how it or its latest try ended; null while it runs or if it succeeded."
     )
     url: str | None = Field(description="The task instance's page in Airflow, from its base URL on.")
+    run_deleted: bool = Field(
+        description="Airflow does not hold the DAG run any more; `manifold gc` takes the scatter."
+    )
 
 
 class Scatters(BaseModel):

@@ -18,15 +18,17 @@ from airflow.api_fastapi.core_api.security import GetUserDep
 from airflow.models.dag import DagModel
 from airflow.models.log import Log
 
+from manifold.airflow.deleted import deleted_runs
+
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
     from typing import Literal
 
     from sqlalchemy.orm import Session
 
     from manifold.web.models import Task
 
-__all__ = ["GetUserDep", "SessionDep", "audit", "clear", "may_dag", "may_see_cluster", "readable_dags"]
+__all__ = ["GetUserDep", "SessionDep", "audit", "clear", "deleted", "may_dag", "may_see_cluster", "readable_dags"]
 
 
 def readable_dags(user: Any) -> Collection[str]:
@@ -76,6 +78,12 @@ def clear(session: Session, user: Any, task: Task, *, dry_run: bool = False) -> 
     return sorted(
         one.task_id if one.map_index < 0 else f"{one.task_id}[{one.map_index}]" for one in answer.task_instances
     )
+
+
+def deleted(session: Session, tasks: Iterable[Task | None]) -> set[tuple[str, str]]:
+    """The (dag, run) of those tasks whose DAG run Airflow does not hold any more."""
+    runs = {(task.dag_id, task.run_id) for task in tasks if task is not None}
+    return deleted_runs(session.connection(), runs) if runs else set()
 
 
 @cache

@@ -12,7 +12,7 @@ from manifold.errors import ConfigError
 from manifold.ledger import TryRow, WorkerRow
 from manifold.ledger.figures import SILENT, Pace, Ran, Recent
 from manifold.ledger.rows import FailureRow, KindRow
-from manifold.ledger.states import Standing
+from manifold.ledger.states import Standing, of_deleted_run
 from manifold.names import name_parts
 from manifold.policy import Policy, Tolerance
 from manifold.protocol.records import ScatterRow
@@ -41,8 +41,10 @@ def scatter(
     pace: Pace,
     worked: float | None,
     now: float,
+    run_deleted: bool,
 ) -> models.Scatter:
     """One row of the list."""
+    standing = of_deleted_run(standing) if run_deleted else standing
     counted = counts(row, flying)
     of = task(row, key)
     return models.Scatter(
@@ -60,6 +62,7 @@ def scatter(
         duration=worked if worked is not None and row.epoch > 1 else max(0.0, (row.ended_at or now) - row.created_at),
         message=standing.reason,
         url=None if of is None else task_page(of.dag_id, of.run_id, of.task_id, of.map_index),
+        run_deleted=run_deleted,
     )
 
 

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from sqlalchemy import Connection, select
 
-from manifold.ledger import figures, listing, quarantine
-from manifold.ledger.listing import Listed, Wanted
+from manifold.ledger import Ledger, figures, listing, quarantine
+from manifold.ledger.listing import Listed, Visible, Wanted
 from manifold.ledger.states import LIVE, Standing
 from manifold.ledger.tries import read_tries, worked
 from manifold.protocol.records import TERMINAL, ScatterRow
 from manifold.steering import coordinator
-from manifold.web import bars, deployment, models, spans, views
+from manifold.web import bars, deployment, models, server, spans, views
 from manifold.web.found import Found, Scatter, unless_unchanged
 from manifold.web.remembered import remembered
 from manifold.web.rights import Who
+from manifold.web.server import SessionDep
 
 router = APIRouter(tags=["scatters"])
 
@@ -34,6 +36,7 @@ def scatters(
     request: Request,
     response: Response,
     who: Who,
+    session: SessionDep,
     state: Annotated[list[models.Filter] | None, Query(description="One or several.")] = None,
     search: Annotated[
         str | None, Query(max_length=200, description="Any part of the name, which has DAG, run and task; or a uid.")
@@ -43,6 +46,9 @@ def scatters(
     run_id: Name = None,
     task_id: Name = None,
     map_index: Annotated[int | None, Query(ge=-1, lt=2**31)] = None,
+    system: Annotated[
+        bool, Query(description="Those of the deployment itself too, such as checks of its health.")
+    ] = False,
     sort: models.Sort = "-created",
     limit: Annotated[int, Query(ge=1, le=100)] = 25,
     offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
@@ -51,7 +57,6 @@ def scatters(
     ledger, visible = deployment.ledger(), who.visible()
     now = ledger.now()
     mark = ledger.database.read(lambda conn: listing.changes(conn, now, visible))
-    unless_unchanged(request, response, mark, sorted(visible.dags), visible.plain)
     wanted = Wanted(
         states=sorted({"stopped" if one == "stalled" else one for one in state or ()}),
         search=search or "",
@@ -61,7 +66,15 @@ def scatters(
         descending=sort.startswith("-"),
         limit=limit,
         offset=offset,
+        system=system,
     )
+
+    seen = tuple(sorted(visible.dags)), visible.plain
+    # Airflow changes without the ledger: its answer is part of the ETag, and what to ask it is known as long as the
+    # ledger has not changed.
+    runs = remembered.get(("runs", request.url.query, seen), mark, lambda: _tasks(ledger, visible, wanted))
+    gone = server.deleted(session, runs)
+    unless_unchanged(request, response, mark, *seen, sorted(gone))
 
     def read(conn: Connection) -> models.Scatters:
         time = conn.execute(select(now)).scalar_one()
@@ -69,18 +82,34 @@ def scatters(
         running = [one.row.uid for one in found if one.row.state not in TERMINAL]
         flying = figures.in_flight(conn, running) if running else {}
         took = worked(conn, [one.row.uid for one in found], time)
-        rows = [_row(conn, one, flying.get(one.row.uid, []), took.get(one.row.uid), now, time) for one in found]
+        rows = [_row(conn, one, flying.get(one.row.uid, []), took.get(one.row.uid), now, time, gone) for one in found]
         return models.Scatters(scatters=rows, total=total)
 
     return ledger.database.read(read)
 
 
+def _tasks(ledger: Ledger, visible: Visible, wanted: Wanted) -> list[models.Task | None]:
+    """The tasks of the scatters on a page of the list."""
+    found, _ = ledger.database.read(lambda conn: listing.page(conn, ledger.now(), visible, wanted))
+    return [views.task(one.row, one.key) for one in found]
+
+
 def _row(
-    conn: Connection, one: Listed, flying: views.Flying, took: float | None, now: Any, time: float
+    conn: Connection,
+    one: Listed,
+    flying: views.Flying,
+    took: float | None,
+    now: Any,
+    time: float,
+    gone: Collection[tuple[str, str]],
 ) -> models.Scatter:
     pace = figures.pace(conn, one.row, one.condition, now, limit=_NEWEST_OF_MANY)
     standing = Standing(one.condition, one.reason)
-    return views.scatter(one.row, standing, one.key, flying=flying, pace=pace, worked=took, now=time)
+    task = views.task(one.row, one.key)
+    deleted = task is not None and (task.dag_id, task.run_id) in gone
+    return views.scatter(
+        one.row, standing, one.key, flying=flying, pace=pace, worked=took, now=time, run_deleted=deleted
+    )
 
 
 @router.get("/scatters/{uid}")
@@ -97,8 +126,10 @@ def scatter(found: Scatter) -> models.ScatterDetail:
         newest = figures.newest(conn, uid, now, _NEWEST)
         pace = figures.pace(conn, row, glance.condition, now, limit=_NEWEST, commits=newest)
         standing = Standing(glance.condition, glance.reason)
-        took = worked(conn, [uid], time).get(uid)
-        told = views.scatter(row, standing, glance.key, flying=flying, pace=pace, worked=took, now=time).model_dump()
+        took, deleted = worked(conn, [uid], time).get(uid), found.run_deleted
+        told = views.scatter(
+            row, standing, glance.key, flying=flying, pace=pace, worked=took, now=time, run_deleted=deleted
+        ).model_dump()
         tally = remembered.get(("tally", uid), mark, lambda: figures.tally(conn, uid, speculates=speculates))
         kinds = remembered.get(("kinds", uid), mark, lambda: quarantine.kinds(conn, uid, _KINDS))
         alive = len(spans.innermost((start, stop) for _, start, stop in flying))
