@@ -52,7 +52,7 @@ def people(site: Site, chromium: Browser) -> Iterator[dict[str, BrowserContext]]
         page.fill("input[name=username]", person)
         page.fill("input[name=password]", password)
         page.click("button[type=submit]")
-        page.get_by_role("link", name="Dags").wait_for()
+        page.get_by_role("link", name="Dags", exact=True).wait_for()
         page.close()
     yield found
     for context in found.values():

@@ -31,18 +31,18 @@ interface Props {
 }
 
 const AFTER_AN_ACTION = 120_000;
-const SELDOM = 20_000;
+const SELDOM = 60_000;
 
 /** One scatter: how far it is, how fast, and by whom; what failed comes first where something is wrong. */
 export function ScatterView({ uid, within }: Props) {
   const [every, setEvery] = useState<number | null>(EVERY);
   const [expecting, expect] = useState(0);
   const [chosen, choose] = useState("");
-  const { data: scatter, problem, at, refresh } = usePolled<ScatterDetail>(address(`scatters/${uid}`), every);
+  const { data: scatter, problem, at, refresh } = usePolled<ScatterDetail>(address(`scatters/${uid}`), every ?? SELDOM);
 
-  // What has ended may be begun again, by others too: then it is asked for seldom, and as before where that was asked for.
+  // What has ended may be begun again, by others too: so it is asked for seldom, and as before where that was asked for.
   const resting = scatter !== undefined && hasEnded(scatter) && scatter.wishes.length === 0;
-  useEffect(() => setEvery(resting && !expecting ? SELDOM : EVERY), [resting, expecting]);
+  useEffect(() => setEvery(resting && !expecting ? null : EVERY), [resting, expecting]);
   useEffect(() => {
     // What was asked for may begin it again: Airflow needs a moment for that.
     const timer = setTimeout(() => expect(0), AFTER_AN_ACTION);
