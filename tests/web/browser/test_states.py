@@ -173,3 +173,22 @@ def test_picked_items_are_retried_by_their_positions(ended: str, visit: Visit) -
         page.get_by_role("alertdialog").get_by_role("button", name="Retry 1 item").click()
     assert json.loads(sent.value.post_data or "") == {"positions": [20]}
     expect(page.get_by_text("1 item will run again. Cleared in Airflow: render, post.")).to_be_visible()
+
+
+def test_a_long_unbroken_message_pushes_no_column_out_of_sight(ended: str, site: Site, visit: Visit) -> None:
+    def lengthened(route: Route) -> None:
+        answer = route.fetch()
+        told = answer.json()
+        for failure in told["failures"]:
+            failure |= {name: 40 * "unbroken" for name in ("key", "type", "message", "item_repr", "worker")}
+        route.fulfill(response=answer, json=told)
+
+    page = visit("/")
+    page.route("**/failures?**", lengthened)
+    page.goto(site.url + ended)
+    items = page.get_by_role("region", name="Failed items")
+    expect(items.get_by_role("row").filter(has_text="unbroken").first).to_be_visible()
+    items.scroll_into_view_if_needed()
+    for name in ("Item", "Error", "Value", "Attempts", "Worker"):
+        expect(items.get_by_role("columnheader", name=name)).to_be_in_viewport(ratio=0.9)
+    assert items.get_by_role("table").locator("..").evaluate("one => one.scrollWidth <= one.clientWidth")

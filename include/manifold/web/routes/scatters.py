@@ -26,7 +26,7 @@ router = APIRouter(tags=["scatters"])
 _NEWEST = 1000  # commits that rate and item times are told by; a row of the list takes less
 _NEWEST_OF_MANY = 200
 _KINDS, _WORKERS, _SUSPECTS = 100, 500, 100
-_SHORTEST = 0.5  # seconds of a point of the rate
+_SHORTEST = 0.05  # seconds of a point of the rate: what took no longer has two of them
 
 Name = Annotated[str | None, Query(max_length=250)]
 
@@ -178,7 +178,7 @@ def rate(found: Scatter, points: Annotated[int, Query(ge=2, le=500)] = 120) -> m
         row = found.row
         ended = _last_moment(conn, found)
         width = max(_SHORTEST, (ended - row.created_at) / points)
-        number = min(points, max(1, math.ceil((ended - row.created_at) / width)))
+        number = min(points, max(2, math.ceil((ended - row.created_at) / width)))
         ran = figures.ran(conn, found.uid, row.created_at, width)
         if found.glance.condition in LIVE and (now := figures.running(conn, found.uid, found.ledger.now())):
             last = ended - now.ago - row.created_at

@@ -17,19 +17,19 @@ export function FailedRow({ item, open, picked = false, set }: Props) {
   return (
     <Table.Row verticalAlign="top">
       <Table.Cell>{set && <Tick label={`Item ${count(item.pos)}`} on={picked} set={set} />}</Table.Cell>
-      <Table.Cell textAlign="end" w="1%" whiteSpace="nowrap">
+      <Table.Cell textAlign="end" whiteSpace="nowrap">
         <Link asChild color="fg.info" fontVariantNumeric="tabular-nums">
           <button aria-haspopup="dialog" onClick={open} title="Traceback and log lines" type="button">
             {count(item.pos)}
           </button>
         </Link>
         {item.key !== null && (
-          <Text color="fg.muted" fontSize="xs" maxW="160px" ml="auto" truncate>
+          <Text color="fg.muted" fontSize="xs" ml="auto" title={item.key} truncate>
             {item.key}
           </Text>
         )}
       </Table.Cell>
-      <Table.Cell minW={{ base: "140px", md: "240px" }} overflowWrap="anywhere">
+      <Table.Cell overflowWrap="anywhere">
         <Text as="span" fontFamily="mono" fontSize="xs" fontWeight="medium" mr={2}>
           {item.type}
         </Text>
@@ -37,7 +37,7 @@ export function FailedRow({ item, open, picked = false, set }: Props) {
           {item.message}
         </Text>
       </Table.Cell>
-      <Table.Cell display={{ base: "none", md: "table-cell" }} maxW="320px" minW="140px">
+      <Table.Cell display={{ base: "none", md: "table-cell" }}>
         <chakra.code color="fg.muted" fontSize="xs" lineClamp={2} overflowWrap="anywhere">
           {item.item_repr ?? "–"}
         </chakra.code>
@@ -45,7 +45,7 @@ export function FailedRow({ item, open, picked = false, set }: Props) {
       <Table.Cell display={{ base: "none", lg: "table-cell" }} textAlign="end">
         {count(item.attempts)}
       </Table.Cell>
-      <Table.Cell color="fg.muted" display={{ base: "none", xl: "table-cell" }} fontSize="xs" maxW="200px" minW="110px" overflowWrap="anywhere">
+      <Table.Cell color="fg.muted" display={{ base: "none", xl: "table-cell" }} fontSize="xs" overflowWrap="anywhere">
         <Breakable text={item.worker} />
       </Table.Cell>
     </Table.Row>

@@ -34,23 +34,23 @@ export function FailedTable({ failures, problem, dim, picked, pick, open }: Prop
   const mayPick = refusal === null;
   return (
     <Table.ScrollArea whiteSpace="normal">
-      <Table.Root aria-busy={dim} interactive opacity={dim ? 0.6 : 1} size="sm">
+      <Table.Root aria-busy={dim} interactive opacity={dim ? 0.6 : 1} size="sm" tableLayout="fixed">
         <Table.Header>
           <Table.Row>
-            <Table.ColumnHeader w="36px">
+            <Table.ColumnHeader w="40px">
               {mayPick ? (
                 <Tick label="All items of this page" on={all} set={(on) => toggle(failures.map((item) => item.pos), on)} />
               ) : (
                 <VisuallyHidden>Choice</VisuallyHidden>
               )}
             </Table.ColumnHeader>
-            <Table.ColumnHeader textAlign="end">Item</Table.ColumnHeader>
+            <Table.ColumnHeader textAlign="end" w={{ base: "110px", md: "190px" }}>Item</Table.ColumnHeader>
             <Table.ColumnHeader>Error</Table.ColumnHeader>
-            <Table.ColumnHeader display={{ base: "none", md: "table-cell" }}>Value</Table.ColumnHeader>
-            <Table.ColumnHeader display={{ base: "none", lg: "table-cell" }} textAlign="end">
+            <Table.ColumnHeader display={{ base: "none", md: "table-cell" }} w="26%">Value</Table.ColumnHeader>
+            <Table.ColumnHeader display={{ base: "none", lg: "table-cell" }} textAlign="end" w="100px">
               Attempts
             </Table.ColumnHeader>
-            <Table.ColumnHeader display={{ base: "none", xl: "table-cell" }}>Worker</Table.ColumnHeader>
+            <Table.ColumnHeader display={{ base: "none", xl: "table-cell" }} w="200px">Worker</Table.ColumnHeader>
           </Table.Row>
         </Table.Header>
         <Table.Body>
