@@ -180,7 +180,7 @@ def test_a_long_unbroken_message_pushes_no_column_out_of_sight(ended: str, site:
         answer = route.fetch()
         told = answer.json()
         for failure in told["failures"]:
-            failure |= {name: 40 * "unbroken" for name in ("key", "type", "message", "item_repr", "worker")}
+            failure |= dict.fromkeys(("key", "type", "message", "item_repr", "worker"), 40 * "unbroken")
         route.fulfill(response=answer, json=told)
 
     page = visit("/")
