@@ -57,6 +57,16 @@ def test_each_dag_has_documentation_tags_and_the_same_form(bag: dict[str, Any]) 
         assert dag["params"]["engine"]["schema"]["enum"][0] == dag["params"]["engine"]["value"] == "default"
 
 
+def test_the_form_says_what_each_field_and_each_engine_means(bag: dict[str, Any]) -> None:
+    for name, dag in bag["dags"].items():
+        for field, param in dag["params"].items():
+            schema = param["schema"]
+            text = param.get("description") or schema.get("description") or schema.get("description_md") or ""
+            assert len(text) > 40, f"{name}: {field}"
+            for engine in schema.get("enum", []):
+                assert f"**{engine}**" in text, f"{name}: {field} does not say what {engine} is"
+
+
 def test_the_examples_run_on_their_cron_and_the_demo_when_asked(bag: dict[str, Any]) -> None:
     assert bag["dags"]["flight_delays"]["schedule"] == "None"
     assert "12 * * *" in bag["dags"]["squares"]["schedule"] + bag["dags"]["fibonacci"]["schedule"]

@@ -13,11 +13,13 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import quote
 
 import psutil
 import pytest
 
 from manifold.demo import reach
+from manifold.demo.api import Api
 from tests.demo.waiting import in_sessions, until
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.usefixtures("default_ports_taken")]
@@ -126,6 +128,40 @@ def test_the_answer_is_right_although_a_worker_is_killed(root: Path, start: Call
     assert sum(int(row["flights"]) for row in rows) == 336_776
     assert sum(int(row["cancelled"]) for row in rows) == 8_255
     assert demo.left_running() == []
+    assert not (root / ".manifold" / "env").exists()
+    assert "ERROR" not in demo.said()
+
+
+def running_log(demo: Demo) -> list[str]:
+    """What the api-server complains of in the log of a task that scatters, while it runs."""
+    address = demo.wait_for_line(lambda line: line.startswith("Airflow:"))
+    password = demo.wait_for_line(lambda line: line.startswith("password:"))
+    url, password = (line.partition(":")[2].strip() for line in (address, password))
+    api = Api(url, "admin", password)
+    tasks = "/api/v2/dags/flight_delays/dagRuns/~/taskInstances"
+    task: dict[str, str] = {}
+
+    def runs() -> bool:
+        if not api.unfinished("flight_delays"):
+            api.trigger("flight_delays")
+        task.update(*api._call("GET", f"{tasks}?state=running&task_id=delay&limit=1")["task_instances"])
+        return bool(task)
+
+    until(runs, "a task that scatters", seconds=300)
+    run = quote(task["dag_run_id"], safe="")
+    lines = api._log(f"{tasks.replace('~', run)}/delay/logs/{task['try_number']}").splitlines()
+    return [line for line in lines if "served logs" in line or "secret_key" in line]
+
+
+def listed(demo: Demo) -> list[str]:
+    """The names that `manifold ls` shows in a shell that has read the file which the demo speaks of."""
+    command = demo.wait_for_line(lambda line: line.strip().startswith("or: source ")).partition("or: ")[2]
+    told = subprocess.run(
+        ["bash", "-eu", "-c", f"{command} --json"], capture_output=True, text=True, timeout=100, check=False
+    )
+    assert told.returncode == 0, told.stderr
+    assert told.stderr == "", "no command warns of what nobody has asked for"
+    return [scatter["name"] for scatter in json.loads(told.stdout)["scatters"]]
 
 
 def test_after_kill_9_the_next_start_cleans_up_and_ctrl_c_ends_it_all(root: Path, start: Callable[..., Demo]) -> None:
@@ -137,6 +173,8 @@ def test_after_kill_9_the_next_start_cleans_up_and_ctrl_c_ends_it_all(root: Path
     # Its databases are the ones that were kept, or its passwords would not fit.
     assert second.wait_for_line(lambda line: line.startswith("password:")) == password
     assert first.left_running() == []
+    assert running_log(second) == []
+    assert any(name.startswith("flight_delays/") for name in listed(second))
     third = start()
     assert third.end() == 1
     assert "a demo already runs from here" in third.said()
