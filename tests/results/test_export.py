@@ -185,3 +185,14 @@ def test_nanoseconds_and_zones_are_kept(tmp_path: Path) -> None:
     assert zones == [AWARE, AWARE]
     assert all(one.tzinfo is not None for one in zones)
     assert column([dt.time(3, 4, 5, 6)], tmp_path / "c.parquet").to_pylist() == [dt.time(3, 4, 5, 6)]
+
+
+def test_nanoseconds_of_durations_are_kept_in_parquet(tmp_path: Path) -> None:
+    spans = [dt.timedelta(days=1)] * 9_000 + [pandas.Timedelta(1, "ns")]
+    to_parquet(spans, tmp_path / "a.parquet")
+    assert parquet.read_table(tmp_path / "a.parquet").column("value").cast("int64").to_pylist()[-1] == 1
+
+
+def test_two_keys_of_one_text_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="the same text"):
+        to_parquet([{1: "one", "1": "another"}], tmp_path / "a.parquet")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import threading
@@ -9,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 import pytest
 
@@ -254,3 +255,19 @@ def test_a_value_that_does_not_close_tells_no_secret(caplog: pytest.LogCaptureFi
         close_per_worker()
     assert "*** is not let go" in caplog.text
     assert "hunter2" not in caplog.text
+
+
+@pytest.mark.parametrize("secret", ["hunter2&x='q\"<é>\\ /\n\t€😀z", "p@ss:w/rd#1", "a b+c%d", "plainly"])
+def test_a_secret_is_found_however_it_is_quoted_and_quoted_again(secret: str) -> None:
+    data = secret.encode()
+    forms = [
+        *(repr(secret), ascii(secret), repr(data), repr({"both": f"""{secret} "and" 'or'"""}), repr([repr(data)])),
+        *(json.dumps(secret), json.dumps(json.dumps({"in": secret})), json.dumps(repr(data)), html.escape(secret)),
+        *(quote(secret), quote(secret, ""), quote(secret, "!$&'()*+,;=:@"), quote_plus(secret)),
+        json.dumps(secret).replace("/", "\\/"),
+    ]
+    with closing(redaction.hide([secret])):
+        masked = [redaction.mask(f"it is {form}, and") for form in forms]
+    assert [text for text in masked if "***" not in text] == []
+    left = [part for part in ("hunter2", "w/rd", "rd#", "b+c", "c%d", "plain") if part in "".join(masked)]
+    assert left == []

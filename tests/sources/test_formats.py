@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import bz2
+import gzip
 import io
 import json
 import struct
 import zipfile
+from datetime import time
 from pathlib import Path
 from typing import Any
 
@@ -230,3 +232,62 @@ def test_arrays_are_their_rows() -> None:
     assert list(as_source(pandas.Series(["x", "y"])).read()) == ["x", "y"]
     with pytest.raises(ConfigError, match="no dimension"):
         as_source(numpy.array(3))
+
+
+def test_a_quote_in_the_names_of_columns_that_is_never_closed_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"a\.csv, line 2: a quote is never closed"):
+        read(tmp_path / "a.csv", b'a,"b\n1,2\n')
+
+
+def test_text_in_two_bytes_without_a_mark_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"a\.csv, line 1: it has NUL characters; is it UTF-16"):
+        read(tmp_path / "a.csv", "a,b\n1,2\n".encode("utf-16-le"))
+
+
+@pytest.mark.parametrize("name", ["a.tar.gz", "a.tgz", "a.csv.zst", "a.csv.tar", "a.7z"])
+def test_an_archive_is_never_taken_for_its_text(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(gzip.compress(b"a\n1\n"))
+    for source in (lines(tmp_path / name), records(tmp_path / name, "csv")):
+        with pytest.raises(ConfigError, match="is not unpacked here"):
+            list(source)
+
+
+def test_times_of_day_are_read_whole_or_refused(tmp_path: Path) -> None:
+    def in_file(nanoseconds: int) -> bytes:
+        return in_parquet(("t", pyarrow.array([nanoseconds], pyarrow.time64("ns"))))
+
+    assert read(tmp_path / "a.parquet", in_file(5_000)) == [{"t": time(0, 0, 0, 5)}]
+    with pytest.raises(ConfigError, match=r"a\.parquet.*column 't' has time64\[ns\]"):
+        read(tmp_path / "a.parquet", in_file(5_001))
+
+
+def test_a_page_that_is_not_what_its_checksum_says_is_told(tmp_path: Path) -> None:
+    file = io.BytesIO()
+    table = pyarrow.table({"a": [*range(10_000)]})
+    parquet.write_table(table, file, compression="none", use_dictionary=False, write_page_checksum=True)
+    data = bytearray(file.getvalue())
+    data[5_000] ^= 0xFF
+    with pytest.raises(ConfigError, match=r"a\.parquet is damaged"):
+        read(tmp_path / "a.parquet", bytes(data))
+
+
+def test_json_lines_in_a_json_file_may_be_long(tmp_path: Path) -> None:
+    row = {"a": "x" * 400_000}
+    assert read(tmp_path / "a.json", f"{json.dumps(row)}\n".encode() * 3) == [row] * 3
+
+
+def test_arrows_readers_are_refused_and_cursors_that_know_their_columns_are_not() -> None:
+    batch = pyarrow.record_batch({"a": [1]})
+    with pytest.raises(ConfigError, match=r"write ….read_all\(\)\.to_pylist\(\)"):
+        as_source(pyarrow.RecordBatchReader.from_batches(batch.schema, [batch]))
+
+    class Cursor:
+        columns = ("a",)
+
+        def __iter__(self) -> Cursor:
+            return self
+
+        def __next__(self) -> int:
+            raise StopIteration
+
+    assert list(as_source(Cursor()).read()) == []

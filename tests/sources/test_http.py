@@ -67,7 +67,9 @@ class Handler(BaseHTTPRequestHandler):
         if self.manner == "says no ranges":
             self.send_header("Accept-Ranges", "none")
         if self.manner != "no length":
-            self.send_header("Content-Length", str(len(part)))
+            self.send_header(
+                "Content-Length", "0" if self.manner == "HEAD says nothing" and not body else str(len(part))
+            )
         self.send_header("ETag", self.tag)
         self.end_headers()
         if body:
@@ -145,3 +147,9 @@ def test_another_version_is_noticed_by_its_tag(url: str) -> None:
     Handler.tag = "2"
     with pytest.raises(ItemsChanged, match="has changed"):
         list(source.read())
+
+
+def test_a_server_that_says_a_length_and_sends_another_is_told(url: str) -> None:
+    Handler.manner = "HEAD says nothing"
+    with pytest.raises(ItemsChanged, match=r"data\.csv had 0 bytes by what its server said"):
+        list(records(f"{url}/data.csv"))

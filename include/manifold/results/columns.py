@@ -65,6 +65,8 @@ class Columns:
         if "nanoseconds" in kinds and wanted is None and any(isinstance(value, datetime) for value in values):
             zone = next((value.tzinfo for value in values if isinstance(value, datetime)), None)
             wanted = pyarrow.timestamp("ns", None if zone is None else str(zone))
+        elif "nanoseconds" in kinds and wanted is None and any(isinstance(value, timedelta) for value in values):
+            wanted = pyarrow.duration("ns")
         array = pyarrow.array(values, wanted)
         if types.is_nested(array.type) and _has_times(array.type):
             for value, back in zip(values, array.to_pylist(), strict=True):
@@ -82,6 +84,8 @@ def _kinds(values: Iterable[Any], name: str) -> set[str]:
     if "datetime" in kinds:
         kinds.discard("datetime")
         kinds.update(_kinds_of_times(values))
+    if "duration" in kinds and any(getattr(value, "nanoseconds", 0) for value in values):  # of pandas
+        kinds.add("nanoseconds")
     if "time of day" in kinds and any(isinstance(value, time) and value.tzinfo is not None for value in values):
         raise ConfigError(f"column {name!r} has times of day with a zone, which Parquet cannot hold; take .isoformat()")
     return kinds

@@ -70,5 +70,8 @@ def _row(value: Any) -> dict[str, Any]:
     if is_dataclass(value) and not isinstance(value, type):
         value = {name: getattr(value, name) for name in value.__dataclass_fields__}
     if isinstance(value, dict) and value:
-        return value if all(isinstance(name, str) for name in value) else {str(k): v for k, v in value.items()}
+        row = value if all(isinstance(name, str) for name in value) else {str(k): v for k, v in value.items()}
+        if len(row) < len(value):
+            raise ConfigError(f"two keys of {list(value)!r} have the same text, so they cannot both be columns")
+        return row
     return {"value": value}

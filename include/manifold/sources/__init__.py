@@ -108,7 +108,13 @@ def _doubtful(items: Any) -> str | None:
 def _rows_of(items: Any) -> str | None:
     """How a table's rows are written: of pandas, polars, Arrow, Dask, Spark and the like. None for what is no table."""
     kind = type(items)
-    if isinstance(items, Sequence) or not any(hasattr(kind, name) for name in ("columns", "column_names", "to_pylist")):
+    if hasattr(kind, "read_all") and hasattr(kind, "schema"):  # Arrow's reader, an iterator of batches
+        return "….read_all().to_pylist()"
+    if hasattr(kind, "to_table") and hasattr(kind, "schema"):  # a dataset of Arrow's
+        return "….to_table().to_pylist()"
+    # An iterator gives what its author made it to give: a cursor has columns, too, and gives rows.
+    of_a_table = any(hasattr(kind, name) for name in ("columns", "column_names", "to_pylist"))
+    if isinstance(items, (Sequence, Iterator)) or not of_a_table:
         return None
     if hasattr(kind, "iter_rows"):
         return "df.iter_rows(named=True)"

@@ -21,7 +21,7 @@ from manifold.protocol.itemdigest import item_digest
 from manifold.registry import masked
 from manifold.sources import formats
 from manifold.sources.listing import listed
-from manifold.sources.pinned import PinnedFile, look, opened
+from manifold.sources.pinned import PinnedFile, look, opened, unreadable
 
 
 class FilesSource(Source):
@@ -30,7 +30,7 @@ class FilesSource(Source):
     kind = "files"
 
     def __init__(self, path: str | os.PathLike[str], format: str | None, encoding: str) -> None:
-        self.path = os.fspath(path)
+        self.path = os.fsdecode(path)
         self.format = formats.checked(format)
         self.encoding = formats.known_encoding(encoding)
         self._files: list[PinnedFile] | None = None
@@ -97,6 +97,8 @@ class FilesSource(Source):
             raise MissingExtra(f"{masked(self.path)} needs a package that is not here: pip install {missing}") from exc
         except ValueError as exc:
             raise ConfigError(f"{masked(self.path)!r} is no path that fsspec reads: {exc}") from exc
+        except Exception as exc:  # the client of a file system, or what another one is read through
+            raise unreadable(masked(self.path), exc) from exc
         return fs, path
 
     def _items(self) -> Iterator[Any]:

@@ -32,6 +32,7 @@ _PARQUET_ROWS = 4096
 _RAGGED = "%s, line %d: %d fields, where the header has %d; missing ones are None, surplus ones stand under None"
 _DAMAGED = (csv.Error, UnicodeError, EOFError, OSError, ValueError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
 _LARGEST_FIELD = 64 << 20  # characters; the standard library's 128 KiB are less than many a text has
+_ARCHIVES = frozenset({"tar", "tgz", "tbz", "tbz2", "txz", "7z", "rar", "zst", "lz4", "br", "z"})
 _SUFFIXES = {
     "csv": "csv",
     "tsv": "tsv",
@@ -63,6 +64,10 @@ def known_encoding(encoding: str) -> str:
 def recognised(name: str, format: str | None) -> None:
     """Raise ConfigError if the file's name tells no format and none is given."""
     stem, suffix = _split(name)
+    if suffix in _ARCHIVES:
+        raise ConfigError(
+            f"{name} is packed as .{suffix}, which is not unpacked here: unpack it, or pack it as .zip or .gz"
+        )
     if suffix in _UNPACK:
         recognised(stem, format)
     elif suffix != "zip":
@@ -72,6 +77,7 @@ def recognised(name: str, format: str | None) -> None:
 def read(raw: IO[bytes], name: str, format: str | None, encoding: str) -> Iterator[Any]:
     """The items of one open file, one by one. What cannot be read raises ConfigError with the file's name."""
     try:
+        recognised(name, format)
         for member, stream in _unpacked(raw, name, format):
             yield from _reader(member, format)(stream, member, encoding)
     except ManifoldError:
@@ -165,6 +171,8 @@ def _csv(stream: IO[bytes], name: str, encoding: str, delimiter: str = ",") -> I
         rows = csv.reader(chain(text, end), delimiter=delimiter)
         try:
             header = _header(rows, name)
+            if header and end.reached:  # in the middle of the names
+                raise csv.Error("a quote is never closed")
             width, ragged = len(header) or -1, False
             for row in rows:
                 if end.reached:  # in the middle of a row
@@ -199,6 +207,8 @@ class _End:
 def _header(rows: Iterator[list[str]], name: str) -> list[str]:
     row = next(rows, [])
     if any(cell.strip() for cell in row):
+        if any("\0" in cell for cell in row):
+            raise ConfigError(f"{name}, line 1: it has NUL characters; is it UTF-16? Give encoding='utf-16-le', or -be")
         return _different(row, f"{name}, line 1")
     if any(any(cell.strip() for cell in row) for row in rows):
         raise ConfigError(f"{name}, line 1: it is blank, and the names of the columns should be there")
@@ -239,7 +249,7 @@ def _parquet(stream: IO[bytes], name: str, encoding: str) -> Iterator[dict[str, 
     except ModuleNotFoundError as exc:
         raise MissingExtra(f'{name} needs {exc.name!r}: pip install "airflow-manifold[parquet]"') from exc
     try:
-        file = parquet.ParquetFile(stream)
+        file = parquet.ParquetFile(stream, page_checksum_verification=True)
         _different(file.schema_arrow.names, name)
         number = 0
         for batch in file.iter_batches(batch_size=_PARQUET_ROWS):
@@ -251,6 +261,9 @@ def _parquet(stream: IO[bytes], name: str, encoding: str) -> Iterator[dict[str, 
 
 def _rows(batch: Any, name: str, number: int) -> list[dict[str, Any]]:
     try:
+        for at, column in enumerate(batch.schema):
+            if str(column.type) == "time64[ns]":  # which Python would be given without its nanoseconds
+                batch = batch.set_column(at, column.name, batch.column(at).cast("time64[us]"))
         rows: list[dict[str, Any]] = batch.to_pylist()
     except Exception as exc:  # a value that Python has no type for: times out of range or finer than microseconds
         column, value = _unreadable(batch)
@@ -265,7 +278,8 @@ def _unreadable(batch: Any) -> tuple[str, str]:
     """Which column of a batch does not become Python values, and of which type it is."""
     for column in batch.schema:
         try:
-            batch.column(column.name).to_pylist()
+            values = batch.column(column.name)
+            (values.cast("time64[us]") if str(column.type) == "time64[ns]" else values).to_pylist()
         except Exception:  # noqa: BLE001 - the search is for what raises
             return column.name, str(column.type)
     return "?", "values"

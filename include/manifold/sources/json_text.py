@@ -34,6 +34,8 @@ def json_document(stream: IO[bytes], name: str, encoding: str) -> Iterator[Any]:
         while head.isspace():
             blank += 1
             head = text.readline(_PIECE)
+        if not head.endswith("\n") and not head.lstrip().startswith("["):
+            head += text.readline()
         following = text.readline(_PIECE) if head.endswith("\n") and _is_whole(head) else ""
         while following.isspace():
             following = text.readline(_PIECE)

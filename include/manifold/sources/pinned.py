@@ -81,6 +81,8 @@ def opened(fs: Any, file: PinnedFile) -> Iterator[IO[bytes]]:
         else:
             raw.close()
             reader = _Reader(fs, file, _copied(fs, file))
+    except ItemsChanged:
+        raise
     except FileNotFoundError as exc:
         raise ItemsChanged(f"{file.name} was there when the scatter began, and is gone") from exc
     except Exception as exc:
@@ -94,7 +96,7 @@ def refusal(exc: BaseException) -> str | None:
     cause: BaseException | None = exc
     while cause is not None:
         status = getattr(cause, "status", None)
-        if isinstance(status, int):
+        if isinstance(status, int) and status:
             return None if status in (404, 410) else f"the server answered {status} {getattr(cause, 'message', '')}"
         if not isinstance(cause, FileNotFoundError):
             return f"{type(cause).__name__}: {mask(str(cause))}"
@@ -144,6 +146,8 @@ class _Reader(io.RawIOBase):
             return 0
         try:
             data = self._read(wanted)
+        except ItemsChanged:
+            raise
         except Exception as exc:
             raise unreadable(self._file.name, exc) from exc
         if not data and size != UNKNOWN:
@@ -186,6 +190,11 @@ def _copied(fs: Any, file: PinnedFile) -> IO[bytes]:
     with fs.open(file.path, "rb", block_size=0) as stream:
         while data := stream.read(1 << 20):
             copy.write(data)
+    if file.size not in (UNKNOWN, copy.tell()):
+        raise ItemsChanged(
+            f"{file.name} had {file.size:,} bytes by what its server said when the scatter began, and {copy.tell():,} "
+            "were sent"
+        )
     copy.seek(0)
     return copy
 
