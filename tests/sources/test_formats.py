@@ -249,7 +249,7 @@ def test_an_archive_is_never_taken_for_its_text(tmp_path: Path, name: str) -> No
     (tmp_path / name).write_bytes(gzip.compress(b"a\n1\n"))
     for source in (lines(tmp_path / name), records(tmp_path / name, "csv")):
         with pytest.raises(ConfigError, match="is not unpacked here"):
-            list(source)
+            list(source.read())
 
 
 def test_times_of_day_are_read_whole_or_refused(tmp_path: Path) -> None:

@@ -152,4 +152,4 @@ def test_another_version_is_noticed_by_its_tag(url: str) -> None:
 def test_a_server_that_says_a_length_and_sends_another_is_told(url: str) -> None:
     Handler.manner = "HEAD says nothing"
     with pytest.raises(ItemsChanged, match=r"data\.csv had 0 bytes by what its server said"):
-        list(records(f"{url}/data.csv"))
+        list(records(f"{url}/data.csv").read())

@@ -66,7 +66,7 @@ def recognised(name: str, format: str | None) -> None:
     stem, suffix = _split(name)
     if suffix in _ARCHIVES:
         raise ConfigError(
-            f"{name} is packed as .{suffix}, which is not unpacked here: unpack it, or pack it as .zip or .gz"
+            f"{name} is packed as .{suffix}, which is not unpacked here: unpack it, or make a .zip or .gz"
         )
     if suffix in _UNPACK:
         recognised(stem, format)

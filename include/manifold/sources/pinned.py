@@ -190,11 +190,10 @@ def _copied(fs: Any, file: PinnedFile) -> IO[bytes]:
     with fs.open(file.path, "rb", block_size=0) as stream:
         while data := stream.read(1 << 20):
             copy.write(data)
-    if file.size not in (UNKNOWN, copy.tell()):
-        raise ItemsChanged(
-            f"{file.name} had {file.size:,} bytes by what its server said when the scatter began, and {copy.tell():,} "
-            "were sent"
-        )
+    if file.size not in (UNKNOWN, sent := copy.tell()):
+        copy.close()
+        said = f"{file.name} had {file.size:,} bytes by what its server said when the scatter began"
+        raise ItemsChanged(f"{said}, and {sent:,} were sent")
     copy.seek(0)
     return copy
 
