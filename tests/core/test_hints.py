@@ -19,6 +19,12 @@ from manifold.worker.hints import hint
         ),
         ("KeyError", "'Variable region does not exist'", 'variables=["region"]'),
         ("RuntimeError", "Current context was requested but no context was found! Are you", '.partial(ds="{{ ds }}"'),
+        (
+            "_pickle.PicklingError",
+            "Can't pickle <function square at 0x7f>: attribute lookup square on __main__ failed",
+            "one of a module beside the script",
+        ),
+        ("_pickle.PicklingError", "Can't pickle <class 'a.B'>: it's not the same object as a.B", "finds functions by"),
         ("ImportError", "cannot import name 'SUPERVISOR_COMMS' from 'airflow.sdk'", "Return the value"),
     ],
 )

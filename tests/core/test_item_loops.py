@@ -233,6 +233,14 @@ def test_chunks_of_a_thread_have_one_loop_and_leave_no_task_on_it() -> None:
         assert sorted(cancelled) == list(range(20))
 
 
+def test_an_awaitable_that_an_async_function_returns_is_named_as_what_was_not_awaited() -> None:
+    async def fn(x: int) -> object:
+        return asyncio.get_running_loop().create_future()
+
+    (failed,) = manifold.scatter(fn, [1], engine="threads://1", tolerate=1).failures()
+    assert "await it inside the function" in failed.message
+
+
 def test_context_variables_of_an_item_are_its_own() -> None:
     var: contextvars.ContextVar[int] = contextvars.ContextVar("var", default=-1)
 
@@ -266,6 +274,25 @@ def test_an_item_that_stops_the_loop_or_cancels_itself_has_its_outcome(engine: s
     results = manifold.scatter(fn, range(12), engine=engine, chunk_size=6, tolerate=1)
     assert list(results) == [x for x in range(12) if x != 3]
     assert [failure.type for failure in results.failures()] == ["asyncio.exceptions.CancelledError"]
+
+
+@pytest.mark.parametrize("engine", ["threads://1", "processes://1"])
+def test_an_item_that_cancels_all_tasks_of_its_loop_ends_neither_chunk_nor_scatter(engine: str) -> None:
+    async def fn(x: int) -> int:
+        if x == 5:
+            for task in asyncio.all_tasks():
+                task.cancel()
+        await asyncio.sleep(0.01)
+        return x
+
+    results = manifold.scatter(
+        fn, range(12), engine=engine, chunk_size=6, tolerate="100%", async_concurrency=3, item_retries=1,
+        retry_on=["asyncio.CancelledError"], item_backoff=0,
+    )  # fmt: skip
+    failed = [failure.position for failure in results.failures()]
+    assert 5 in failed
+    assert set(failed) <= {3, 4, 5}, "those that ran beside it at most"
+    assert list(results) == [x for x in range(12) if x not in failed]
 
 
 async def _interrupting() -> None:

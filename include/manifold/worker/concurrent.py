@@ -47,8 +47,15 @@ class _Together:
         self._context = contextvars.copy_context()
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self._fill()
-        if self._running:
-            await self._ended
+        while self._running and not self._ended.done():
+            try:
+                await asyncio.shield(self._ended)
+            except asyncio.CancelledError:  # by an item that cancels all tasks of its loop
+                if self._aborted:
+                    raise
+                _uncancel()
+        if self._ended.done():
+            self._ended.result()
 
     def abort(self) -> None:
         """The chunk ends at once: what its tasks raise from here on is no item's outcome."""

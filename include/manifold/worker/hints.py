@@ -1,4 +1,4 @@
-"""What to do about errors that Airflow raises in an item, since a worker is no task."""
+"""What to do about errors that arise in an item because a worker is no task of Airflow's, and not the script itself."""
 
 from __future__ import annotations
 
@@ -25,6 +25,13 @@ _HINTS: tuple[tuple[str, Callable[[re.Match[str]], str]], ...] = (
         lambda _: (
             "A worker is no task of Airflow's: it reads the connections= and variables= of @task.scatter, and has no "
             "XCom, no database, and nothing to write to. Return the value, and write it in a task further down"
+        ),
+    ),
+    (
+        r"PicklingError: Can't pickle <(?:function|class) .*?: (?:it's not the same object as|attribute lookup)",
+        lambda _: (
+            "A pool of child processes finds functions by name only. Give it one of an installed module; on processes:// "
+            "and celery:// one of a module beside the script will do"
         ),
     ),
 )

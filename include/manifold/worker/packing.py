@@ -24,6 +24,8 @@ _NOT_AWAITED = (
     "`async def`, and await there"
 )
 
+_NOT_AWAITED_INSIDE = "was returned without being awaited: await it inside the function"
+
 
 class Packing:
     """Turns what an execution left into blobs, which are put into the store, and the receipt that speaks of them."""
@@ -158,7 +160,8 @@ class Packing:
         found = {}
         for index, value in zip(ok, execution.values, strict=True):
             if (reason := proof.trouble(value)) is not None:
-                reason = _NOT_AWAITED if interrupts.is_awaitable(value) else reason
+                if interrupts.is_awaitable(value):
+                    reason = _NOT_AWAITED_INSIDE if execution.job.is_async else _NOT_AWAITED
                 found[index] = Unpicklable(f"its result, {a_type(value)}, {reason}")
         execution.retract(found)
 
