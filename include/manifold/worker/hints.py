@@ -30,8 +30,8 @@ _HINTS: tuple[tuple[str, Callable[[re.Match[str]], str]], ...] = (
     (
         r"PicklingError: Can't pickle <(?:function|class) .*?: (?:it's not the same object as|attribute lookup)",
         lambda _: (
-            "A pool of child processes finds functions by name only. Give it one of an installed module; on processes:// "
-            "and celery:// one of a module beside the script will do"
+            "A pool of child processes finds functions by name only. Give it one of an installed module; on "
+            "processes:// and celery:// one of a module beside the script will do"
         ),
     ),
 )
