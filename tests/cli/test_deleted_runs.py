@@ -47,8 +47,9 @@ def ended(ledger: Ledger, run: str, dag: str = "etl", state: str = "cancelled") 
 
 
 def test_scatters_of_the_deployment_itself_are_listed_when_asked_for(cli: Cli, book: Ledger) -> None:
-    made.claimed(book, "mine")
     made.claimed(book, "cluster_health/threads://2", system=True)
+    assert "--all lists them" in cli("ls").stdout
+    made.claimed(book, "mine")
     listed = said(cli("ls", "--json"), shapes.Listing).scatters
     assert [one.name for one in listed] == ["mine"]
     listed = said(cli("ls", "--all", "--json"), shapes.Listing).scatters

@@ -14,6 +14,7 @@ from manifold.cli import shapes
 from manifold.ledger import Ledger, NewScatter, Owner, scatter_name
 from tests.cli.conftest import Cli, said
 from tests.core.shared import ByReference
+from tests.ledger import made as rows
 
 GATED = {"scatter_id": "gated", "monitors": [], "chunk_size": 1}
 
@@ -172,3 +173,21 @@ def test_watch_ends_with_how_the_scatter_ended(cli: Cli, work: str, tolerate: st
     assert watched.exit_code == code
     (line,) = watched.stdout.splitlines()
     assert "?" not in line
+
+
+def test_an_estimate_of_the_items_is_told_as_one(cli: Cli, book: Ledger) -> None:
+    claim = rows.claimed(book, "lines")
+    rows.done(claim, 0, "oof")
+    claim.describe(expected=12)
+    (one,) = said(cli("ls", "--json"), shapes.Listing).scatters
+    assert (one.total, one.percent, one.expected) == (None, None, 12)
+    line = cli("ls").stdout
+    assert "about 25 %" in line
+    assert "about 12" in line
+    assert (
+        "about 12 (about 25 % done): 2 succeeded, 1 failed, 0 skipped, about 9 without outcome"
+        in cli("show", "lines").stdout
+    )
+    claim.set_total(3)
+    (one,) = said(cli("ls", "--json"), shapes.Listing).scatters
+    assert (one.total, one.percent, one.expected) == (3, 100.0, None)

@@ -16,6 +16,7 @@ from manifold.abc import Monitor
 from manifold.coordinator.chunks import Chunk
 from manifold.coordinator.set_up import SEVERAL, UNNAMED, SetUpFailures
 from manifold.errors import EngineError, VersionMismatch
+from manifold.ledger import Ledger
 from manifold.protocol.task import Versions
 
 
@@ -89,6 +90,39 @@ def test_where_several_processes_fail_alike_the_try_ends_and_names_them(engine: 
     assert "no item is to blame" in told
     head = told.partition("ConnectionError")[0]
     assert len([word for word in head.replace(",", " ").replace("(", " ").split() if ":" in word]) >= processes
+
+
+class Reasons(Monitor):
+    """What the ledger says of a running scatter when somebody is told something of it."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self.seen: list[tuple[str, str, str | None]] = []
+
+    def emit(self, event: events.Event) -> None:
+        if isinstance(event, (events.Notice, events.ChunkCommitted)):
+            self.seen.append((type(event).__name__, *self.ledger.state(event.uid)))
+
+
+def test_a_refusal_is_the_reason_as_long_as_it_holds_the_scatter_up(tmp_path: Path, ledger: Ledger) -> None:
+    reasons = Reasons(ledger)
+    results = manifold.scatter(
+        slowly,
+        range(20),
+        consts={"made": manifold.per_worker(once, str(tmp_path))},
+        engine="processes://1",
+        chunk_size=10,
+        ledger=ledger,
+        monitors=[reasons],
+    )
+    assert list(results) == [*range(20)]
+    first, *others = reasons.seen
+    assert first[:2] == ("Notice", "running")
+    assert "the function could not be set up on" in str(first[2])
+    assert "too many connections" in str(first[2])
+    assert {reason for _, _, reason in others} == {None}
+    assert ledger.state(results.uid) == ("succeeded", None)
+    assert ledger.tries(results.uid)[0].message is None
 
 
 def refused(failures: SetUpFailures, chunk: Chunk, workers: Iterator[str], kind: str, text: str, most: int) -> int:

@@ -61,6 +61,7 @@ def ls(
         states = ledger.states(row.uid for row in rows)
         deleted = of_deleted_runs(ledger, rows)
         where = ledger.url
+        hidden = not rows and not everything and next(_rows(ledger, state, name, system=True), None) is not None
     found = shapes.Listing(
         scatters=[
             shapes.Scatter(**shapes.scatter_fields(row, now, states[row.uid], run_deleted=row.uid in deleted))
@@ -70,20 +71,24 @@ def ls(
     if as_json:
         out.say_json(found)
     elif not found.scatters:
-        out.say(f"the ledger {where} has no such scatter" if state or name else f"the ledger {where} is empty")
+        out.say(_nothing(where, chosen=bool(state or name), system=hidden))
     else:
         table = out.table(
             "name", "state", "done", "items", "failed", "begun", "uid", "because", right=("done", "items", "failed")
         )
         for one in found.scatters:
-            done = "?" if one.percent is None else f"{one.percent:g} %"
+            done = out.done(one) or "?"
             begun = f"{out.duration(now - one.created_at)} ago"
             failed = out.count(one.failed) if one.failed else ""
             shown = out.state(one.state)
-            table.add_row(
-                shown_name(one.name), shown, done, out.count(one.total), failed, begun, one.scatter[:8], _why(one)
-            )
+            table.add_row(shown_name(one.name), shown, done, out.total(one), failed, begun, one.scatter[:8], _why(one))
         out.say(table)
+
+
+def _nothing(where: str, *, chosen: bool, system: bool) -> str:
+    if system:
+        return f"the ledger {where} has such scatters of the deployment itself alone; --all lists them"
+    return f"the ledger {where} has no such scatter" if chosen else f"the ledger {where} is empty"
 
 
 def _why(one: shapes.Scatter) -> str:

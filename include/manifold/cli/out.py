@@ -128,6 +128,19 @@ def count(number: int | None) -> str:
     return "?" if number is None else f"{number:,}"
 
 
+def total(one: shapes.Scatter) -> str:
+    """How many items it has: `12,345`, `about 12,345` where that is an estimate, or `?`."""
+    return count(one.total) if one.expected is None else f"about {count(one.expected)}"
+
+
+def done(one: shapes.Scatter) -> str | None:
+    """Its share of items with an outcome: `45 %`, `about 45 %`; None where not even an estimate is known."""
+    if one.expected is None:
+        return None if one.percent is None else f"{one.percent:g} %"
+    # More may be done than were expected; the input says so only when it ends.
+    return f"about {shapes.share(min(one.succeeded + one.failed + one.skipped, one.expected), one.expected):g} %"
+
+
 def duration(seconds: float | None) -> str:
     """`3.2 ms`, `4.5 s`, `2 min 5 s`, `3 h 12 min`, `5 d 2 h`; `?` where it is not known."""
     if seconds is None:

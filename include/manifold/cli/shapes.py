@@ -41,6 +41,8 @@ class Scatter(msgspec.Struct, kw_only=True):
     message: str | None
     run_deleted: bool = False
     """Airflow, which was asked, has deleted its DAG run."""
+    expected: int | None = None
+    """About how many items there are, where the input is not read to its end and `total` is not known."""
 
 
 class Listing(msgspec.Struct, kw_only=True):
@@ -302,6 +304,7 @@ def scatter_fields(row: ScatterRow, now: float, standing: Standing, *, run_delet
         "ended_at": row.ended_at,
         "message": standing.reason,
         "run_deleted": run_deleted,
+        "expected": row.expected if row.total is None else None,
     }
 
 
@@ -364,7 +367,9 @@ def exported(one: ItemFailure | FailureRow, value: Any, traceback: str) -> Expor
 
 
 def _percent(row: ScatterRow) -> float | None:
-    if row.total is None:
-        return None
-    # 99.99 is not 100: only what is done is done.
-    return int(10_000 * row.done / row.total) / 100 if row.total else 100.0
+    return None if row.total is None else share(row.done, row.total)
+
+
+def share(done: int, total: int) -> float:
+    """Percent, rounded down to hundredths: 99.99 is not 100, only what is done is done."""
+    return int(10_000 * done / total) / 100 if total else 100.0

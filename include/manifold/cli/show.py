@@ -129,7 +129,8 @@ def _lines(ledger: Ledger, uid: str, every: float, as_json: bool) -> str:
 
 def _bar(found: shapes.Shown) -> ProgressBar:
     done = found.succeeded + found.failed + found.skipped
-    return ProgressBar(total=found.total, completed=done, pulse=found.total is None)
+    total = found.total if found.expected is None else max(done, found.expected)
+    return ProgressBar(total=total, completed=done, pulse=total is None)
 
 
 # -- rendering ---------------------------------------------------------------------------------------------------------
@@ -187,10 +188,14 @@ def _pace(found: shapes.Shown) -> str:
 
 
 def _counts(found: shapes.Scatter) -> str:
-    share = "" if found.percent is None else f" ({found.percent:g} % done)"
+    done = out.done(found)
+    share = "" if done is None else f" ({done} done)"
+    left = out.count(found.without_outcome)
+    if found.expected is not None:
+        left = f"about {max(0, found.expected - found.succeeded - found.failed - found.skipped):,}"
     return (
-        f"{out.count(found.total)}{share}: {found.succeeded:,} succeeded, {found.failed:,} failed, "
-        f"{found.skipped:,} skipped, {out.count(found.without_outcome)} without outcome"
+        f"{out.total(found)}{share}: {found.succeeded:,} succeeded, {found.failed:,} failed, "
+        f"{found.skipped:,} skipped, {left} without outcome"
     )
 
 

@@ -10,6 +10,7 @@ from manifold.coordinator.backlog import Backlog
 from manifold.coordinator.chunks import Chunk
 from manifold.coordinator.dispatch import Outcome, Sent
 from manifold.coordinator.losses import Losses
+from manifold.coordinator.obstacle import Obstacle
 from manifold.coordinator.parts import Parts
 from manifold.coordinator.receipts import BlobLost
 from manifold.coordinator.report import Reporter
@@ -62,6 +63,7 @@ class Hearing:
         self._send_with_job = send_with_job
         self._losses = Losses()
         self._set_up = SetUpFailures()
+        self.obstacle = Obstacle(parts.claim)
         self.receipts: list[tuple[Sent | None, Receipt]] = []
         self.condemned: list[tuple[Chunk, ManifoldError]] = []
         self.met = 0
@@ -83,6 +85,7 @@ class Hearing:
             if receipt.fatal is not None:
                 raise ScatterError(f"the reduce function failed, so no item is to blame:\n{receipt.fatal}")
             self._set_up.ran()
+            self.obstacle.over()
             self._heard(outcome.sent, receipt, answer.blobs)
         elif outcome.sent is not None:
             outcome.sent.chunk.each |= answer.need == "each"
@@ -126,6 +129,7 @@ class Hearing:
         if chunk.sent >= _FEWEST_TRIES and now - chunk.failing_since > PATIENCE:
             raise StoreError(f"{where}: the store has not kept their results for {PATIENCE:.0f} s: {error}") from error
         chunk.not_before = now + min(30.0, 0.25 * 2.0**chunk.sent)
+        self.obstacle.met(f"{where} are sent again: {error}")
         self._report.notice("warning", f"{where} will be sent again: {error}")
         self._backlog.put([chunk])
 
@@ -172,11 +176,10 @@ class Hearing:
         chunk = sent.chunk
         processes = sum(one.alive for one in self._parts.engine.workers())
         pause = self._set_up.failed(chunk, worker, kind, text, processes=processes, now=self._clock.monotonic())
-        self._report.notice(
-            "warning",
-            f"items {chunk.start:,} to {chunk.stop - 1:,} will be sent again in {pause:g} s, since the function could "
-            f"not be set up on {worker}: {text.strip().splitlines()[-1]}",
-        )
+        refusal = f"the function could not be set up on {worker}: {text.strip().splitlines()[-1]}"
+        again = f"items {chunk.start:,} to {chunk.stop - 1:,} will be sent again in {pause:g} s"
+        self.obstacle.met(refusal)
+        self._report.notice("warning", f"{again}, since {refusal}")
         self._backlog.put([chunk])
 
     def _lost(self, sent: Sent, lost: WorkerLost) -> None:

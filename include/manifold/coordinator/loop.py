@@ -19,6 +19,7 @@ from manifold.coordinator.controls import Controls
 from manifold.coordinator.dispatch import Sent
 from manifold.coordinator.hearing import Hearing
 from manifold.coordinator.last_commit import LastCommit
+from manifold.coordinator.obstacle import WAITING
 from manifold.coordinator.parts import Parts
 from manifold.coordinator.reattach import leaves_chunks
 from manifold.coordinator.report import Reporter
@@ -166,10 +167,12 @@ class Coordinator:
             )
         if self._parts.engine.slots():
             self._idle_since = now
+            self._hearing.obstacle.over(WAITING)
         elif now - self._idle_since >= _IDLE_SECONDS:
             self._idle_since = now
             trouble = self._parts.engine.check() or "it has no free slot"
-            self._report.notice("warning", f"waiting for {self._row.engine}: {trouble}")
+            self._hearing.obstacle.met(why := f"{WAITING}{self._row.engine}: {trouble}")
+            self._report.notice("warning", why)
 
     def _input_ended(self, total: int) -> None:
         if self._row.total is None:

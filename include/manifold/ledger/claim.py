@@ -18,7 +18,7 @@ from manifold.ledger.queries import scatter_row
 from manifold.ledger.rows import Committed, NewScatter, Owner
 from manifold.ledger.tables import attempt, chunk, control, scatter
 from manifold.ledger.tallies import write_tallies
-from manifold.ledger.tries import begin_try, end_try, explain_try
+from manifold.ledger.tries import begin_try, end_try, explain_try, hold_up_try
 from manifold.ledger.withdraw import withdraw, withdraw_epoch
 from manifold.policy import Tolerance
 from manifold.protocol.records import Attempt, ChunkRow, Failure, Receipt, ScatterRow, ScatterState, WorkerInfo
@@ -122,6 +122,10 @@ class Claim:
             return row
 
         self._write(work)
+
+    def hold_up(self, why: str | None) -> None:
+        """Tell people what keeps this try from going on; None: nothing does any more."""
+        self._fenced(lambda conn, row, now: hold_up_try(conn, row, why))
 
     def set_total(self, total: int) -> ScatterRow:
         """Say how many items there are. Raises ItemsChanged where the ledger knows it otherwise."""

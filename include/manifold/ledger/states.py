@@ -63,12 +63,14 @@ def condition(now: ColumnElement[float]) -> ColumnElement[str]:
 
 
 def reason(now: ColumnElement[float]) -> ColumnElement[str | None]:
-    """The SQL of why a scatter is as it is, for people: how its latest try ended, or what ended the scatter."""
+    """The SQL of why a scatter is as it is, for people: how its latest try ended, what ended the
+    scatter, or what holds it up now."""
     of = scatter_try.c
     mine = (of.uid == scatter.c.uid, of.epoch == scatter.c.epoch)
     said = case((of.ended_at.is_(None), LOST), else_=of.message)
     latest = select(said).where(*mine).correlate(scatter).scalar_subquery()
-    return case((scatter.c.state != "running", scatter.c.message), (not_(alive(now)), latest), else_=None)
+    holds_up = select(of.message).where(*mine, of.ended_at.is_(None)).correlate(scatter).scalar_subquery()
+    return case((scatter.c.state != "running", scatter.c.message), (not_(alive(now)), latest), else_=holds_up)
 
 
 LOST = "its coordinator does not report any more: it was killed, ran out of memory, or its host was lost"

@@ -58,6 +58,13 @@ def explain_try(conn: Connection, uid: str, epoch: int, what: str) -> None:
         conn.execute(update(scatter_try).where(*here).values(why=stored(f"{why}; {what}" if why else what, _WHY)))
 
 
+def hold_up_try(conn: Connection, row: ScatterRow, why: str | None) -> None:
+    """Write down what holds a try up that runs; None: nothing does any more."""
+    of = scatter_try.c
+    running = of.uid == row.uid, of.epoch == row.epoch, of.ended_at.is_(None)
+    conn.execute(update(scatter_try).where(*running).values(message=why and stored(why, _MESSAGE)))
+
+
 def read_tries(conn: Connection, uid: str, now: float) -> list[TryRow]:
     """The tries, the newest first. One whose coordinator does not report any more reads as lost."""
     of = scatter_try.c
