@@ -240,3 +240,25 @@ def test_values_of_templates_are_hidden_but_for_the_runs_own_dates_and_names(
     template: str, rendered: Any, hidden: list[str]
 ) -> None:
     assert sorted(templates.hidden_of(template, rendered)) == sorted(hidden)
+
+
+def test_templates_in_the_arguments_of_a_factory_are_rendered_and_masked(
+    airflow_db: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def connect(password: str, *, more: dict[str, Any]) -> list[Any]:
+        return [password, more["pat"]]
+
+    @scatter(tolerate=1)
+    def use(n: int, client: list[Any]) -> list[str]:
+        if n:
+            raise ConnectionError(f"no login with {client}")
+        return [text[::-1] for text in client]
+
+    with a_dag("factory", "processes://1") as dag:
+        client = per_worker(connect, "{{ conn.crm.password }}", more={"pat": "{{ conn.crm.extra_dejson.pat }}"})
+        use.partial(client=client).over(n=range(2))
+    results = run(dag).output("use")
+    assert list(results) == [["2retnuh/2retnuh", "1/mrc-fo-tap"]]
+    assert [one.message for one in results.failures()] == ["no login with ['***', '***']"]
+    clean("what was printed", capsys.readouterr().out)
+    clean_everywhere(airflow_db, results.uid, tmp_path)

@@ -21,6 +21,7 @@ from manifold.airflow.link import ScatterLink
 from manifold.errors import Drained
 from manifold.policy import Policy
 from manifold.steering import asked_again
+from manifold.worker.perworker import PerWorker
 
 if TYPE_CHECKING:
     import jinja2
@@ -91,6 +92,11 @@ class ScatterOperator(BaseOperator):
             mask_secret(text)  # before Airflow keeps the rendered fields
 
     def render_template(self, content: Any, context: Context, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(content, PerWorker):
+            before = len(self._rendered or ())
+            given = super().render_template((content.args, content.kwargs), context, *args, **kwargs)
+            # Without templates it stays what it is: one that stands under two names is made once.
+            return content if len(self._rendered or ()) == before else PerWorker(content.factory, *given)
         value = super().render_template(content, context, *args, **kwargs)
         if self._rendered is not None and isinstance(content, str) and value != content:
             self._rendered.append((content, value))
