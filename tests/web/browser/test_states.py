@@ -178,6 +178,9 @@ def test_picked_items_are_retried_by_their_positions(ended: str, visit: Visit) -
 def test_a_long_unbroken_message_pushes_no_column_out_of_sight(ended: str, site: Site, visit: Visit) -> None:
     def lengthened(route: Route) -> None:
         answer = route.fetch()
+        if answer.status != 200:
+            route.fulfill(response=answer)
+            return
         told = answer.json()
         for failure in told["failures"]:
             failure |= dict.fromkeys(("key", "type", "message", "item_repr", "worker"), 40 * "unbroken")
@@ -190,5 +193,5 @@ def test_a_long_unbroken_message_pushes_no_column_out_of_sight(ended: str, site:
     expect(items.get_by_role("row").filter(has_text="unbroken").first).to_be_visible()
     items.scroll_into_view_if_needed()
     for name in ("Item", "Error", "Value", "Attempts", "Worker"):
-        expect(items.get_by_role("columnheader", name=name)).to_be_in_viewport(ratio=0.9)
+        expect(items.get_by_role("columnheader", name=name, exact=True)).to_be_in_viewport(ratio=0.9)
     assert items.get_by_role("table").locator("..").evaluate("one => one.scrollWidth <= one.clientWidth")
