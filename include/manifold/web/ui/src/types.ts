@@ -36,6 +36,7 @@ export interface Scatter {
   duration: number;
   message: string | null;
   url: string | null;
+  run_deleted: boolean;
 }
 
 export interface Scatters {
