@@ -163,6 +163,8 @@ class Policy:
         _one_of("on_items_changed", self.on_items_changed, "fail", "accept")
         _one_of("on_code_changed", self.on_code_changed, "warn", "fail", "fresh")
         _one_of("resume", self.resume, "auto", "always", "never")
+        for name in ("speculate", "keep_logs"):
+            _one_of(name, getattr(self, name), True, False)  # "no" would be taken for yes
         for name in ("reduce", "key"):
             value = getattr(self, name)
             if value is not None and not callable(value) and not (name == "key" and isinstance(value, str)):
@@ -236,6 +238,6 @@ def _seconds(name: str, value: float | None, *, zero: bool) -> None:
         raise ConfigError(f"{name}={value!r} must be a finite number {'not below' if zero else 'above'} 0")
 
 
-def _one_of(name: str, value: str, *allowed: str) -> None:
+def _one_of(name: str, value: object, *allowed: object) -> None:
     if value not in allowed:
         raise ConfigError(f"{name}={value!r} must be one of {', '.join(map(repr, allowed))}")

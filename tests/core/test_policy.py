@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manifold.errors import ConfigError
-from manifold.policy import Tolerance
+from manifold.policy import Policy, Tolerance
 
 
 @given(st.integers(0, 10_000), st.integers(0, 10**12))
@@ -28,3 +28,10 @@ def test_a_share_of_an_unknown_number_counts_what_is_done_once_that_tells_someth
 def test_what_is_neither_a_count_nor_a_percentage_is_refused(value: object) -> None:
     with pytest.raises(ConfigError, match="neither a count"):
         Tolerance.parse(value)
+
+
+@pytest.mark.parametrize("name", ["speculate", "keep_logs"])
+@pytest.mark.parametrize("value", ["no", "false", "yes", None])
+def test_a_switch_is_true_or_false_and_no_text(name: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=f"{name}={value!r} must be one of True, False"):
+        Policy.of({name: value})
