@@ -27,6 +27,36 @@ from manifold.settings import new_secret
 
 ROOT = Path(__file__).parents[2]
 EVERY_MINUTE = "each_minute"
+SLOW = """
+import time
+from datetime import timedelta
+from pathlib import Path
+
+from airflow.sdk import dag, task
+
+
+def slowly(n):
+    if not Path("GO").exists():
+        time.sleep(0.2)
+    return n
+
+
+@dag(schedule=None)
+def slow():
+    scatter = task.scatter(slowly, engine="celery_default", chunk_size=1, max_concurrency=2, retries=0)
+    scatter.over(n=range(600))
+
+
+@dag(schedule=None)
+def too_slow():
+    limit = timedelta(seconds=10)
+    task.scatter(slowly, engine="celery_default", chunk_size=1, retries=0, execution_timeout=limit).over(n=range(6_000))
+
+
+slow()
+too_slow()
+"""
+"""Two DAGs whose items are slow until the file GO is there."""
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -34,8 +64,9 @@ pytestmark = pytest.mark.timeout(600)
 class Runs:
     """DAG runs of a running stack, and what the ledger says of them."""
 
-    def __init__(self, stack: Stack) -> None:
+    def __init__(self, stack: Stack, go: Path) -> None:
         self.stack = stack
+        self.go = go
         self.ledger: Ledger = open_ledger(stack.ledger_url)
 
     def rest(self, method: str, path: str, body: object = None) -> Any:
@@ -81,6 +112,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
     root = tmp_path_factory.mktemp("stack")
     shutil.copytree(ROOT / "dags", root / "dags")
     (root / "dags" / f"{EVERY_MINUTE}.py").write_text(each_minute((root / "dags" / "squares.py").read_text()))
+    (root / "dags" / "slow.py").write_text(SLOW.replace("GO", str(root / "go")))
     place = Place(state=root / ".manifold", dags=root / "dags", plugins=root / "plugins")
     for folder in (place.state, place.plugins):
         folder.mkdir(mode=0o711)
@@ -89,9 +121,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
     extra |= {f"MANIFOLD_{name.upper()}": "" for name in configured}
     try:
         with Stack(place, Screen(Console(file=io.StringIO())), extra) as stack:
-            for dag_id in ("flight_delays", "squares", "fibonacci", EVERY_MINUTE):
+            for dag_id in ("flight_delays", "squares", "fibonacci", EVERY_MINUTE, "slow", "too_slow"):
                 stack.wait_for(dag_id)
-            found = Runs(stack)
+            found = Runs(stack, root / "go")
             yield found
             found.ledger.close()
     finally:
@@ -178,3 +210,76 @@ def test_failed_items_are_run_again_through_airflow_by_redrive(runs: Runs) -> No
     assert (after.uid, after.n_ok, after.n_failed) == (before.uid, before.n_ok, before.n_failed)
     said = runs.rest("GET", f"dags/squares/dagRuns/{quote(run_id)}/taskInstances/square/logs/2?full_content=true")
     assert f"runs the {before.n_failed} failed items again, as somebody asked" in json.dumps(said)
+
+
+def begun(runs: Runs, dag_id: str) -> tuple[str, ScatterRow]:
+    """A DAG run whose scatter has committed something, and goes on."""
+    runs.go.unlink(missing_ok=True)
+    run_id = trigger(runs, dag_id)
+    name = scatter_name(dag_id, run_id, "slowly", -1)
+    until(lambda: (row := runs.ledger.find(name)) is not None and row.n_ok > 0, f"an item of {dag_id}")
+    row = runs.ledger.find(name)
+    assert row is not None
+    return run_id, row
+
+
+def stands(runs: Runs, uid: str) -> tuple[str, str | None]:
+    """State and reason of a scatter, which command line, list and page tell alike."""
+    told = runs.ledger.state(uid)
+    shown = json.loads(runs.airflow("manifold", "show", uid, "--json"))
+    listed = {one["scatter"]: one for one in json.loads(runs.airflow("manifold", "ls", "--json"))["scatters"]}
+    page = runs.stack.api._call("GET", f"/manifold/api/scatters/{uid}")
+    for answer in (shown, listed[uid], page):
+        assert (answer["state"], answer["message"]) == (told.state, told.reason)
+        assert answer["run_deleted"] is False
+    return told.state, told.reason
+
+
+@pytest.mark.parametrize(("given", "state"), [("failed", "failed"), ("success", "cancelled")])
+def test_a_task_that_is_marked_while_it_runs_ends_its_scatter_with_the_reason(
+    runs: Runs, given: str, state: str
+) -> None:
+    run_id, row = begun(runs, "slow")
+    assert stands(runs, row.uid) == ("running", None)
+    runs.rest("PATCH", f"dags/slow/dagRuns/{quote(run_id)}/taskInstances/slowly", {"new_state": given})
+    until(lambda: runs.ledger.state(row.uid).state not in ("running", "stopped"), f"the end of a task marked {given}")
+    told, why = stands(runs, row.uid)
+    assert (told, why) == (state, f"its task was marked as {given} in Airflow while it ran")
+
+
+def test_a_task_that_runs_too_long_ends_its_scatter_with_the_reason(runs: Runs) -> None:
+    _, row = begun(runs, "too_slow")
+    until(lambda: runs.ledger.state(row.uid).state not in ("running", "stopped"), "the end of the time allowed")
+    told, why = stands(runs, row.uid)
+    assert told == "failed"
+    assert "longer than its execution_timeout" in str(why)
+
+
+def test_a_drained_task_waits_continues_and_begins_afresh_when_it_is_cleared(runs: Runs) -> None:
+    run_id, row = begun(runs, "slow")
+    runs.airflow("manifold", "drain", row.uid)
+    until(lambda: runs.ledger.state(row.uid).state == "drained", "the drain")
+    task = f"dags/slow/dagRuns/{quote(run_id)}/taskInstances/slowly"
+    until(lambda: runs.rest("GET", task)["state"] == "up_for_reschedule", "a task that waits")
+    told, why = stands(runs, row.uid)
+    assert told == "drained"
+    assert "drained by" in str(why)
+    runs.go.touch()
+    runs.airflow("manifold", "resume", row.uid)
+    done = runs.finished("slow", run_id, "slowly")
+    assert (done.uid, done.n_ok, runs.rest("GET", task)["try_number"]) == (row.uid, 600, 1)
+    assert stands(runs, row.uid) == ("succeeded", None)
+    cleared = {"dag_run_id": run_id, "task_ids": ["slowly"], "dry_run": False, "only_failed": False}
+    runs.rest("POST", "dags/slow/clearTaskInstances", cleared)
+    until(lambda: runs.ledger.scatter(row.uid).state == "replaced", "a fresh start")
+    assert runs.finished("slow", run_id, "slowly").uid != row.uid
+
+
+def test_airflow_tasks_test_leaves_nothing_in_the_list(runs: Runs) -> None:
+    runs.go.touch()
+    runs.airflow("tasks", "test", "slow", "slowly")
+    listed = json.loads(runs.airflow("manifold", "ls", "--json"))["scatters"]
+    assert [one["name"] for one in listed if "temporary" in one["name"]] == []
+    runs.airflow("manifold", "gc")
+    everything = json.loads(runs.airflow("manifold", "ls", "--all", "--json"))["scatters"]
+    assert [one["name"] for one in everything if "temporary" in one["name"]] == []
