@@ -176,10 +176,13 @@ class Hearing:
         chunk = sent.chunk
         processes = sum(one.alive for one in self._parts.engine.workers())
         pause = self._set_up.failed(chunk, worker, kind, text, processes=processes, now=self._clock.monotonic())
-        refusal = f"the function could not be set up on {worker}: {text.strip().splitlines()[-1]}"
-        again = f"items {chunk.start:,} to {chunk.stop - 1:,} will be sent again in {pause:g} s"
-        self.obstacle.met(refusal)
-        self._report.notice("warning", f"{again}, since {refusal}")
+        where = f"{worker}: {text.strip().splitlines()[-1]}"
+        self.obstacle.met(f"the function could not be set up on {where}")
+        self._report.notice(
+            "warning",
+            f"items {chunk.start:,} to {chunk.stop - 1:,} will be sent again in {pause:g} s, since the function could "
+            f"not be set up on {where}",
+        )
         self._backlog.put([chunk])
 
     def _lost(self, sent: Sent, lost: WorkerLost) -> None:
