@@ -114,7 +114,7 @@ def named_values(pairs: Iterable[str]) -> Iterator[tuple[str, Any]]:
         try:
             yield name, json.loads(text)
         except ValueError:
-            yield name, None if text in ("none", "None") else text
+            yield name, {"none": None, "None": None, "True": True, "False": False}.get(text, text)
 
 
 def options_of(pairs: Iterable[str]) -> dict[str, Any]:
