@@ -19,7 +19,6 @@ from manifold.coordinator import budget, chunks, dispatch, parts, plan, receipts
 from manifold.ledger import commit, gc, queries
 from manifold.protocol import wire
 from manifold.results import walk
-from manifold.sources import sequences
 from manifold.worker import capture, packing, process, run
 
 verify = import_module("manifold.ledger.verify")  # whose name the package gives to a function
@@ -29,7 +28,6 @@ SIZES: dict[str, tuple[tuple[tuple[Any, str], ...], tuple[int, ...]]] = {
     "ids in a statement": (((commit, "_IDS_AT_ONCE"), (gc, "_IDS_AT_ONCE")), (1, 2)),
     "items read over at once": (((plan, "_SKIP"),), (1, 2, 5)),
     "items in a chunk": (((chunks, "MAX_CHUNK"), (queries, "MAX_CHUNK"), (budget, "MAX_CHUNK")), (8, 16)),
-    "items of a list that are sampled": (((sequences, "_SAMPLES"),), (64,)),
     "jobs that a process remembers": (((process, "_JOBS_KEPT"),), (1, 2)),
     "scatters that a process remembers": (((process, "_SCATTERS_KEPT"),), (1, 1000)),
     "bytes of a job that travels along": (((dispatch, "_SMALL_JOB"),), (0, 256 * 1024)),
@@ -155,11 +153,6 @@ _WATCHED: tuple[tuple[Any, str, Around], ...] = (
         _before("a committed row read over in parts", lambda self, row: row.stop - self.frontier > plan._SKIP),
     ),
     (chunks.Sizer, "size", _watch("a chunk of the largest size", lambda size, *_: size >= vars(chunks)["MAX_CHUNK"])),
-    (
-        sequences.SequenceSource,
-        "fingerprint",
-        _before("a list of which not all is sampled", lambda self: len(self._items) > sequences._SAMPLES),
-    ),
     (process.Process, "loaded", _forgotten),
     (run, "_kept_job", _watch("a job that came by the store", lambda blob, *_: blob is not None)),
     (wire, "_compressed", _watch("a compressed payload", lambda packed, _payload: packed is not None)),

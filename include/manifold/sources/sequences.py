@@ -8,7 +8,7 @@ from typing import Any
 from manifold.abc import Source
 from manifold.protocol.itemdigest import item_digest, whole_digest
 
-_SAMPLES = 64
+_AT_ONCE = 64  # items that are asked of a sequence which is no list in one call
 
 
 class RangeSource(Source):
@@ -84,8 +84,8 @@ class SequenceSource(Source):
 
     def read(self, start: int = 0) -> Iterator[Any]:
         # Not `iter`: where an item costs a call to a server, a sequence may have a cheaper way to give many.
-        for at in range(start, len(self._items), _SAMPLES):
-            yield from self.slice(at, at + _SAMPLES)
+        for at in range(start, len(self._items), _AT_ONCE):
+            yield from self.slice(at, at + _AT_ONCE)
 
     def slice(self, start: int, stop: int) -> Sequence[Any]:
         try:
