@@ -12,9 +12,9 @@ from sqlalchemy import update
 
 import manifold
 from manifold.abc import Engine, Monitor
-from manifold.errors import ConfigError, EngineError, Fenced, WorkerLost
+from manifold.errors import ConfigError, EngineError, Fenced, ScatterError, WorkerLost
 from manifold.events import ChunkLost, Event, Notice
-from manifold.ledger import open_ledger, verify
+from manifold.ledger import Claim, Ledger, Owner, open_ledger, verify
 from manifold.ledger.tables import attempt, scatter
 from manifold.protocol.records import WorkerInfo
 from tests.core.shared import ByReference
@@ -245,6 +245,66 @@ def test_an_input_that_may_be_another_one_takes_up_nothing(runs: Once, broker: B
     sound(try_once(runs, engine, Walk()))
     assert engine.asked == {}
     assert broker.killed == []
+
+
+@pytest.mark.parametrize("between", [0, 1])
+def test_other_constants_take_up_nothing_of_the_tries_before(broker: Broker, between: int) -> None:
+    def rated(item: int, rate: int) -> tuple[int, int]:
+        return item, rate
+
+    def cut(rate: int, takes: int) -> None:
+        with pytest.raises(EngineError, match="takes no more"):
+            manifold.scatter(
+                rated,
+                range(ITEMS),
+                engine=Lasting(broker, prompt=False, takes=takes),
+                scatter_id="job",
+                consts={"rate": rate},
+                chunk_size=2,
+                monitors=(),
+            )
+
+    cut(2, 3)
+    for _ in range(between):
+        cut(3, 0)  # it has other constants, too, and sends nothing
+    engine = Lasting(broker, prompt=True)
+    engine.at_attach = broker.answer
+    results = manifold.scatter(
+        rated, range(ITEMS), engine=engine, scatter_id="job", consts={"rate": 3}, chunk_size=2, monitors=()
+    )
+    assert list(results) == [(item, 3) for item in range(ITEMS)]
+    assert engine.asked is not None
+    assert 1 not in engine.asked.values()
+    assert verify(open_ledger(), results.uid) == []
+
+
+def test_what_another_coordinator_did_while_the_claim_was_waited_for_is_compared_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    failing, acquire = 0, Ledger.acquire
+
+    def run(rate: int) -> list[tuple[int, int]]:
+        results = manifold.scatter(
+            rated, range(ITEMS), engine="threads://1", scatter_id="job", consts={"rate": rate}, monitors=()
+        )
+        return list(results)
+
+    def rated(item: int, rate: int) -> tuple[int, int]:
+        if item >= failing:
+            raise ValueError("not yet")
+        return item, rate
+
+    def acquired(self: Ledger, uid: str, owner: Owner) -> Claim:
+        nonlocal failing
+        monkeypatch.setattr(Ledger, "acquire", acquire)
+        failing = ITEMS
+        assert run(2) == [(item, 2) for item in range(ITEMS)]  # another is faster, and ends it
+        return acquire(self, uid, owner)
+
+    with pytest.raises(ScatterError):
+        run(2)
+    monkeypatch.setattr(Ledger, "acquire", acquired)
+    assert run(3) == [(item, 3) for item in range(ITEMS)]
 
 
 def test_a_coordinator_that_was_taken_over_does_not_stop_what_the_next_one_waits_for(

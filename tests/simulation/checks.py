@@ -30,6 +30,7 @@ class Checks:
         self.epochs: dict[tuple[str, str], int] = {}  # uid, who → the epoch that it has
         self.inputs: dict[str, Sequence[object]] = {}  # who → the items of its try, where they may not differ
         self.chosen: dict[str, frozenset[int] | None] = {}  # who → which failed items it was asked to run again
+        self.constants: dict[str, str] = {}  # who → what its function is given
         self.failovers = 0
         self.owners: dict[str, str] = {}  # owner token → who
         self.withdrawn: set[str] = set()  # uids of which chunks have gone
@@ -308,6 +309,9 @@ class Checks:
             if row.outcome != "f1" or model.died_alone[row.start] < 2:
                 yield f"no execution of {row.attempt} was [{row.start}, {row.stop}) {row.outcome or 'all ok'}"
             return
+        mine = self.constants.get(self.owners.get(self.now.scatters[row.uid]["owner_token"], ""))
+        if mine is not None and not self.failovers and all(one.constant != mine for one in ran):
+            yield f"[{row.start}, {row.stop}) ran with {ran[0].constant!r}, and is committed by who gives {mine!r}"
         known = self.inputs.get(self.makers[row.uid])
         for pos, (_, _, item) in ran[0].items.items():
             if known is not None and (pos >= len(known) or known[pos] != item):

@@ -78,7 +78,7 @@ class Run:
     last: int | None = None
     dead: bool = False
 
-    def call(self, item: object) -> Any:
+    def call(self, item: object, constant: str) -> Any:
         """What the item does, this time."""
         if self.dead:
             raise RuntimeError("nothing runs in a process that is dead")
@@ -87,6 +87,8 @@ class Run:
             self.cluster.world.fail(
                 f"{self.ran.attempt} is of epoch {self.ran.epoch}, and its worker has met a newer one"
             )
+        if constant != self.ran.constant:
+            self.cluster.world.fail(f"{self.ran.attempt} runs with {constant!r}, and was sent with another constant")
         self.cluster.starts.append((self.ran, pos, self.cluster.world.now + self.worker.ahead))
         if pos != self.last:
             self.begun, self.last = self.begun + 1, pos
@@ -269,7 +271,8 @@ class Cluster:
         drains = rng.choice(delivery.positions) if faults.hits("worker drains", name) else None
         if drains is not None:
             delivery.sender.model.interrupted(delivery.positions)
-        ran = delivery.sender.model.begin(delivery.header.uid, delivery.sender.epoch, name, self.world.new_id())
+        sender = delivery.sender
+        ran = sender.model.begin(delivery.header.uid, sender.epoch, name, self.world.new_id(), sender.constant)
         worker.meets(delivery)
         self.world.log(f"{worker.process.name} begins {name} [{delivery.positions.start}, {delivery.positions.stop})")
         first = delivery.positions.start

@@ -50,6 +50,7 @@ class Ends:
             self._withdrawn(one)
         if one.results is not None and one.failovers == self._story.checks.failovers:
             self._account(one, one.results)
+            self._constants(one, one.results)
             self._failures(one.results)
             self._redriven(one, one.results)
             self._same_items(one, one.results)
@@ -68,6 +69,12 @@ class Ends:
         budget = one.plan.policy.tolerate.budget(done, results.total, ended=True)
         if results.n_failed > budget and "set" not in self._story.mischief.asked:
             self._world.fail(f"{one.actor.name} succeeded, and {results.n_failed} items failed, where {budget} may")
+
+    def _constants(self, one: Try, results: Results) -> None:
+        """Results that were there already are of a try with the same constants."""
+        tries = [other for other in self._story.tries if other.engine.uid == results.uid]
+        if tries and one.wish.constant not in {other.wish.constant for other in tries}:
+            self._world.fail(f"{one.actor.name} gives {one.wish.constant!r}, and gets what nobody made with it")
 
     def _failures(self, results: Results) -> None:
         """A reader finds the items that are failed now, in order."""
@@ -156,7 +163,7 @@ class Ends:
         first = next((one.wish for one in tries if one.actor.name == maker), Wish())
         code = self._world.rng.choice((work, work_again))
         size = self._story.setting.chunk_size
-        wish = Wish(code=code, fold=first.fold, version=first.version, chunk_size=size)
+        wish = Wish(code=code, fold=first.fold, version=first.version, chunk_size=size, constant=first.constant)
         yield from [wish] * (3 if self._story.shelf.lost else 1)
         if any(one.wish.version != first.version or one.wish.wrong_store for one in tries):
             for version in VERSIONS:

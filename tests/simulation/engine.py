@@ -33,6 +33,7 @@ class SimEngine(Engine):
         adaptive: the author has not said how many items a chunk has.
         speculates: second copies were asked for.
         rate: executions a second, at the most.
+        constant: what the function is given beside an item.
     """
 
     reattaches: ClassVar[bool] = True
@@ -47,9 +48,11 @@ class SimEngine(Engine):
         adaptive: bool,
         speculates: bool,
         rate: float | None,
+        constant: str,
     ) -> None:
         self.model = model
         self.actor = actor
+        self.constant = constant
         self.dispatch: Dispatch | None = None
         self.uid = ""
         self.epoch = 0

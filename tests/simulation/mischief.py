@@ -11,7 +11,6 @@ from manifold.ledger import Owner
 from manifold.ledger.gc import sweep
 from manifold.protocol.records import ChunkRow, ScatterRow
 from manifold.results.view import Results
-from tests.simulation.setting import Wish
 from tests.simulation.store import SimStore
 from tests.simulation.world import Actor
 
@@ -80,7 +79,7 @@ class Mischief:
         """A process stands still: others take it for dead, and start anew."""
         if self._others and self._rng.random() < 0.7:
             self._others -= 1
-            wish = Wish.drawn(self._rng, self._story.setting)
+            wish = self._story.drawn()
             if self._rng.random() < 0.2:
                 wish = replace(wish, mode="fresh")
             self._story.begin(wish)
@@ -121,7 +120,7 @@ class Mischief:
     # -- coordinators ------------------------------------------------------------------------------------------------
 
     def _another(self) -> None:
-        self._story.begin(Wish.drawn(self._rng, self._story.setting))
+        self._story.begin(self._story.drawn())
 
     def _kill(self) -> None:
         living = [one for one in self._story.tries if not one.actor.ended]

@@ -40,6 +40,7 @@ class Ran:
     epoch: int
     attempt: str
     nonce: str
+    constant: str
     items: dict[int, tuple[str, str, object]] = field(default_factory=dict)  # position → letter, value, the item
     calls: Counter[int] = field(default_factory=Counter)  # position → how often it was called
 
@@ -79,9 +80,9 @@ class Model:
 
     # -- what happens ------------------------------------------------------------------------------------------------
 
-    def begin(self, uid: str, epoch: int, attempt: str, nonce: str) -> Ran:
+    def begin(self, uid: str, epoch: int, attempt: str, nonce: str, constant: str) -> Ran:
         """A worker begins with an attempt."""
-        ran = Ran(uid, epoch, attempt, nonce)
+        ran = Ran(uid, epoch, attempt, nonce, constant)
         self.runs[attempt].append(ran)
         return ran
 

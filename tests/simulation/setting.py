@@ -100,6 +100,7 @@ class Wish:
     keep_logs: bool = False
     log_lines: int = 100
     chosen: frozenset[int] | None = None
+    constant: str = "one"
 
     @classmethod
     def drawn(cls, rng: random.Random, setting: Setting) -> Wish:
@@ -149,6 +150,7 @@ class Wish:
             fn=self.code,
             source=_source(setting.kind, self.items(setting), faults, reading),
             name=name,
+            consts={"constant": self.constant},
             engine_url="sim://",
             store_url="sim://",
             policy=policy,

@@ -51,7 +51,14 @@ class Try:
         adaptive, speculates = wish.chunk_size is None, wish.speculate
         model, rate = story.models[name], wish.rate
         self.engine = SimEngine(
-            story.cluster, model, self.actor, story.checks, adaptive=adaptive, speculates=speculates, rate=rate
+            story.cluster,
+            model,
+            self.actor,
+            story.checks,
+            adaptive=adaptive,
+            speculates=speculates,
+            rate=rate,
+            constant=wish.constant,
         )
 
     def _reading(self, pos: int) -> None:
@@ -98,6 +105,8 @@ class Story:
         self.shelf = Shelf(world, reach=setting.reach, max_bytes=setting.max_bytes)
         self.checks = Checks(world, self.models, self.shelf, fails_over=setting.fails_over)
         self.cluster = Cluster(world, self.shelf, hosts=setting.hosts, slots=setting.slots, seconds=setting.seconds)
+        self._constants = random.Random(f"{world.rng.getstate()[1][:9]}")  # of its own: seeds stay what they were
+        self._often = self._constants.choice((0.0, 0.1, 0.5))
         self.tries: list[Try] = []
         self.beside: list[Try] = []  # at another scatter
         self.ends = Ends(self)
@@ -129,10 +138,16 @@ class Story:
         self.tries.append(begun)
         if self.setting.kind in ("range", "list"):
             self.checks.inputs[begun.actor.name] = wish.items(self.setting)
+        self.checks.constants[begun.actor.name] = wish.constant
         self.checks.chosen[begun.actor.name] = wish.chosen
         if wish.accept:
             self.checks.inputs.clear()  # from here on items may differ
         return begun
+
+    def drawn(self) -> Wish:
+        """A try with something special about it, once in a while: another constant, too."""
+        wish = Wish.drawn(self.world.rng, self.setting)
+        return replace(wish, constant="two") if self._constants.random() < self._often else wish
 
     def begin_beside(self) -> Try:
         """A coordinator of another scatter starts, on the same engine."""
@@ -154,7 +169,7 @@ class Story:
     def _try_with_mischief(self) -> None:
         begun = len(self.tries)
         self.mischief.plan()
-        self.begin(Wish.drawn(self.world.rng, self.setting))
+        self.begin(self.drawn())
         self.world.run(lambda: all(actor.ended for actor in self.world.actors) and self.mischief.quiet)
         for one in self.tries[begun:]:
             self.ends.judge(one)

@@ -6,18 +6,18 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
-at_hand: ContextVar[Callable[[object], Any]] = ContextVar("at_hand")
-"""What an item does, in the process that runs now."""
+at_hand: ContextVar[Callable[[object, str], Any]] = ContextVar("at_hand")
+"""What an item does with a constant, in the process that runs now."""
 
 
-def work(item: object) -> Any:
+def work(item: object, constant: str) -> Any:
     """The user's function."""
-    return at_hand.get()(item)
+    return at_hand.get()(item, constant)
 
 
-def work_again(item: object) -> Any:
+def work_again(item: object, constant: str) -> Any:
     """The user's function, as somebody has changed it."""
-    done = at_hand.get()(item)
+    done = at_hand.get()(item, constant)
     return done  # noqa: RET504 - it must be other code
 
 

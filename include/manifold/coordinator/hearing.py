@@ -80,7 +80,7 @@ class Hearing:
             self._refused(outcome.sent, answer, answer.refused)
         elif answer.receipt is not None:
             receipt = answer.receipt
-            if self._is_of_another_input(outcome.sent, receipt):
+            if self._is_other_work(outcome.sent, receipt):
                 return
             if receipt.fatal is not None:
                 raise ScatterError(f"the reduce function failed, so no item is to blame:\n{receipt.fatal}")
@@ -99,7 +99,7 @@ class Hearing:
         """
         for outcome in outcomes:
             receipt = outcome.answer.receipt if outcome.answer is not None else None
-            if receipt is None or receipt.fatal is not None or self._is_of_another_input(outcome.sent, receipt):
+            if receipt is None or receipt.fatal is not None or self._is_other_work(outcome.sent, receipt):
                 continue
             assert outcome.answer is not None
             try:
@@ -108,9 +108,9 @@ class Hearing:
                 log.warning("items %d to %d will run again: %s", receipt.start, receipt.stop - 1, exc)
                 return
 
-    def _is_of_another_input(self, sent: Sent | None, receipt: Receipt) -> bool:
-        """A stray receipt of an earlier try may be of other items than the plan goes by, and nobody compares it."""
-        return sent is None and receipt.epoch < self._claim.epoch and not self._parts.same_input
+    def _is_other_work(self, sent: Sent | None, receipt: Receipt) -> bool:
+        """A stray receipt of an earlier try may be of other items or code than the plan's, and nobody compares it."""
+        return sent is None and receipt.epoch < self._claim.epoch and not self._parts.same_work
 
     def _heard(self, sent: Sent | None, receipt: Receipt, blobs: Mapping[str, bytes]) -> None:
         try:

@@ -40,7 +40,7 @@ class Parts:
         only_failed: failed items run again and nothing else, although other items have no outcome.
         planner_again: makes one that begins with what the ledger says then, for so many items (None: unknown).
         redrive: for what failed before; None where nothing did.
-        same_input: it is known to be that of earlier tries, so what these had sent may count whenever it arrives.
+        same_work: it is known to be that of earlier tries, so what these had sent may count whenever it arrives.
     """
 
     ledger: Ledger
@@ -57,7 +57,7 @@ class Parts:
     policy: Policy
     why: str
     reattached: Reattached = field(default_factory=Reattached)
-    same_input: bool = True
+    same_work: bool = True
     warnings: Sequence[str] = ()
     monitors: Sequence[Monitor] = ()
     clock: Clock = field(default_factory=SystemClock)
@@ -160,7 +160,7 @@ class _Assembly:
             policy=asked.policy,
             why="; ".join(why),
             warnings=warnings,
-            same_input=not self._same.compare,
+            same_work=not self._same.other_work,
             reattached=reattached,
             monitors=means.monitors,
             clock=means.clock,
@@ -173,7 +173,7 @@ class _Assembly:
         if not means.engine.reattaches:
             return Reattached()
         reattachment = Reattachment(
-            means.engine, claim, dispatch, receipts, self._plan.source, same_input=not same.compare
+            means.engine, claim, dispatch, receipts, self._plan.source, same_work=not same.other_work
         )
         return reattachment.take(means.clock.monotonic())
 
@@ -235,8 +235,9 @@ class _Assembly:
         job_digest, job_blob = self._sealed(job, row)
         fn_key = wire.function_key(f"{means.ledger.uuid}/{row.uid}", claim.epoch, job_digest)
         means.store.put(fn_key, job_blob)
-        described = {"policy": asked.policy.describe(), "engine": asked.engine_url}
-        claim.describe(fn_key=fn_key, fn_digest=code, consts_digest=consts, **described)
+        described: dict[str, Any] = {"policy": asked.policy.describe(), "engine": asked.engine_url}
+        described |= {"fn_key": fn_key, "fn_digest": code, "consts_digest": consts}
+        claim.describe(other_work=self._same.other_work, **described)
         return Address(
             uid=row.uid,
             epoch=claim.epoch,

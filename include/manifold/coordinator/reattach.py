@@ -47,24 +47,24 @@ class Reattachment:
     """Asks an engine once for the attempts of earlier epochs.
 
     Args:
-        same_input: the input is known to be that of the tries before. Otherwise what these had sent may be of other
-            items than the plan's, so nothing of it is taken.
+        same_work: input, function and constants are known to be those of the tries before. Otherwise what these had
+            sent may be of other items than the plan's, or run by other code, so nothing of it is taken.
     """
 
     def __init__(
-        self, engine: Engine, claim: Claim, dispatch: Dispatch, receipts: Receipts, source: Source, *, same_input: bool
+        self, engine: Engine, claim: Claim, dispatch: Dispatch, receipts: Receipts, source: Source, *, same_work: bool
     ) -> None:
         self._engine = engine
         self._claim = claim
         self._dispatch = dispatch
         self._receipts = receipts
         self._source = source
-        self._same_input = same_input
+        self._same_work = same_work
 
     def take(self, now: float) -> Reattached:
         """Commit the answers that wait, and put in flight what still runs. Raises Fenced, LedgerError."""
         claim = self._claim
-        attempts = claim.ledger.open_attempts(claim.uid, before=claim.epoch) if self._same_input else []
+        attempts = claim.ledger.open_attempts(claim.uid, before=claim.epoch) if self._same_work else []
         rows = {row.id: row for row in attempts}
         futures = self._engine.attach(claim.uid, claim.epoch, {id_: row.epoch for id_, row in rows.items()})
         try:

@@ -30,6 +30,7 @@ class Sameness:
         warnings: for people.
         changed: the input is seen to be another one.
         compare: committed items are to be compared with their digests, because the input may be another one.
+        other_code: the function or a constant is not what it was.
         constants: what the ledger is to keep of the constants from this try on; None: what it has.
     """
 
@@ -37,6 +38,12 @@ class Sameness:
     changed: bool = False
     compare: bool = False
     constants: str | None = None
+    other_code: bool = False
+
+    @property
+    def other_work(self) -> bool:
+        """What earlier tries have sent may be other work than this one's, so it counts only where it is committed."""
+        return self.compare or self.other_code
 
 
 def check(plan: Plan, row: ScatterRow, store: Store, given: Given) -> Sameness:
@@ -57,7 +64,8 @@ def check(plan: Plan, row: ScatterRow, store: Store, given: Given) -> Sameness:
         told.append(
             f"the input has changed since the first try ({what}): what succeeded stays, the rest is as it is now"
         )
-    return Sameness(told, changed, changed or fingerprint(row) is None, given.to_record(row))
+    other_code = given.code_changed(row) or bool(given.constants_changed(row))
+    return Sameness(told, changed, changed or fingerprint(row) is None, given.to_record(row), other_code)
 
 
 def refuse_changes(plan: Plan, row: ScatterRow, given: Given) -> None:
@@ -104,6 +112,11 @@ def fresh_start(row: ScatterRow, given: Given) -> str:
     changed = ["the code"] if given.code_changed(row) else []
     changed += given.constants_changed(row)
     return f"changed since the try before: {_listed(changed)}; so all items run from scratch"
+
+
+def compared(row: ScatterRow) -> tuple[object, ...]:
+    """What of a row decides how a try goes on; while it waits for the claim, another may change it."""
+    return row.fn_digest, row.consts_digest, row.done, row.n_failed
 
 
 def fingerprint(row: ScatterRow) -> str | None:

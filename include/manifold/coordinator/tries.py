@@ -171,7 +171,8 @@ class _Try:
         """Nothing is left to do, and nothing is other than it was, which needs no scan to see."""
         given = self._given
         return (
-            self._nothing_is_left(found)
+            found.state == "succeeded"
+            and self._nothing_is_left(found)
             and not given.reduce_changed(found)
             and not given.initial_changed(found)
             and not given.code_changed(found)
@@ -182,7 +183,7 @@ class _Try:
         """Every item has a result, of the same input as far as is seen without reading it."""
         before = sameness.fingerprint(found)
         return (
-            found.state == "succeeded"
+            found.done == found.total
             and found.n_failed == 0
             and before is not None
             and before == self._plan.source.fingerprint()
@@ -213,7 +214,11 @@ class _Try:
         self._explain(same.warnings)
         if not row.done and (unstable := self._given.unstable(row)):
             log.info("%s: a later try cannot compare %s", row.title, sameness.unstable_text(unstable))
-        return self._acquire(row.uid), same
+        claim = self._acquire(row.uid)
+        if sameness.compared(row) == sameness.compared(claim.row):
+            return claim, same
+        claim.release(message="another coordinator went on meanwhile, so this one compares again")
+        return self._claim(claim.row, pinned)
 
     def _explain(self, warnings: Sequence[str]) -> None:
         self._owner = msgspec.structs.replace(self._owner, why="; ".join([self._plan.why, *warnings]))

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, insert, select, update
 from manifold.errors import Fenced, ItemsChanged
 from manifold.ledger.commit import batches, commit
 from manifold.ledger.creation import created, owned, write_pin
-from manifold.ledger.ending import NOBODY, account, end, void_reruns
+from manifold.ledger.ending import NOBODY, account, end, void_earlier, void_reruns
 from manifold.ledger.fence import Fence
 from manifold.ledger.queries import scatter_row
 from manifold.ledger.rows import Committed, NewScatter, Owner
@@ -60,17 +60,21 @@ class Claim:
         """Keep the scatter for another `LEASE` seconds."""
         return self._write(lambda conn, row, now: row)
 
-    def describe(self, **changes: Any) -> ScatterRow:
-        """Set what the scatter runs (`fn_digest=`, `engine=`, `policy=`, …); TypeError for any other column."""
-        if unknown := changes.keys() - _DESCRIBED:
-            raise TypeError(
-                f"{', '.join(sorted(unknown))} cannot be described; there are {', '.join(sorted(_DESCRIBED))}"
-            )
+    def describe(self, *, other_work: bool = False, **changes: Any) -> ScatterRow:
+        """Set what the scatter runs (`fn_digest=`, `engine=`, `policy=`, …); TypeError for any other column.
+
+        Where it is `other_work` than before, what earlier owners have sent counts no more.
+        """
+        if unknown := sorted(changes.keys() - _DESCRIBED):
+            raise TypeError(f"{', '.join(unknown)} cannot be described; there are {', '.join(sorted(_DESCRIBED))}")
 
         def work(conn: Connection, row: ScatterRow, now: float) -> ScatterRow:
+            if other_work:
+                void_earlier(conn, row)
             return _set(conn, row, **changes)
 
         self._write(work)
+        self._fence.other_work |= other_work
         self._fence.said |= {name: value for name, value in changes.items() if name != "expected"}
         return self.row
 
@@ -252,9 +256,7 @@ class Claim:
             if there is not None:  # the COMMIT was in doubt, and had counted
                 row = scatter_row(conn, new.uid)
                 if there[0] != token:
-                    raise Fenced(
-                        f"scatter {row.title} was taken over by {row.owner or 'another'} as soon as it was made"
-                    )
+                    raise Fenced(f"scatter {row.title} was taken over by {row.owner or 'another'} as it was made")
                 return row
             old, now = self._lock(conn)
             end(conn, old, now, "replaced", "replaced by a fresh start")

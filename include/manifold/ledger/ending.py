@@ -36,6 +36,12 @@ def void_reruns(conn: Connection, uid: str) -> None:
     conn.execute(update(attempt).where(reruns).values(state="void"))
 
 
+def void_earlier(conn: Connection, row: ScatterRow) -> None:
+    """What earlier owners have sent counts no more: it is of other code, constants or items."""
+    earlier = and_(attempt.c.uid == row.uid, attempt.c.epoch < row.epoch, attempt.c.state == "open")
+    conn.execute(update(attempt).where(earlier).values(state="void"))
+
+
 def account(conn: Connection, row: ScatterRow) -> tuple[int, bool]:
     """Items that the base covers, and whether a chunk is suspect; LedgerError where the counters are wrong."""
     of = chunk.c

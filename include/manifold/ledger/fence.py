@@ -15,6 +15,7 @@ from sqlalchemy import Connection, select, update
 
 from manifold.errors import Fenced
 from manifold.ledger import guards
+from manifold.ledger.ending import void_earlier
 from manifold.ledger.tables import scatter
 from manifold.ledger.tries import LEASE
 from manifold.protocol.records import ScatterRow
@@ -41,6 +42,8 @@ class Fence:
         self._token = token
         self.said: dict[str, Any] = {}
         """What this claim has described: said again where the database has lost it."""
+        self.other_work = False
+        """What earlier claims have sent counts no more, which is said again, too."""
         self.lost_commits = False
         """The database went back behind what this claim had committed."""
 
@@ -87,4 +90,6 @@ class Fence:
         if not lost:
             return row
         conn.execute(update(scatter).where(scatter.c.uid == row.uid).values(**lost))
+        if self.other_work:
+            void_earlier(conn, row)
         return msgspec.structs.replace(row, **lost)
