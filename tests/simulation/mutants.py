@@ -132,8 +132,8 @@ def _total_below_chunks(self: claim.Claim, total: int) -> ScatterRow:
     return self.row if self.row.total is not None else _any_total(self, total)
 
 
-def _finish_at_any_cost(self: claim.Claim, _tolerance: Tolerance) -> ScatterRow:
-    return _FINISH(self, Tolerance(share=1.0))
+def _finish_at_any_cost(self: claim.Claim, _tolerance: Tolerance, tallies: Any = None) -> ScatterRow:
+    return _FINISH(self, Tolerance(share=1.0), tallies)
 
 
 _FINISH = claim.Claim.finish
