@@ -156,5 +156,9 @@ _WATCHED: tuple[tuple[Any, str, Around], ...] = (
     (process.Process, "loaded", _forgotten),
     (run, "_kept_job", _watch("a job that came by the store", lambda blob, *_: blob is not None)),
     (wire, "_compressed", _watch("a compressed payload", lambda packed, _payload: packed is not None)),
-    (capture.Lines, "add", _before("a line that was cut", lambda _self, _level, text: len(text) > capture._LINE)),
+    (
+        capture.Lines,
+        "_add",
+        _before("a line that was cut", lambda _self, _pos, _level, text: len(text) > capture._LINE),
+    ),
 )
