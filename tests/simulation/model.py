@@ -194,6 +194,7 @@ class Opaque:
 
     def __init__(self, name: str) -> None:
         self._call = {1: name}
+        self._function = inputs  # what holds one has no identity
 
     def __str__(self) -> str:
         return self._call[1]
