@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import threading
+import traceback
 import zipfile
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -153,3 +154,11 @@ def test_a_server_that_says_a_length_and_sends_another_is_told(url: str) -> None
     Handler.manner = "HEAD says nothing"
     with pytest.raises(ItemsChanged, match=r"data\.csv had 0 bytes by what its server said"):
         list(records(f"{url}/data.csv").read())
+
+
+@pytest.mark.parametrize("path", ["status/401.csv", "missing.csv", "*.csv"])
+def test_no_traceback_shows_the_password_of_a_url(url: str, path: str) -> None:
+    secret = url.replace("http://", "http://reader:s3cr3t-word@")
+    with pytest.raises(ConfigError) as caught:
+        list(records(f"{secret}/{path}").read())
+    assert "s3cr3t-word" not in "".join(traceback.format_exception(caught.value))

@@ -18,10 +18,11 @@ import fsspec
 from manifold.abc import Source
 from manifold.errors import ConfigError, ItemsChanged, MissingExtra
 from manifold.protocol.itemdigest import item_digest
+from manifold.redaction import mask
 from manifold.registry import masked
 from manifold.sources import formats
 from manifold.sources.listing import listed
-from manifold.sources.pinned import PinnedFile, look, opened, unreadable
+from manifold.sources.pinned import PinnedFile, chained, look, opened, unreadable
 
 
 class FilesSource(Source):
@@ -94,11 +95,15 @@ class FilesSource(Source):
             fs, path = fsspec.core.url_to_fs(self.path, **_patience(self.path))
         except ImportError as exc:
             missing = getattr(exc.__cause__, "name", None) or exc.name or "its client"
-            raise MissingExtra(f"{masked(self.path)} needs a package that is not here: pip install {missing}") from exc
+            raise MissingExtra(
+                f"{masked(self.path)} needs a package that is not here: pip install {missing}"
+            ) from chained(exc, self.path)
         except ValueError as exc:
-            raise ConfigError(f"{masked(self.path)!r} is no path that fsspec reads: {exc}") from exc
-        except Exception as exc:  # the client of a file system, or what another one is read through
-            raise unreadable(masked(self.path), exc) from exc
+            raise ConfigError(f"{masked(self.path)!r} is no path that fsspec reads: {mask(str(exc))}") from chained(
+                exc, self.path
+            )
+        except Exception as exc:  # noqa: BLE001 - the client of a file system, or what another one is read through
+            raise unreadable(masked(self.path), exc) from chained(exc, self.path)
         return fs, path
 
     def _items(self) -> Iterator[Any]:

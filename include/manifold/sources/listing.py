@@ -8,7 +8,7 @@ from typing import Any
 
 from manifold.errors import ConfigError
 from manifold.registry import masked
-from manifold.sources.pinned import PinnedFile, refusal, unreadable
+from manifold.sources.pinned import PinnedFile, chained, refusal, unreadable
 
 _log = logging.getLogger(__name__)
 
@@ -28,11 +28,11 @@ def listed(fs: Any, path: str, shown: str) -> list[PinnedFile]:
     except FileNotFoundError as exc:
         if not _is_pattern(fs, path):
             if (why := refusal(exc)) is not None:
-                raise ConfigError(f"{shown} cannot be read: {why}") from exc
+                raise ConfigError(f"{shown} cannot be read: {why}") from chained(exc, path)
             return []
         return _matches(fs, path, shown)
-    except Exception as exc:
-        raise unreadable(shown, exc) from exc
+    except Exception as exc:  # noqa: BLE001 - a client raises what it likes
+        raise unreadable(shown, exc) from chained(exc, path)
     if one["type"] == "directory":
         raise ConfigError(f"{shown} is a folder; say which files, as in {shown.rstrip('/')}/*")
     return [PinnedFile.of(_resolved(fs, one))]
@@ -67,8 +67,8 @@ def _found(fs: Any, pattern: str, shown: str) -> list[dict[str, Any]]:
         return [{"name": name, "type": "", "islink": True} for name in sorted(glob.glob(pattern, recursive=True))]
     try:
         found = fs.glob(pattern, detail=True)
-    except Exception as exc:
-        raise unreadable(shown, exc) from exc
+    except Exception as exc:  # noqa: BLE001 - a client raises what it likes
+        raise unreadable(shown, exc) from chained(exc, pattern)
     return [info for name, info in sorted(found.items()) if not _is_hidden(name, pattern)]
 
 
@@ -80,9 +80,11 @@ def _resolved(fs: Any, info: dict[str, Any]) -> dict[str, Any]:
     try:
         there: dict[str, Any] = {**fs.info(name), "name": name}
     except FileNotFoundError as exc:
-        raise ConfigError(f"{masked(str(name))} is a link to nothing: delete it, or restore what it names") from exc
-    except Exception as exc:
-        raise unreadable(masked(str(name)), exc) from exc
+        raise ConfigError(
+            f"{masked(str(name))} is a link to nothing: delete it, or restore what it names"
+        ) from chained(exc, str(name))
+    except Exception as exc:  # noqa: BLE001 - a client raises what it likes
+        raise unreadable(masked(str(name)), exc) from chained(exc, str(name))
     if there["type"] not in ("file", "directory", "link"):
         raise ConfigError(f"{masked(str(name))} is neither a file nor a folder (a pipe or a device), and is not read")
     return there

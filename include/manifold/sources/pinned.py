@@ -61,10 +61,10 @@ def look(fs: Any, file: PinnedFile) -> None:
         now = PinnedFile.of(fs.info(file.path))
     except FileNotFoundError as exc:
         if (why := refusal(exc)) is not None:
-            raise ConfigError(f"{file.name} cannot be read: {why}") from exc
-        raise ItemsChanged(f"{file.name} was there when the scatter began, and is gone") from exc
-    except Exception as exc:
-        raise unreadable(file.name, exc) from exc
+            raise ConfigError(f"{file.name} cannot be read: {why}") from chained(exc, file.path)
+        raise ItemsChanged(f"{file.name} was there when the scatter began, and is gone") from chained(exc, file.path)
+    except Exception as exc:  # noqa: BLE001 - a client raises what it likes
+        raise unreadable(file.name, exc) from chained(exc, file.path)
     if not file.may_be(now):
         was, is_now = file.kept(), now.kept()
         raise ItemsChanged(f"{file.name} has changed since the scatter began: it was {was}, and is {is_now}")
@@ -84,11 +84,16 @@ def opened(fs: Any, file: PinnedFile) -> Iterator[IO[bytes]]:
     except ItemsChanged:
         raise
     except FileNotFoundError as exc:
-        raise ItemsChanged(f"{file.name} was there when the scatter began, and is gone") from exc
-    except Exception as exc:
-        raise unreadable(file.name, exc) from exc
+        raise ItemsChanged(f"{file.name} was there when the scatter began, and is gone") from chained(exc, file.path)
+    except Exception as exc:  # noqa: BLE001 - a client raises what it likes
+        raise unreadable(file.name, exc) from chained(exc, file.path)
     with io.BufferedReader(reader, _BUFFER) as stream:
         yield stream
+
+
+def chained(exc: BaseException, path: str) -> BaseException | None:
+    """Return `exc`, to be raised from; None where `path` holds a secret, which its traceback would show."""
+    return exc if masked(path) == path else None
 
 
 def refusal(exc: BaseException) -> str | None:
@@ -148,8 +153,8 @@ class _Reader(io.RawIOBase):
             data = self._read(wanted)
         except ItemsChanged:
             raise
-        except Exception as exc:
-            raise unreadable(self._file.name, exc) from exc
+        except Exception as exc:  # noqa: BLE001 - a client raises what it likes
+            raise unreadable(self._file.name, exc) from chained(exc, self._file.path)
         if not data and size != UNKNOWN:
             raise ItemsChanged(f"{self._file.name} had {size:,} bytes when the scatter began, and ends at {self._at:,}")
         buffer[: len(data)] = data
