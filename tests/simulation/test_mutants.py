@@ -53,11 +53,13 @@ FOUND_BY = {
     "suspicion falls on a successor": 16,
     "the rest after a prefix is forgotten": 12,
     "the rest of an overlay is forgotten": 11,
+    "the total is below a chunk": 17,
     "the weight of items bounds nothing": 10,
     "tokens are not asked for": 1,
     "what fails to arrive is taken for done": 2,
     "what was committed of another input stays": 16,
-    "workers run what is of an older epoch": 1,
+    "what was replaced is taken up": 3,
+    "workers run what is of an older epoch": 69,
 }
 """A seed that finds each, tried first: for speed alone, since after a change any other one will do."""
 RARE = {
