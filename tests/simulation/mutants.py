@@ -311,7 +311,7 @@ MUTANTS: dict[str, Mutant] = {
     "copies are not stopped": lambda: _patch(dispatch.Dispatch, "stop_copies", lambda *_: 0),
     "a cancel outlives its epoch": lambda: _patch(queries.Reader, "pending_controls", _wishes_of_any_epoch),
     "all failed items run again, whichever were chosen": lambda: _patch(redrive.Redrive, "_is_chosen", lambda *_: True),
-    "the plan sees one page of what is committed": lambda: _patch(parts, "_base_rows", _first_page),
+    "the plan sees one page of what is committed": lambda: _patch(parts, "base_rows", _first_page),
     "failures that were cut off are not read": lambda: _patch(
         receipts.Receipts, "complete", _takes_receipts_as_they_are
     ),

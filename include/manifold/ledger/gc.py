@@ -130,7 +130,9 @@ def retire(ledger: Ledger, row: ScatterRow, store: Store, *, dry_run: bool = Fal
         return Collected(row.uid, row.name, [])
     keys = sorted(store.keys(prefix))
     _delete(store, keys)
-    gone = update(scatter).where(scatter.c.uid == row.uid).values(collected_at=ledger.now())
+    # A failover may have undone the first step: then the scatter lives, and what it puts is collected as ever.
+    empty = (scatter.c.uid == row.uid, scatter.c.state == "replaced")
+    gone = update(scatter).where(*empty).values(collected_at=ledger.now())
     ledger.database.write(lambda conn: conn.execute(gone).rowcount)
     return Collected(row.uid, row.name, keys, retired=True)
 
