@@ -268,3 +268,22 @@ def _wait_for_progress() -> None:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     ledger.close()
+
+
+def test_a_try_whose_input_changes_under_it_leaves_nothing_behind(tmp_path: Path) -> None:
+    path = tmp_path / "input.txt"
+    path.write_text("".join(f"{n}\n" for n in range(2000)))
+
+    def touches(line: str) -> str:
+        if line == "1500":
+            with path.open("a") as file:
+                file.write("one more\n")
+        return line
+
+    with pytest.raises(ItemsChanged, match=r"input\.txt has changed"):
+        manifold.scatter(touches, lines(path), engine="threads://1", chunk_size=100, scatter_id="grows")
+    ledger = open_ledger()
+    row = ledger.find("grows")
+    assert row is not None
+    assert (row.state, row.done) == ("failed", 0)
+    assert ledger.chunks(row.uid) == []

@@ -72,7 +72,8 @@ RARE = {
     "gc retires what runs again",
     "what was committed of another input stays",
 }
-"""What so many seeds do not find; tests/ledger looks at these guards by hand, and at the fence of every write."""
+"""What so many seeds do not find; tests/ledger and tests/core look at these guards by hand, and at the fence of every
+write."""
 
 
 @pytest.fixture(autouse=True)
