@@ -215,7 +215,7 @@ def test_the_ledger_keeps_the_names_of_input_files_without_a_login(monkeypatch: 
         def info(self, path: str) -> dict[str, object]:
             return {"name": path, "size": 3, "type": "file", "ETag": "1"}
 
-    monkeypatch.setattr(fsspec.core, "url_to_fs", lambda path: (Files(), path))
+    monkeypatch.setattr(fsspec.core, "url_to_fs", lambda path, **_: (Files(), path))
     source = FilesSource(url, None, "utf-8")
     pinned = source.pin(None)
     clean("the pin", repr(pinned))
