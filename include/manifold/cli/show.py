@@ -16,7 +16,6 @@ from manifold.cli import out, shapes
 from manifold.cli.exits import FAILED
 from manifold.cli.here import find, opened_ledger, task_of
 from manifold.cli.params import AsJson, ScatterId
-from manifold.ledger import figures as rates
 from manifold.names import shown_name
 from manifold.protocol.records import TERMINAL
 from manifold.registry import masked
@@ -66,6 +65,8 @@ def shown(ledger: Ledger, uid: str, *, run_deleted: bool = False) -> shapes.Show
     row, now = ledger.scatter(uid), ledger.time()
     task = task_of(ledger, row)
     standing = ledger.state(uid)
+    from manifold.ledger import figures as rates  # SQLAlchemy costs what `--help` need not pay
+
     pace = ledger.database.read(lambda conn: rates.pace(conn, row, standing.state, ledger.now()))
     times = figures.percentiles(ledger.item_seconds(uid), 0.5, 0.9, 0.99)
     return shapes.Shown(
