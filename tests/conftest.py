@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -93,3 +93,11 @@ def _used(url: str) -> Iterator[Ledger]:
     assert isinstance(pool, QueuePool)
     assert pool.checkedout() == 0, "a transaction of the ledger did not give its connection back"
     ledger.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What a test printed may be no UTF-8, which processes that run some of the tests cannot send."""
+    report = yield
+    report.sections = [(name, text.encode(errors="backslashreplace").decode()) for name, text in report.sections]
+    return report
