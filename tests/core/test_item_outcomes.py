@@ -160,6 +160,8 @@ _CTRL_C = """
 import os, signal, sys, threading, time
 import manifold
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background of a shell ignores it
+
 def fn(x):
     if x == 5:
         os.kill(os.getpid(), signal.SIGINT)
@@ -191,6 +193,15 @@ class Inline(Executor):
         return future
 
 
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Ctrl-C as in a terminal: a job in the background of a shell ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize("kind", ["sync", "async"])
 @pytest.mark.parametrize("real", [True, False])
 def test_in_the_main_thread_too_and_one_that_is_raised_does_not(kind: str, real: bool) -> None:
