@@ -36,6 +36,7 @@ def test_a_new_scatter_has_all_that_was_said_of_it_and_nobody_owns_it(ledger: Le
     assert row == ledger.scatter(wanted.uid) == ledger.find("flights")
     told = msgspec.structs.asdict(wanted)
     assert ledger.pin(wanted.uid) == told.pop("source_pin")
+    assert told.pop("system") is False  # for lists alone: tests/cli and tests/web look at it
     assert {name: getattr(row, name) for name in told} == told
     assert (row.gen, row.state, row.epoch, row.owner, row.done) == (1, "running", 0, None, 0)
 
