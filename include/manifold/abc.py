@@ -77,6 +77,7 @@ class Engine(Executor):
         * Returned are those that a worker holds and those whose answer waits; their futures then end as any other. One
           that nobody has begun is dropped as well as the engine can: the caller sends its work again.
         * May take 10 s if there are `calls`; never raises because a worker does not answer.
+        * Where the engine has calls of another scatter in flight, it may return none.
         """
         return {}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import sqlite3
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -154,6 +155,19 @@ def test_nothing_of_an_engine_stays_with_the_broker(standing: Deployment, monkey
 
 def test_a_call_reports_to_whoever_watches_over_it(engine: CeleryEngine) -> None:
     assert engine.submit(lambda: bool(beat.current().token)).result(SLOW) is True
+
+
+def test_a_scatter_that_begins_on_an_engine_in_use_waits_for_nothing_of_the_others(
+    engine: CeleryEngine, tmp_path: Path
+) -> None:
+    held = engine.submit(calls.hold, str(tmp_path), "held")
+    until(lambda: began(tmp_path, "held") != "", "it runs")
+    threading.Timer(2.0, let_go, [tmp_path]).start()
+    assert engine.attach("5" * 32, 1, {}) == {}
+    assert not held.done()
+    assert engine.submit_as("6" * 32, calls.echo, 1).result(SLOW) == 1
+    let_go(tmp_path)
+    assert held.result(SLOW)
 
 
 @pytest.mark.parametrize("pool", ["solo", "threads"])

@@ -95,17 +95,20 @@ class CeleryEngine(Engine):
     def attach(self, scatter: str, epoch: int, calls: Mapping[str, int]) -> dict[str, Future[Any]]:
         epochs = sorted(set(calls.values()), reverse=True)[:_OLDER]
         names = {older: cw.reply_name(scatter, older) for older in epochs}
-        self._refused_before = self.refused
-        self._sender.close()
-        self._sender.join()
         found = [
             Sent(call, Future(), names[older], adopted=True, excused=True)
             for call, older in calls.items()
             if older in names
         ]
-        for call in found:
-            self._flight.add(call)
-        self._listen(cw.reply_name(scatter, epoch), names.values())
+        with self._gate:
+            if self._shut or not self._flight.idle():  # the answers of another scatter come under the name of now
+                return {}
+            self._refused_before = self.refused
+            self._sender.close()
+            self._sender.join()
+            for call in found:
+                self._flight.add(call)
+            self._listen(cw.reply_name(scatter, epoch), names.values())
         for call in found:
             self._inbox.watch(call)
         return self._found(found)
