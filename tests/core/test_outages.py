@@ -5,17 +5,22 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import manifold
-from manifold.abc import Store
+from manifold.abc import Monitor, Store
 from manifold.demo.postgres import PostgresServer
-from manifold.errors import ResultsLost, StoreError, StoreNotShared
-from manifold.ledger import open_ledger, verify
+from manifold.errors import ResultsLost, StoreError, StoreNotShared, TooManyFailures
+from manifold.events import ChunkCommitted, Event, ScatterStarted
+from manifold.ledger import Ledger, open_ledger, verify
+from manifold.plain import scatter_items
 from manifold.stores.file import FileStore
 from tests.core.shared import ByReference
+from tests.ledger.made import copied, fail_over
 
 
 def slow(x: int) -> int:
@@ -111,3 +116,51 @@ def _until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+class FailsOver(Monitor):
+    """Takes the ledger back to the beginning of the try, once, when the first of its chunks is committed."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self.over = False
+        self._before: dict[str, list[dict[str, Any]]] = {}
+
+    def emit(self, event: Event) -> None:
+        if isinstance(event, ScatterStarted):
+            self._before = copied(self.ledger)
+        if isinstance(event, ChunkCommitted) and not self.over:
+            self.over = True
+            fail_over(self.ledger, self._before)
+
+
+@pytest.mark.parametrize("tolerate", ["0", "50%"])
+def test_items_of_the_quarantine_whose_second_run_a_failover_loses_run_once_more(tmp_path: Path, tolerate: str) -> None:
+    ledger = open_ledger(f"sqlite:///{tmp_path}/ledger.db", migrate=True)
+    broken = True
+
+    def item(number: int) -> int:
+        if broken and number in (3, 7):
+            raise ValueError("not yet")
+        return number
+
+    def scatter(*monitors: Monitor) -> manifold.Results:
+        with ByReference(item) as (executor, function):
+            return scatter_items(
+                function,
+                list(range(10)),
+                engine=executor,
+                ledger=ledger,
+                store=f"file://{tmp_path}/store",
+                scatter_id="failed over",
+                chunk_size=5,
+                tolerate=tolerate,
+                monitors=monitors,
+            )
+
+    with suppress(TooManyFailures):
+        scatter()
+    broken = False
+    assert list(scatter(failing_over := FailsOver(ledger))) == list(range(10))
+    assert failing_over.over
+    ledger.close()

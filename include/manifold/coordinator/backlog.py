@@ -70,6 +70,10 @@ class Backlog:
         """Look through the input once more."""
         self._planner = planner
 
+    def redrive(self, redrive: Redrive) -> None:
+        """Run what it has again, too."""
+        self._redrive = redrive
+
     def take(self, now: float, size: Callable[[int | None], int], most: int) -> Chunk | None:
         """The next chunk that may be sent at `now`; `size(items left to plan)` says how large a new one is.
 

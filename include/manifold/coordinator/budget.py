@@ -28,6 +28,10 @@ class Budget:
         """Another policy from now on."""
         self._tolerance = policy.tolerate
 
+    def requeue(self, failed: int) -> None:
+        """So many items that failed in earlier tries have still, or again, to run in this one."""
+        self._queued = failed
+
     def count(self, receipt: Receipt) -> None:
         """A receipt that won."""
         if receipt.layer > 0:

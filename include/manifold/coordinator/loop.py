@@ -72,6 +72,7 @@ class Coordinator:
         send_with_job = partial(self._send, with_job=True)
         self._hearing = Hearing(parts, self._backlog, self._report, self._tally, send_with_job)
         self._trouble: BaseException | None = None
+        self._rerun_after = 0  # losses of commits that were seen to
         self._last = LastCommit(self._claim, parts.store, self._dispatch, self._hearing, self._settle)
         self._renewed = self._polled = self._idle_since = self._clock.monotonic()
 
@@ -198,6 +199,8 @@ class Coordinator:
             if sent is not None and (not won or receipt.stop < sent.attempt.stop):
                 self._backlog.again(sent.chunk, receipt.stop if won else sent.attempt.start, sent.attempt.stop)
         self._report.progress(self._row, self._dispatch, self._parts.engine, paused=self._controls.paused)
+        if self._claim.losses > self._rerun_after:
+            self._budget.requeue(self._parts.ledger.failed_before(self._row.uid, self._claim.epoch))
         if batch:
             self._budget.check(self._row)
 
@@ -240,11 +243,15 @@ class Coordinator:
 
     def _finish(self) -> bool:
         """True if the account closes; otherwise what is missing is planned again."""
+        if self._reruns_were_lost():
+            return False
         self._row = row = self._claim.finish(self._policy.tolerate, self._tally.sums)
         if row.state == "failed":
             raise TooManyFailures(row.message or "too many items failed")
         if row.state == "succeeded":
             return True
+        if self._reruns_were_lost():
+            return False
         if self._parts.only_failed:
             raise Incomplete(_incomplete(row))
         lost = self._parts.receipts.see_to_suspects(self._claim)
@@ -253,13 +260,23 @@ class Coordinator:
             return False
         if lost and self._parts.source.one_shot:
             raise InputGone(f"the results of {lost:,} chunks are lost: give the iterator once more to make them again")
-        if self._parts.source.one_shot and self._claim.lost_commits:
+        if self._parts.source.one_shot and self._claim.losses:
             raise InputGone("the ledger's database has lost commits in a failover: give the iterator once more")
         if self._parts.source.one_shot:
             raise ManifoldError("the ledger misses items that were given once and are not held any more; this is a bug")
         self._report.notice("warning", "the account does not close yet: what is missing is looked for in the ledger")
         self._backlog.replan(self._parts.planner_again(row.total))
         return False
+
+    def _reruns_were_lost(self) -> bool:
+        """True where the ledger's database has lost commits, so that items may be failed as before they ran again."""
+        redrive = self._parts.redrive
+        if redrive is None or self._claim.losses == self._rerun_after:
+            return False
+        self._rerun_after = self._claim.losses
+        self._report.notice("warning", "the ledger's database has lost commits: what they had settled runs again")
+        self._backlog.redrive(redrive.again(self._claim.row))
+        return True
 
     def _end_as(self, exc: ScatterError) -> None:
         """Say in the ledger how it ended, where the ledger does not know yet."""

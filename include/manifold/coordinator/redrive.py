@@ -48,11 +48,20 @@ class Redrive:
         self._row = row
         self._epoch = epoch
         self._chosen = chosen
+        self._source = source
         self._reader = Reader(source) if source is not None else None
         self.tell: Callable[[str], None] = lambda _text: None
         """Is told what cannot be run again, once per chunk."""
         self._waiting: list[codec.FailedItem] = []
         self._found = self._rows()
+
+    def again(self, row: ScatterRow) -> Redrive:
+        """Return the same for the scatter as `row` has it, of which re-runs were lost."""
+        again = Redrive(
+            self._ledger, self._store, self._keyring, row, self._epoch, chosen=self._chosen, source=self._source
+        )
+        again.tell = self.tell
+        return again
 
     def next(self, size: int) -> Chunk | None:
         """The next overlay chunk, of at most `size` items; None when there is no more."""

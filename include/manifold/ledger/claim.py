@@ -52,9 +52,9 @@ class Claim:
         self._fence = Fence(ledger, row, token)
 
     @property
-    def lost_commits(self) -> bool:
-        """The database has lost commits of this claim's: it failed over to an older copy, or was restored."""
-        return self._fence.lost_commits
+    def losses(self) -> int:
+        """How often the database has lost commits of this claim's: it failed over to an older copy, or was restored."""
+        return self._fence.losses
 
     def renew(self) -> ScatterRow:
         """Keep the scatter for another `LEASE` seconds."""
@@ -186,14 +186,16 @@ class Claim:
         """End the scatter if it can prove that every item is accounted for.
 
         The row's state tells: `succeeded`; `failed`, with more failures than `tolerance` allows; or still `running`,
-        where items are missing, a chunk is suspect or the number of items is not known: plan again.
+        where items are missing, a chunk is suspect, the number of items is not known or commits turn out to be lost:
+        plan again.
         Raises LedgerError where the counters are not the sums of the chunks.
         """
+        known = self.losses
 
         def work(conn: Connection, row: ScatterRow, now: float) -> ScatterRow:
             covered, suspect = account(conn, row)
             write_tallies(conn, row, tallies)
-            if row.total is None or covered != row.total or suspect:
+            if row.total is None or covered != row.total or suspect or self.losses > known:
                 return row
             budget = tolerance.budget(row.done, row.total, ended=True)
             if row.n_failed <= budget:

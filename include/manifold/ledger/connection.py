@@ -49,10 +49,11 @@ _REMOTE = {"nfs", "nfs3", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "afs",
 _REMOTE_FUSE = ("fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "fuse.s3fs", "fuse.gcsfuse")
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html: connection (and PgBouncer's own errors), resources;
-# serialisation, which is also a standby's conflict with recovery, deadlock, lock not available, idle in transaction,
-# statement cancelled (a timeout of the server's own, or a person).
+# serialisation, which is also a standby's conflict with recovery, completion unknown, deadlock, lock not available,
+# idle in transaction, transaction too long, statement cancelled (by a timeout, or a person), errors of the
+# server's system and its disks.
 _PASSING_CLASSES = ("08", "53")
-_PASSING_STATES = {"40001", "40P01", "55P03", "25P03", "57014"}
+_PASSING_STATES = {"40001", "40003", "40P01", "55P03", "25P03", "25P04", "57014", "58000", "58030"}
 # The server is shut down, restarts or was closed to us; or it takes no writes, because it became a standby in a
 # failover or is set so for a while: this connection may lead to the wrong server, so the next try makes a new one.
 _OTHER_SERVER = {"57P01", "57P02", "57P03", "57P05", "25006"}

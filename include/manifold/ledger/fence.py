@@ -44,8 +44,8 @@ class Fence:
         """What this claim has described: said again where the database has lost it."""
         self.other_work = False
         """What earlier claims have sent counts no more, which is said again, too."""
-        self.lost_commits = False
-        """The database went back behind what this claim had committed."""
+        self.losses = 0
+        """How often the database was seen to have gone back behind what this claim had committed."""
 
     def lock(self, conn: Connection, known: ScatterRow) -> tuple[ScatterRow, float]:
         """Return the scatter, locked until the transaction ends, and the database's time.
@@ -81,7 +81,7 @@ class Fence:
 
     def _restored(self, conn: Connection, row: ScatterRow, known: ScatterRow) -> ScatterRow:
         """The scatter with what this claim had said of it, where the database has lost that."""
-        self.lost_commits |= row.seq < known.seq
+        self.losses += row.seq < known.seq
         lost: Mapping[str, Any] = {}
         if any(getattr(row, name) != value for name, value in self.said.items() if name in _CHANGING):
             lost = self.said

@@ -155,6 +155,11 @@ class Reader:
             asked = asked.where(failure.c.fingerprint == fingerprint)
         return self._all(FailureRow, asked.order_by(failure.c.pos).limit(limit))
 
+    def failed_before(self, uid: str, epoch: int) -> int:
+        """How many items are failed now, and have not run since that epoch began."""
+        asked = select(func.count()).where(failure.c.uid == uid, failure.c.epoch < epoch)
+        return int(self.database.read(lambda conn: conn.execute(asked).scalar_one()))
+
     def kinds(self, uid: str) -> list[KindRow]:
         """The kinds of errors that items are failed by now, the most frequent first."""
         count = func.count().label("count")
