@@ -12,7 +12,8 @@ from sqlalchemy import update
 
 import manifold
 from manifold.abc import Engine, Monitor
-from manifold.errors import ConfigError, EngineError, Fenced, ScatterError, WorkerLost
+from manifold.cli import redrive_here
+from manifold.errors import ConfigError, EngineError, Fenced, Incomplete, ScatterError, WorkerLost
 from manifold.events import ChunkLost, Event, Notice
 from manifold.ledger import Claim, Ledger, Owner, open_ledger, verify
 from manifold.ledger.tables import attempt, scatter
@@ -305,6 +306,40 @@ def test_what_another_coordinator_did_while_the_claim_was_waited_for_is_compared
         run(2)
     monkeypatch.setattr(Ledger, "acquire", acquired)
     assert run(3) == [(item, 3) for item in range(ITEMS)]
+
+
+def test_failed_items_run_again_without_the_input_beside_what_still_runs(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, broken = Lasting(broker, prompt=False, takes=3), True
+
+    def fragile(item: int) -> int:
+        if broken and not item:
+            raise ValueError("not yet")
+        return item
+
+    def answer_one(event: Event) -> None:
+        if engine.sent == 3 and len(broker.calls) == 3:
+            name = next(iter(broker.calls))
+            engine.futures[name].set_result(broker.run(name))
+
+    with ByReference(fragile) as (_, function):
+        options = {"chunk_size": 2, "max_concurrency": 3, "tolerate": 1, "monitors": [Said(answer_one)]}
+        with pytest.raises(EngineError, match="takes no more"):
+            manifold.scatter(function, list(range(ITEMS)), engine=engine, scatter_id="job", **options)
+        assert len(broker.calls) == 2
+        broken = False
+        monkeypatch.setattr("manifold.engines.open.open_engine", lambda _: Lasting(broker, prompt=True))
+        ledger = open_ledger()
+        row = ledger.find("job")
+        assert row is not None
+        with pytest.raises(Incomplete):
+            redrive_here.redrive(ledger, row, "failed", {}, None, None, "threads://")
+        row = ledger.find("job")
+        assert row is not None
+        assert (row.n_ok, row.n_failed) == (2, 0)
+        assert verify(ledger, row.uid) == []
+        ledger.close()
 
 
 def test_a_coordinator_that_was_taken_over_does_not_stop_what_the_next_one_waits_for(

@@ -8,7 +8,7 @@ way.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from manifold.coordinator.chunks import Chunk
 from manifold.coordinator.dispatch import Dispatch
 from manifold.coordinator.plan import Reader
 from manifold.coordinator.receipts import BlobLost, Receipts
-from manifold.errors import Fenced, LedgerError, ScatterError, StoreError, WireError
+from manifold.errors import Fenced, InputGone, LedgerError, ScatterError, StoreError, WireError
 from manifold.protocol.records import Attempt, Receipt, ScatterRow
 from manifold.words import counted
 
@@ -102,7 +102,7 @@ class Reattachment:
         reader, adopted, at = Reader(self._source), 0, 0
         for row in sorted(rows, key=lambda one: (one.start, -one.stop)):
             free = row.start >= at and not self._claim.ledger.covered(row.uid, 0, row.start, row.stop)
-            items = reader.take(row.start, row.stop - row.start) if free else ()
+            items = self._items(reader, row) if free else ()
             if len(items) < row.stop - row.start:  # its place is taken, or the input ended; the plan sees to that
                 self._engine.leave(futures[row.id])
                 continue
@@ -110,6 +110,13 @@ class Reattachment:
             self._dispatch.adopt(attempt, Chunk(row.start, row.stop, items, why=row.why), futures[row.id], now)
             adopted, at = adopted + 1, row.stop
         return adopted
+
+    def _items(self, reader: Reader, row: AttemptRow) -> Sequence[Any]:
+        """What the attempt is of; nothing where this try has no input to send it again from, and runs failed items."""
+        try:
+            return reader.take(row.start, row.stop - row.start)
+        except InputGone:
+            return ()
 
 
 def leaves_chunks(engine: Engine, ledger: Ledger, row: ScatterRow, trouble: BaseException | None) -> bool:
