@@ -7,8 +7,12 @@ from itertools import pairwise
 
 import pytest
 
+from manifold.coordinator.chunks import Chunk
+from manifold.coordinator.losses import Losses
 from manifold.engines import celery_wire as cw
 from manifold.engines.celery_calls import InFlight, Loss, Sent
+from manifold.engines.celery_roster import Roster
+from manifold.errors import WorkerLost
 
 RUNS = "host:7"
 
@@ -183,3 +187,22 @@ def test_after_a_broken_connection_probes_start_anew(flight: InFlight) -> None:
     assert not flight.wants_probe()
     listen(flight, 11)
     assert flight.wants_probe()
+
+
+@pytest.mark.parametrize("step", [0, 1])
+def test_a_pod_that_starts_again_under_its_old_name_was_lost_whole(step: int) -> None:
+    roster, losses, chunk, now = Roster("q"), Losses(), Chunk(0, 1, range(1)), 0.0
+
+    def judged(pid: int, *, witnessed: bool = False) -> bool:
+        gone = WorkerLost("it was silent")
+        gone.worker, gone.started, gone.died, gone.witnessed = f"pod-0:{pid}", True, True, witnessed
+        return losses.judge(chunk, gone, now, roster.workers(now, [])).strike
+
+    for life in range(4):  # it is back before anybody notices its silence, perhaps with the same ids of processes
+        pids = [7 + life * step]
+        roster.heard(cw.Serving("celery@pod-0", "pod-0", 1, ["q"], pids, 1, 0, [], life=str(life)), now)
+        assert roster.slots(now) == 1, "of the one that lives"
+        assert life == 0 or not judged(7 + (life - 1) * step)
+        now += 12.0
+    roster.heard(cw.Serving("celery@pod-0", "pod-0", 1, ["q"], [9], 1, 0, [], life="3"), now)
+    assert judged(99, witnessed=True), "its main process says so"

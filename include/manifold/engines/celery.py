@@ -59,7 +59,7 @@ class CeleryEngine(Engine):
         self._me = uuid.uuid4().hex
         self._to = queue or app.conf.task_default_queue
         self._flight = InFlight(silence)
-        self._roster = Roster(self._to)
+        self._roster = Roster(self._to, silence)
         self._gate = threading.Lock()
         self._shut = self._left = False
         self._refused_before = 0

@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -147,6 +148,7 @@ class Announcer:
         self._consumer = consumer
         self._board = board
         self._outbox = Outbox(consumer.app)
+        self._life = uuid.uuid4().hex[:16]
         threading.Thread(target=self._speak, name="manifold-announcer", daemon=True).start()
 
     def _speak(self) -> None:
@@ -177,6 +179,7 @@ class Announcer:
             held=[r.id for r in reserved if r.task_name == cw.TASK and not r.delivery_info.get("redelivered")],
             leaving=self._board.leaving(),
             refused=celery_refusals.total(),
+            life=self._life,
         )
         if self._outbox.announce(serving) and self._alive:
             Path(self._alive).touch()

@@ -20,13 +20,15 @@ _IMPORTS = """AIRFLOW__CELERY__EXTRA_CELERY_CONFIG='{"imports": ["manifold.engin
 class Roster:
     """Who serves `queue`, as of the latest word of each worker. Times are listening time.
 
-    `refused` counts the unsigned calls that they have told of.
+    `refused` counts the unsigned calls that they have told of. Who was silent for longer than `silence` is lost, and
+    still known for a while.
     """
 
-    def __init__(self, queue: str) -> None:
+    def __init__(self, queue: str, silence: float = 0.0) -> None:
         self._queue = queue
+        self._forgotten = max(_FORGOTTEN, 3 * silence)
         self._lock = threading.Lock()
-        self._latest: dict[str, tuple[cw.Serving, float]] = {}
+        self._latest: dict[tuple[str, str], tuple[cw.Serving, float]] = {}  # by name and life
         self.refused = 0
         self._ignored = ""
 
@@ -34,12 +36,16 @@ class Roster:
         if self._queue not in serving.queues:
             return
         with self._lock:
-            before, _ = self._latest.get(serving.node, (None, 0.0))
+            me = serving.node, serving.life
+            before, _ = self._latest.get(me, (None, 0.0))
             known = before.refused if before is not None and before.pid == serving.pid else 0
             self.refused += max(0, serving.refused - known)
-            self._latest[serving.node] = (serving, now)
-            for node in [node for node, (_, at) in self._latest.items() if now - at > _FORGOTTEN]:
-                del self._latest[node]
+            self._latest[me] = (serving, now)
+            for one, (last, at) in list(self._latest.items()):
+                if now - at > self._forgotten:
+                    del self._latest[one]
+                elif last.node == serving.node and one != me:  # another has its name by now, so it is gone
+                    self._latest[one] = last, min(at, now - _GONE - cw.BEAT)
 
     def ignored(self, why: str) -> None:
         """Somebody spoke, without a signature that counts."""
@@ -69,7 +75,8 @@ class Roster:
                 held = holding.get(name, ())
                 done = sum(call.position or 0 for call in held)
                 ids, silence = tuple(call.id for call in held), now - at
-                found.append(WorkerInfo(name, serving.host, pid, silence, ids, silence <= _GONE, serving.node, done))
+                node, alive = f"{serving.node} {serving.life}", silence <= _GONE
+                found.append(WorkerInfo(name, serving.host, pid, silence, ids, alive, node, done))
         return found
 
     def fault(self, app: Celery, now: float) -> str | None:

@@ -102,6 +102,8 @@ class Serving(msgspec.Struct, frozen=True, tag=True):
       no calls of ours.
     * `held`: calls fetched from the broker and not yet done with, begun or not.
     * `refused`: calls that nobody of this deployment had signed, since the worker began.
+    * `life` tells it from an earlier worker of its name, which a pod or container that starts again has, perhaps with the
+      same ids of processes, too.
     """
 
     node: str
@@ -114,6 +116,7 @@ class Serving(msgspec.Struct, frozen=True, tag=True):
     held: list[str]
     leaving: bool = False
     refused: int = 0
+    life: str = ""
 
 
 Message = Started | Running | Redelivered | Overdue | Died | Answered | Refused | Echo | Serving
