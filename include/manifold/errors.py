@@ -89,7 +89,13 @@ class VersionMismatch(EngineError):
 
 
 class StoreError(ManifoldError):
-    """A store cannot be reached or used; worth another try."""
+    """A store cannot be reached or used; worth another try.
+
+    Attributes:
+        exhausted: the process that wanted to use it has no file descriptor left, so the store is not to blame.
+    """
+
+    exhausted: bool = False
 
 
 class BlobNotFound(StoreError):

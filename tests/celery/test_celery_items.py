@@ -7,6 +7,7 @@ import faulthandler
 import logging
 import multiprocessing
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -95,3 +96,20 @@ def test_items_have_children_print_and_wait_as_anywhere(engine: CeleryEngine) ->
     assert list(results) == [x for x in range(20) if x != 3]
     assert [failure.type for failure in results.failures()] == ["KeyboardInterrupt"]
     assert all(line.text.split()[0] == str(line.pos) for line in results.logs())
+
+
+def leaking(x: int) -> int:
+    """Leaves a file open, in a process that may have 120."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (120, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    held = sys.__dict__.setdefault("_held_open", [])
+    held.append(open(os.devnull))  # noqa: SIM115
+    return os.getpid()
+
+
+def test_a_process_that_items_leave_without_descriptors_is_replaced(broker: Deployment) -> None:
+    with broker.engine("leaking") as engine, broker.worker("leaking", "leaking", slots=1, pool="prefork"):
+        serves(engine, 1)
+        results = manifold.scatter(leaking, range(300), engine=engine, chunk_size=20, tolerate="100%")
+        assert results.n_ok + results.n_failed == 300
+        assert len(set(results)) >= 3
+        assert all("leave files or connections open" in one.message for one in results.failures())

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import CancelledError
 
+from manifold import descriptors
 from manifold.coordinator.backlog import Backlog
 from manifold.coordinator.chunks import Chunk
 from manifold.coordinator.dispatch import Outcome, Sent
@@ -67,6 +68,7 @@ class Hearing:
         self.receipts: list[tuple[Sent | None, Receipt]] = []
         self.condemned: list[tuple[Chunk, ManifoldError]] = []
         self.met = 0
+        self._warned: set[str] = set()
 
     def hear(self, outcome: Outcome) -> None:
         """Raises what ends the try: a refusal, a store that does not work, a fold that fails, another coordinator."""
@@ -76,6 +78,8 @@ class Hearing:
             return
         answer = outcome.answer
         assert answer is not None
+        if answer.warning:
+            self._warn(answer)
         if answer.refused is not None:
             self._refused(outcome.sent, answer, answer.refused)
         elif answer.receipt is not None:
@@ -91,6 +95,13 @@ class Hearing:
             outcome.sent.chunk.each |= answer.need == "each"
             outcome.sent.chunk.prove |= answer.need == "proof"
             self._send_with_job(outcome.sent)
+
+    def _warn(self, answer: Answer) -> None:
+        """Tell once of each process that it has no file descriptor left."""
+        worker = answer.warning.partition(": ")[0]
+        if worker not in self._warned:
+            self._warned.add(worker)
+            self._report.notice("warning", answer.warning)
 
     def hear_last(self, outcomes: Iterable[Outcome]) -> None:
         """Take the receipts among the outcomes, of a try that is ending: nothing else that came is acted on any more.
@@ -146,6 +157,9 @@ class Hearing:
             self._lost(sent, error)
         elif isinstance(error, CancelledError):
             self._backlog.again(chunk, chunk.start, chunk.stop)
+        elif descriptors.lacking(error):  # the process that ran it could open nothing, so no store is to blame
+            text = f"{type(error).__qualname__}: {faults.traceback_text(error)}"
+            self._not_set_up(sent, UNNAMED, "set-up", text)
         elif isinstance(error, (StoreError, OSError)):
             self._again_for_store(sent, error)
         elif isinstance(error, VersionMismatch):

@@ -58,6 +58,8 @@ class Pulse:
             self.tell(before.reply_to.decode(), _died(before), patience=5.0)
         with beat.calling(call_id) as call:
             call.report = lambda: self._report(call)
+            if in_pool_process():
+                call.retire = _retire
             self._calls[call_id] = call, reply_to
             self._busy.set()
             try:
@@ -206,6 +208,11 @@ class Announcer:
         for place, entry in self._board.dead(living):
             if self._outbox.reply(entry.reply_to.decode(), _died(entry)):
                 self._board.forget(place, entry)
+
+
+def _retire() -> None:
+    """End this process of the pool after its call, as a SIGTERM does; Celery starts another one."""
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _died(entry: Entry) -> cw.Died:

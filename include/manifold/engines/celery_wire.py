@@ -102,8 +102,8 @@ class Serving(msgspec.Struct, frozen=True, tag=True):
       no calls of ours.
     * `held`: calls fetched from the broker and not yet done with, begun or not.
     * `refused`: calls that nobody of this deployment had signed, since the worker began.
-    * `life` tells it from an earlier worker of its name, which a pod or container that starts again has, perhaps with the
-      same ids of processes, too.
+    * `life` tells it from an earlier worker of its name, which a pod or container that starts again has, perhaps with
+      the same ids of processes, too.
     """
 
     node: str

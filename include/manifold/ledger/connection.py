@@ -25,6 +25,7 @@ from sqlalchemy.exc import TimeoutError as NoFreeConnection
 from sqlalchemy.pool import Pool, QueuePool
 from tenacity import RetryCallState, wait_random_exponential
 
+from manifold import descriptors
 from manifold.errors import ConfigError, LedgerError, LedgerUnavailable, MissingExtra, SchemaError
 from manifold.patience import PATIENCE, trying_again
 from manifold.registry import masked
@@ -212,6 +213,8 @@ class Database:
 
     def _translated(self, exc: SQLAlchemyError) -> LedgerError:
         text = _first_line(exc)
+        if (short := descriptors.shortage()) is not None:
+            text = f"{text}: {short.text}"
         if any(sign in f"{type(getattr(exc, 'orig', exc)).__name__} {text}" for sign in _NO_TABLE):
             return SchemaError(f"the ledger {self.url} lacks what this code needs ({text}); run `manifold db migrate`")
         if may_pass(exc):

@@ -108,6 +108,7 @@ class ChunkTask(msgspec.Struct, frozen=True):
 class Answer(msgspec.Struct, frozen=True):
     """What comes back: a receipt (with blobs, where the worker reaches no store), or what is missing, or a refusal.
 
+    `blobs` are also those that a worker without a free file descriptor could not put; `warning` says what holds them.
     `worker` is the process that refuses. A refusal of the kind "set-up" begins with the type of the exception; one of
     the kind "stale" tells the newest `epoch` that the worker has met.
     """
@@ -119,3 +120,4 @@ class Answer(msgspec.Struct, frozen=True):
     refusal: Literal["versions", "package", "set-up", "stale", None] = None
     worker: str | None = None
     epoch: int = 0
+    warning: str = ""

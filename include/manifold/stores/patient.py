@@ -15,6 +15,7 @@ from typing import Any, Self, TypeVar
 
 from tenacity import RetryCallState
 
+from manifold import descriptors
 from manifold.abc import Store
 from manifold.errors import BlobNotFound, StoreError, StoreNotShared
 from manifold.patience import PATIENCE, trying_again
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _PIECE = re.compile(r"(?<=\.[a-z])-[0-9]+$|(?<=\.[0-9a-f]{32})-[0-9]+$")
+_BRIEFLY = 5.0  # seconds, for descriptors of this process that something else here may be about to close
 _LASTING = (PermissionError, NotADirectoryError, IsADirectoryError)
 
 
@@ -37,6 +39,8 @@ class PatientStore(Store):
     """Another store, waited for.
 
     * A StoreError is tried again for `patience` seconds; but not BlobNotFound, StoreNotShared, or a lack of rights.
+    * Where this process has no file descriptor left, that is waited for 5 s at the most; the error then says what holds
+      them, and is `exhausted`.
     * `delete` is not waited for: what it leaves, `gc` collects.
     * Safe from several threads if the other store is.
 
@@ -70,7 +74,7 @@ class PatientStore(Store):
         return cls(open_store(url, **options))
 
     def put(self, key: str, value: bytes) -> None:
-        most = self.max_bytes or len(value)
+        most = self.max_bytes or len(value) or 1
         for number, at in enumerate(range(most, len(value), most), 1):
             self._again(self.store.put, f"{key}-{number}", value[at : at + most])
         self._again(self.store.put, key, value[:most] if len(value) > most else value)
@@ -114,11 +118,21 @@ class PatientStore(Store):
         except StoreError as exc:
             if not may_pass(exc) or not self.patience:
                 raise
-        again = trying_again(may_pass, patience=self.patience, sleep=self._sleep, before_sleep=self._tell)
-        return again(work, *args)
+        short = descriptors.shortage()
+        patience = self.patience if short is None or short.of_host else min(self.patience, _BRIEFLY)
+        again = trying_again(may_pass, patience=patience, sleep=self._sleep, before_sleep=self._tell)
+        try:
+            return again(work, *args)
+        except StoreError as exc:
+            if not may_pass(exc) or (short := descriptors.shortage()) is None:
+                raise
+            error = StoreError(f"{exc}: {short.text}")
+            error.exhausted = True
+            raise error from exc
 
     def _tell(self, state: RetryCallState) -> None:
-        text = f"waiting for the store: {state.outcome.exception() if state.outcome else ''}"
+        exc = state.outcome.exception() if state.outcome else None
+        text = f"waiting for {'a free file descriptor' if descriptors.lacking(exc) else 'the store'}: {exc or ''}"
         if self.on_wait is not None:
             self.on_wait(text)
         else:

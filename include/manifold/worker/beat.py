@@ -29,6 +29,8 @@ class Call:
     report: Callable[[], None] = field(default=lambda: None)
     """Set by the engine: makes position and deadline known to whoever keeps watch at once, not at the next beat. For
     items that may end the process, or keep the interpreter's lock for ever."""
+    retire: Callable[[], None] = field(default=lambda: None)
+    """Set by the engine, where it can start a process anew: ends this one after the call."""
 
 
 @dataclass(frozen=True, slots=True)

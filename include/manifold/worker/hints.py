@@ -28,6 +28,13 @@ _HINTS: tuple[tuple[str, Callable[[re.Match[str]], str]], ...] = (
         ),
     ),
     (
+        r".*(?:\[Errno (?:23|24)\]|Too many open files)",
+        lambda _: (
+            "This process has no file descriptor left: items leave files or connections open. Close them (`with "
+            "open(...)`), or make one client for all items with per_worker"
+        ),
+    ),
+    (
         r"PicklingError: Can't pickle <(?:function|class) .*?: (?:it's not the same object as|attribute lookup)",
         lambda _: (
             "A pool of child processes finds functions by name only. Give it one of an installed module; on "

@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 
-from manifold.errors import Unpicklable
+from manifold.abc import Store
+from manifold.errors import StoreError, Unpicklable
 from manifold.protocol import codec, outcome, proof, wire
 from manifold.protocol.records import LogLine, Receipt
 from manifold.protocol.task import Answer, ChunkTask
@@ -66,9 +67,7 @@ class Packing:
             sealed["fail"] = self._seal("failed", "f", codec.encode_failed(self._with_lines(execution.failed)))
         if self._lines.whole:
             self._seal("log", "l", wire.encode(self._lines.whole))
-        if store is not None:
-            for key, blob in self._blobs.items():
-                store.put(key, blob)
+        rest = self._blobs if store is None else _not_put(store, self._blobs)
         blob_key, blob_digest, blob_bytes = sealed.get("blob", (None, None, 0))
         fail_key, fail_digest, _ = sealed.get("fail", (None, None, 0))
         receipt = self._receipt(
@@ -80,7 +79,7 @@ class Packing:
             fail_key=fail_key,
             fail_digest=fail_digest,
         )
-        return Answer(receipt=receipt, blobs={} if store is not None else self._blobs)
+        return Answer(receipt=receipt, blobs=rest)
 
     def _with_lines(self, failed: list[codec.FailedItem]) -> list[codec.FailedItem]:
         """What a failed item said rests beside it, where people look for it."""
@@ -217,6 +216,20 @@ class Packing:
             return payload
         execution.retract(found)
         return self._values()
+
+
+def _not_put(store: Store, blobs: dict[str, bytes]) -> dict[str, bytes]:
+    """Put the blobs, and return those that this process, without a free descriptor, cannot: they ride in the answer."""
+    rest = dict(blobs)
+    for key, blob in blobs.items():
+        try:
+            store.put(key, blob)
+        except StoreError as exc:
+            if not exc.exhausted:
+                raise
+            return rest
+        del rest[key]
+    return rest
 
 
 class _ProofNeeded(Exception):

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from manifold import logs, settings
+from manifold import descriptors, logs, settings
 from manifold.errors import ManifoldError, StoreError, Unpicklable, WireError
 from manifold.protocol import secrets, wire
 from manifold.protocol.itemdigest import chunk_digest
@@ -34,6 +34,15 @@ def run_chunk(message: bytes, process: Process = HERE) -> bytes:
         WireError: the task is not signed by this deployment.
         StoreError: the results could not be put; the chunk may be sent again, no item is to blame.
     """
+    try:
+        return _run_chunk(message, process)
+    except BaseException as exc:
+        if descriptors.lacking(exc):
+            beat.current().retire()
+        raise
+
+
+def _run_chunk(message: bytes, process: Process) -> bytes:
     keyring = settings.keyring()
     header, payload = wire.unseal(keyring, message, "task")
     try:
@@ -50,11 +59,22 @@ def run_chunk(message: bytes, process: Process = HERE) -> bytes:
     chunk = {"start": task.start, "stop": task.stop}
     with logs.about(scatter=task.uid, chunk=chunk, attempt=task.attempt, worker=process.name):
         with forks.only_here():
-            answer = _answer(process, keyring, task, nonce)
+            answer = _with_warning(process, _answer(process, keyring, task, nonce))
         if logs.wanted():
             _log_line(answer)
     sealed = msgspec.structs.replace(header, kind="receipt", nonce=nonce)
     return wire.seal(keyring, sealed, wire.encode(answer))
+
+
+def _with_warning(process: Process, answer: Answer) -> Answer:
+    """The answer of a process that may have run out of file descriptors; one that has is replaced after this call."""
+    receipt = answer.receipt
+    if not (answer.refused or answer.blobs or (receipt is not None and receipt.n_failed)):
+        return answer
+    if (short := descriptors.shortage()) is None:
+        return answer
+    beat.current().retire()
+    return msgspec.structs.replace(answer, warning=f"worker {process.name}: {short.text}")
 
 
 def _log_line(answer: Answer) -> None:
@@ -86,7 +106,14 @@ def _answer(process: Process, keyring: wire.Keyring, task: ChunkTask, nonce: str
         return Answer(need="job")
     with loaded.modules.importable():
         items = _items(process, task)
-        return Answer(need="each") if items is None else _run(process, keyring, task, nonce, loaded, call, items)
+        if items is None:
+            return Answer(need="each")
+        try:
+            return _run(process, keyring, task, nonce, loaded, call, items)
+        except (OSError, StoreError) as exc:  # around the items, such as that of an event loop to be
+            if not descriptors.lacking(exc):
+                raise
+            return Answer(refused=f"{type(exc).__qualname__}: {exc}", refusal="set-up", worker=process.name)
 
 
 def _why_not_loaded(process: Process, exc: ImportError) -> str:

@@ -68,6 +68,7 @@ class Worker:
         self._vitals.begin(number)
         with beat.calling(str(number)) as call:
             call.report = lambda: self._vitals.report(number, call.position(), call.deadline())
+            call.retire = self._retire
             self._running = number, call
             try:
                 fn, args, kwargs = unpack_call(frame)
@@ -104,6 +105,9 @@ class Worker:
         self._stirred.put(None)
 
     def _drain(self, _signal: int, _frame: object) -> None:
+        self._retire()
+
+    def _retire(self) -> None:
         self._vitals.drain()
         self._over = True
         beat.drain()
