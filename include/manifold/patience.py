@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception
 from tenacity.wait import wait_base, wait_exponential
+
+T = TypeVar("T")
 
 PATIENCE = 300.0
 """Seconds that something is tried again before its caller learns that ledger or store are gone."""
@@ -15,18 +18,30 @@ WORKER_PATIENCE = 60.0
 the store may be cut from this host alone."""
 
 
-def trying_again(
+def persist(
+    work: Callable[[], T],
     may_pass: Callable[[BaseException], bool],
     *,
     patience: float,
     sleep: Callable[[float], None],
     before_sleep: Callable[[RetryCallState], None],
     wait: wait_base | None = None,
-) -> Retrying:
-    """Return what calls a function again while it raises what `may_pass`, until `patience` seconds are over.
+) -> T:
+    """Return what `work` returns, called again while it raises what `may_pass`, until `patience` seconds are over.
 
     Seconds count as they pass, or as `sleep` was told to let them pass, whichever are more.
     """
+    try:
+        return work()
+    except BaseException as exc:
+        if not may_pass(exc):
+            raise
+        failed = [exc]
+
+    def again() -> T:
+        if failed:
+            raise failed.pop()  # the first failure counts, and is waited after, as any other
+        return work()
 
     def over(state: RetryCallState) -> bool:
         return max(state.idle_for, state.seconds_since_start or 0.0) >= patience
@@ -38,4 +53,4 @@ def trying_again(
         sleep=sleep,
         before_sleep=before_sleep,
         reraise=True,
-    )
+    )(again)

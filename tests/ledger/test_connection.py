@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import sqlite3
 import time
@@ -12,6 +13,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 from sqlalchemy import Connection, make_url, text
+from sqlalchemy.pool import QueuePool
 
 from manifold.demo.postgres import PostgresServer
 from manifold.errors import ConfigError, LedgerError, MissingExtra, SchemaError
@@ -96,6 +98,20 @@ def test_a_ledger_that_nobody_holds_any_more_closes_its_connection(postgres_url:
     while not beside.database.read(shown(gone)):
         assert time.monotonic() < deadline
     beside.close()
+
+
+def test_statements_that_one_ledger_compiled_are_used_by_the_next_and_connections_by_none(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    first, meanwhile = open_ledger(url), open_ledger(url)
+    engines = {id(one.database.engine) for one in (first, meanwhile)}
+    assert len(engines) == 2, "two ledgers that are in use have an engine each"
+    kept = (first.database.engine, meanwhile.database.engine)  # whose ids stay theirs
+    del first, meanwhile
+    gc.collect()
+    assert all(engine.pool.checkedin() == 0 for engine in kept if isinstance(engine.pool, QueuePool))
+    third, fourth, fifth = open_ledger(url), open_ledger(url), open_ledger(url)
+    assert {id(third.database.engine), id(fourth.database.engine)} == engines
+    assert id(fifth.database.engine) not in engines
 
 
 def test_a_server_that_is_restarted_is_waited_for(postgres: PostgresServer, postgres_url: str) -> None:

@@ -8,12 +8,10 @@ from __future__ import annotations
 import os
 import weakref
 
-from sqlalchemy import Engine
-
 from manifold import settings
 from manifold.ledger import schema
 from manifold.ledger.claim import Claim
-from manifold.ledger.connection import Database, connect
+from manifold.ledger.connection import Database, connect, give_back
 from manifold.ledger.ledger import Ledger
 from manifold.ledger.merged import MergedRow, Run
 from manifold.ledger.rows import (
@@ -72,15 +70,10 @@ def open_ledger(
     try:
         if migrate or (migrate is None and engine.dialect.name == "sqlite"):
             schema.migrate(engine)
-        ledger = Ledger(engine, database=Database(engine, patience=patience))
+        database = Database(engine, patience=patience)
+        ledger = Ledger(engine, database=database)
     except BaseException:
         engine.dispose()
         raise
-    weakref.finalize(ledger, _dispose, engine, os.getpid())
+    weakref.finalize(database, give_back, engine, os.getpid())
     return ledger
-
-
-def _dispose(engine: Engine, pid: int) -> None:
-    """Close what a ledger that nobody holds any more left open; never in a child, where it is the parent's."""
-    if os.getpid() == pid:
-        engine.dispose()

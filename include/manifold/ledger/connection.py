@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,7 +27,7 @@ from tenacity import RetryCallState, wait_random_exponential
 
 from manifold import descriptors
 from manifold.errors import ConfigError, LedgerError, LedgerUnavailable, MissingExtra, SchemaError
-from manifold.patience import PATIENCE, trying_again
+from manifold.patience import PATIENCE, persist
 from manifold.registry import masked
 
 T = TypeVar("T")
@@ -62,11 +62,16 @@ _PASSING_SQLITE = {5, 6, 13}  # SQLITE_BUSY, SQLITE_LOCKED, SQLITE_FULL: https:/
 _LASTING = ("authentication failed", "does not exist", "no pg_hba.conf entry", "no password supplied")
 _NO_TABLE = ("UndefinedTable", "UndefinedColumn", "no such table", "no such column")
 
+_WAIT = wait_random_exponential(multiplier=0.1, max=5)
 _left_to_parent: list[Pool] = []
+_spare: list[tuple[tuple[int, str, int], Engine]] = []
+"""The newest engines of this process that nobody uses any more. They hold no connection, but the statements that they
+compiled, which is most of what a transaction costs."""
+_SPARE = 8
 
 
 def connect(url: str, *, connections: int = 1) -> Engine:
-    """The SQLAlchemy engine of a ledger's URL; nothing is connected yet.
+    """The SQLAlchemy engine of a ledger's URL, for one ledger alone; nothing is connected yet.
 
     Args:
         url: `postgresql://…` or `sqlite:///path`; `sqlite://` rests in memory, for tests.
@@ -84,6 +89,11 @@ def connect(url: str, *, connections: int = 1) -> Engine:
     if kind not in ("sqlite", "postgresql"):
         raise ConfigError(f"the ledger rests in PostgreSQL or SQLite, not in {kind!r} ({masked(url)})")
     options = _sqlite_options(parsed) if kind == "sqlite" else {"connect_timeout": 10, **_KEEPALIVES}
+    kept = _kept_as(parsed, connections)
+    for one in [spare for spare in _spare if spare[0] == kept]:
+        with suppress(ValueError):  # another thread was faster
+            _spare.remove(one)
+            return one[1]
     try:
         engine = create_engine(
             parsed,
@@ -98,6 +108,30 @@ def connect(url: str, *, connections: int = 1) -> Engine:
     if kind == "sqlite":
         event.listen(engine, "connect", _sqlite_pragmas)
     return engine
+
+
+def give_back(engine: Engine, pid: int) -> None:
+    """Close the connections of an engine that nobody uses any more; the next ledger at its URL may have it.
+
+    Args:
+        engine: of `connect`.
+        pid: of the process that made its connections. In any other this does nothing: they are that one's.
+    """
+    if os.getpid() != pid:
+        return
+    engine.dispose()
+    if isinstance(engine.pool, QueuePool) and not _in_memory(engine.url):
+        _spare.append((_kept_as(engine.url, engine.pool.size()), engine))
+        del _spare[:-_SPARE]
+
+
+def _kept_as(url: URL, connections: int) -> tuple[int, str, int]:
+    # A child that was forked begins without: a lock within may have been held by a thread that it does not have.
+    return os.getpid(), url.render_as_string(hide_password=False), connections
+
+
+def _in_memory(url: URL) -> bool:
+    return url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:")
 
 
 def _sqlite_options(url: URL) -> dict[str, Any]:
@@ -183,15 +217,15 @@ class Database:
             _left_to_parent.append(self.engine.pool)
             self.engine.dispose(close=False)
             self._pid = os.getpid()
-        again = trying_again(
-            may_pass,
-            patience=self.patience,
-            sleep=self._sleep,
-            before_sleep=self._tell,
-            wait=wait_random_exponential(multiplier=0.1, max=5),
-        )
         try:
-            return again(lambda: self._once(work, write))
+            return persist(
+                lambda: self._once(work, write),
+                may_pass,
+                patience=self.patience,
+                sleep=self._sleep,
+                before_sleep=self._tell,
+                wait=_WAIT,
+            )
         except SQLAlchemyError as exc:
             raise self._translated(exc) from exc
 

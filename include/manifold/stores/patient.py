@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Self, TypeVar
 
 from tenacity import RetryCallState
@@ -18,7 +19,7 @@ from tenacity import RetryCallState
 from manifold import descriptors
 from manifold.abc import Store
 from manifold.errors import BlobNotFound, StoreError, StoreNotShared
-from manifold.patience import PATIENCE, trying_again
+from manifold.patience import PATIENCE, persist
 from manifold.protocol import wire
 
 log = logging.getLogger(__name__)
@@ -120,9 +121,9 @@ class PatientStore(Store):
                 raise
         short = descriptors.shortage()
         patience = self.patience if short is None or short.of_host else min(self.patience, _BRIEFLY)
-        again = trying_again(may_pass, patience=patience, sleep=self._sleep, before_sleep=self._tell)
+        again = partial(work, *args)
         try:
-            return again(work, *args)
+            return persist(again, may_pass, patience=patience, sleep=self._sleep, before_sleep=self._tell)
         except StoreError as exc:
             if not may_pass(exc) or (short := descriptors.shortage()) is None:
                 raise
