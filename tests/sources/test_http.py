@@ -8,10 +8,12 @@ import threading
 import traceback
 import zipfile
 from collections.abc import Iterator
+from functools import partialmethod
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
 
 import pytest
+from fsspec.implementations.http import HTTPFileSystem
 
 from manifold.errors import ConfigError, ItemsChanged
 from manifold.sources import lines, records
@@ -83,7 +85,8 @@ MANNERS = ("ranges", "ignores ranges", "says no ranges", "no length", "no HEAD")
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     # As large files are: in several requests.
-    monkeypatch.setattr("fsspec.implementations.http.HTTPFile.DEFAULT_BLOCK_SIZE", 40_000, raising=False)
+    monkeypatch.setattr("fsspec.implementations.http.DEFAULT_BLOCK_SIZE", 40_000)
+    HTTPFileSystem.clear_instance_cache()
 
 
 @pytest.fixture
@@ -162,3 +165,80 @@ def test_no_traceback_shows_the_password_of_a_url(url: str, path: str) -> None:
     with pytest.raises(ConfigError) as caught:
         list(records(f"{secret}/{path}").read())
     assert "s3cr3t-word" not in "".join(traceback.format_exception(caught.value))
+
+
+def _answers(handler: Handler, *, body: bool, said: int, ranges: bool, length: bool, compressed: bool = False) -> None:
+    """HEAD tells of `said` bytes, whatever the file has."""
+    data = CSV.encode()
+    packed = (
+        gzip.compress(data) if compressed and body and "gzip" in handler.headers.get("Accept-Encoding", "") else None
+    )
+    asked = handler.headers.get("Range", "").removeprefix("bytes=")
+    part = packed or data
+    if asked and ranges:
+        begin, _, end = asked.partition("-")
+        part = data[int(begin) : int(end) + 1]
+        handler.send_response(206)
+        handler.send_header("Content-Range", f"bytes {begin}-{int(begin) + len(part) - 1}/{len(data)}")
+    else:
+        handler.send_response(200)
+    if packed:
+        handler.send_header("Content-Encoding", "gzip")
+    if length or not body:
+        handler.send_header("Content-Length", str(len(part) if body else said))
+    handler.send_header("ETag", "1")
+    handler.end_headers()
+    if body:
+        handler.wfile.write(part)
+
+
+@pytest.mark.parametrize("said", [30_000, 40_000, 100_000, 5, 1_000_000])
+@pytest.mark.parametrize("ranges", [False, True])
+@pytest.mark.parametrize("length", [False, True])
+def test_a_length_of_head_that_is_not_that_of_the_file_cuts_no_line(
+    url: str, monkeypatch: pytest.MonkeyPatch, said: int, ranges: bool, length: bool
+) -> None:
+    monkeypatch.setattr(Handler, "_answer", partialmethod(_answers, said=said, ranges=ranges, length=length))
+    with pytest.raises(ItemsChanged, match=rf"data\.csv had {said:,} bytes by what its server said.*HEAD"):
+        list(lines(f"{url}/data.csv").read())
+
+
+@pytest.mark.parametrize("ranges", [False, True])
+def test_a_server_that_would_compress_sends_the_file_itself(
+    url: str, monkeypatch: pytest.MonkeyPatch, ranges: bool
+) -> None:
+    answers = partialmethod(_answers, said=len(CSV), ranges=ranges, length=True, compressed=True)
+    monkeypatch.setattr(Handler, "_answer", answers)
+    assert list(records(f"{url}/data.csv").read()) == ROWS
+
+
+@pytest.mark.parametrize("manner", ["ranges", "ignores ranges", "says no ranges"])
+@pytest.mark.parametrize("header", ["ETag", "Last-Modified"])
+def test_another_version_that_only_the_bytes_come_with_is_noticed(
+    url: str, monkeypatch: pytest.MonkeyPatch, manner: str, header: str
+) -> None:
+    Handler.manner = manner
+    send, answers = Handler.send_header, []
+
+    def marked(handler: Handler, name: str, value: str) -> None:
+        if name != "ETag":
+            send(handler, name, value)
+            return
+        if handler.command == "GET":
+            answers.append(handler.path)
+        send(handler, header, f"version {1 + (len(answers) > (manner == 'ranges'))}")
+
+    monkeypatch.setattr(Handler, "send_header", marked)
+    with pytest.raises(ItemsChanged, match=f"its {header} was version 1, and is version 2"):
+        list(lines(f"{url}/data.csv").read())
+
+
+def test_a_weak_tag_is_the_same_version(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    send = Handler.send_header
+
+    def marked(handler: Handler, name: str, value: str) -> None:
+        send(handler, name, f"W/{value}" if name == "ETag" and handler.command == "GET" else value)
+
+    monkeypatch.setattr(Handler, "send_header", marked)
+    Handler.tag = '"1"'
+    assert list(records(f"{url}/data.csv").read()) == ROWS

@@ -21,6 +21,7 @@ from manifold.protocol.itemdigest import item_digest
 from manifold.redaction import mask
 from manifold.registry import masked
 from manifold.sources import formats
+from manifold.sources.http_answers import PLAIN
 from manifold.sources.listing import listed
 from manifold.sources.pinned import PinnedFile, chained, look, opened, unreadable
 
@@ -92,7 +93,7 @@ class FilesSource(Source):
     def _where(self) -> tuple[Any, str]:
         """The file system, and the path within it."""
         try:
-            fs, path = fsspec.core.url_to_fs(self.path, **_patience(self.path))
+            fs, path = fsspec.core.url_to_fs(self.path, **_web_client(self.path))
         except ImportError as exc:
             missing = getattr(exc.__cause__, "name", None) or exc.name or "its client"
             raise MissingExtra(
@@ -141,13 +142,15 @@ class FilesSource(Source):
             formats.recognised(file.name, self.format)
 
 
-def _patience(path: str) -> dict[str, Any]:
-    """Of a web client: as long as bytes arrive. By itself it gives a whole file five minutes."""
+def _web_client(path: str) -> dict[str, Any]:
+    """How a web client asks: for the file itself, and as long as bytes arrive. By itself it gives a whole file five
+    minutes, and takes compressed answers."""
     if not path.startswith(("http://", "https://")):
         return {}
     import aiohttp
 
-    return {"client_kwargs": {"timeout": aiohttp.ClientTimeout(total=None, sock_connect=60, sock_read=60)}}
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=60, sock_read=60)
+    return {"client_kwargs": {"timeout": timeout}, "headers": PLAIN}
 
 
 def _some(paths: list[str]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from manifold.errors import ConfigError
 from manifold.registry import masked
-from manifold.sources.pinned import PinnedFile, chained, refusal, unreadable
+from manifold.sources.pinned import PinnedFile, chained, is_web, refusal, unreadable
 
 _log = logging.getLogger(__name__)
 
@@ -40,11 +40,7 @@ def listed(fs: Any, path: str, shown: str) -> list[PinnedFile]:
 
 def _is_pattern(fs: Any, path: str) -> bool:
     # In a URL a question mark begins the query.
-    return bool(set(path) & set("*[" if _is_web(fs) else "*?["))
-
-
-def _is_web(fs: Any) -> bool:
-    return "http" in ((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol)
+    return bool(set(path) & set("*[" if is_web(fs) else "*?["))
 
 
 def _matches(fs: Any, pattern: str, shown: str) -> list[PinnedFile]:

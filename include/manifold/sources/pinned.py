@@ -12,6 +12,7 @@ from typing import IO, Any, NamedTuple
 from manifold.errors import ConfigError, ItemsChanged
 from manifold.redaction import mask
 from manifold.registry import masked
+from manifold.sources.http_answers import Compared, other_length
 
 UNKNOWN = -1
 """The size of a file of which its server does not say it."""
@@ -75,7 +76,7 @@ def opened(fs: Any, file: PinnedFile) -> Iterator[IO[bytes]]:
     """The file's bytes, up to the size that was pinned: what is appended meanwhile is no part of the input."""
     look(fs, file)
     try:
-        raw = fs.open(file.path, "rb")
+        raw = _raw(fs, file)
         if isinstance(raw, io.BufferedIOBase) or _can_seek(raw):
             reader = _Reader(fs, file, raw)
         else:
@@ -89,6 +90,11 @@ def opened(fs: Any, file: PinnedFile) -> Iterator[IO[bytes]]:
         raise unreadable(file.name, exc) from chained(exc, file.path)
     with io.BufferedReader(reader, _BUFFER) as stream:
         yield stream
+
+
+def is_web(fs: Any) -> bool:
+    """True for the file system of web servers."""
+    return "http" in ((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol)
 
 
 def chained(exc: BaseException, path: str) -> BaseException | None:
@@ -177,6 +183,22 @@ class _Reader(io.RawIOBase):
             return self._raw.read(wanted)
 
 
+def _raw(fs: Any, file: PinnedFile, **options: Any) -> Any:
+    """The file as its file system opens it; what a web server answers is compared with what was pinned."""
+    raw = fs.open(file.path, "rb", **options)
+    if not is_web(fs):
+        return raw
+    compared = Compared(raw.session, file.name, file.size, file.stamp)
+    if (answer := getattr(raw, "r", None)) is not None:  # a stream, which has asked for the file already
+        try:
+            compared.check(answer)
+        except BaseException:
+            raw.close()
+            raise
+    raw.session = compared
+    return raw
+
+
 def _can_seek(raw: IO[bytes]) -> bool:
     try:
         raw.seek(1)
@@ -192,13 +214,12 @@ def _copied(fs: Any, file: PinnedFile) -> IO[bytes]:
     At once: a connection that waits for the items to be worked on would be closed by the server.
     """
     copy: IO[bytes] = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115
-    with fs.open(file.path, "rb", block_size=0) as stream:
+    with _raw(fs, file, block_size=0) as stream:
         while data := stream.read(1 << 20):
             copy.write(data)
     if file.size not in (UNKNOWN, sent := copy.tell()):
         copy.close()
-        said = f"{file.name} had {file.size:,} bytes by what its server said when the scatter began"
-        raise ItemsChanged(f"{said}, and {sent:,} were sent")
+        raise ItemsChanged(other_length(file.name, file.size, sent))
     copy.seek(0)
     return copy
 
