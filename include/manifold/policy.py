@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from fractions import Fraction
 from typing import Any, Literal
 
-from manifold import error_names
+from manifold import error_names, option_checks
 from manifold.errors import ConfigError
+from manifold.option_checks import function, number, one_of, optional, text, whole
 from manifold.protocol.records import MAX_CHUNK
 from manifold.registry import masked
 from manifold.words import did_you_mean
@@ -145,30 +146,9 @@ class Policy:
     system: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("retry_on", "no_retry_on"):
-            object.__setattr__(self, name, error_names.checked(name, getattr(self, name)))
-        for name in ("connections", "variables"):
-            object.__setattr__(self, name, _names(name, getattr(self, name)))
-        object.__setattr__(self, "tolerate", Tolerance.parse(self.tolerate))
-        _whole("chunk_size", self.chunk_size, 1, MAX_CHUNK)
-        _whole("chunk_bytes", self.chunk_bytes, 1024)
-        _whole("max_concurrency", self.max_concurrency, 1)
-        _whole("item_retries", self.item_retries, 0)
-        _whole("stop_after_same_error", self.stop_after_same_error, 0)
-        _whole("async_concurrency", self.async_concurrency, 1)
-        _whole("log_lines", self.log_lines, 0)
-        _seconds("rate_limit", self.rate_limit, zero=False)
-        _seconds("item_backoff", self.item_backoff, zero=True)
-        _seconds("item_timeout", self.item_timeout, zero=False)
-        _one_of("on_items_changed", self.on_items_changed, "fail", "accept")
-        _one_of("on_code_changed", self.on_code_changed, "warn", "fail", "fresh")
-        _one_of("resume", self.resume, "auto", "always", "never")
-        for name in ("speculate", "keep_logs"):
-            _one_of(name, getattr(self, name), True, False)  # "no" would be taken for yes
-        for name in ("reduce", "key"):
-            value = getattr(self, name)
-            if value is not None and not callable(value) and not (name == "key" and isinstance(value, str)):
-                raise ConfigError(f"{name}={value!r} is not a function")
+        given = {f.name: getattr(self, f.name) for f in fields(self)}
+        for name, value in option_checks.checked(given, _CHECKS).items():
+            object.__setattr__(self, name, value)
 
     @classmethod
     def names(cls) -> frozenset[str]:
@@ -209,35 +189,33 @@ def _plain(value: Any) -> Any:
     return getattr(value, "__qualname__", None) or repr(value)[:200]
 
 
-def _names(option: str, names: Any) -> tuple[str, ...]:
-    """Names that hooks find in the environment, where upper and lower case are one."""
-    listed = (names,) if isinstance(names, str) or not isinstance(names, Iterable) else tuple(names)
-    seen: dict[str, str] = {}
-    for name in listed:
-        if not isinstance(name, str) or not name.strip():
-            example = "crm" if option == "connections" else "region"
-            raise ConfigError(f'{option}={names!r} must be a list of names, such as {option}=["{example}"]')
-        if (other := seen.setdefault(name.upper(), name)) != name:
-            raise ConfigError(f"{option}: {other!r} and {name!r} would share one variable of the environment")
-    return tuple(seen.values())
-
-
-def _whole(name: str, value: int | None, low: int, high: int | None = None) -> None:
-    if value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, int) or value < low or (high is not None and value > high):
-        bound = f"at least {low}" if high is None else f"between {low} and {high:,}"
-        raise ConfigError(f"{name}={value!r} must be a whole number, {bound}")
-
-
-def _seconds(name: str, value: float | None, *, zero: bool) -> None:
-    if value is None:
-        return
-    number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    if not number or value < 0 or (value == 0 and not zero):
-        raise ConfigError(f"{name}={value!r} must be a finite number {'not below' if zero else 'above'} 0")
-
-
-def _one_of(name: str, value: object, *allowed: object) -> None:
-    if value not in allowed:
-        raise ConfigError(f"{name}={value!r} must be one of {', '.join(map(repr, allowed))}")
+_SWITCH = one_of(True, False)
+_CHECKS: dict[str, option_checks.Check] = {
+    "engine": optional(text("processes://4")),
+    "store": optional(text("s3://bucket/folder")),
+    "worker_queue": optional(text("high_memory")),
+    "chunk_size": optional(whole(1, MAX_CHUNK)),
+    "chunk_bytes": whole(1024),
+    "max_concurrency": optional(whole(1)),
+    "rate_limit": optional(number(zero=False)),
+    "item_retries": whole(0),
+    "retry_on": error_names.checked,
+    "no_retry_on": error_names.checked,
+    "item_backoff": number(zero=True),
+    "item_timeout": optional(number(zero=False)),
+    "tolerate": lambda _, value: Tolerance.parse(value),
+    "stop_after_same_error": whole(0),
+    "speculate": _SWITCH,
+    "key": optional(function(or_field=True)),
+    "reduce": optional(function()),
+    "initial": option_checks.anything,
+    "async_concurrency": whole(1),
+    "connections": option_checks.names,
+    "variables": option_checks.names,
+    "on_items_changed": one_of("fail", "accept"),
+    "on_code_changed": one_of("warn", "fail", "fresh"),
+    "resume": one_of("auto", "always", "never"),
+    "log_lines": whole(0),
+    "keep_logs": _SWITCH,
+    "system": _SWITCH,
+}

@@ -221,18 +221,18 @@ def test_two_scatters_in_one_process_do_not_see_each_others_connections(
     monkeypatch.setenv("MANIFOLD_HOME", str(tmp_path))
     monkeypatch.setattr(
         "manifold.plain.from_environment",
-        lambda policy: secrets.Secrets({f"AIRFLOW_CONN_{name.partition('=')[0]}": name for name in policy.connections}),
+        lambda policy: secrets.Secrets({f"AIRFLOW_CONN_{name.partition(':')[0]}": name for name in policy.connections}),
     )
 
     def one(name: str) -> set[Any]:
-        connections = [f"A={name}", f"{name}=x"]
+        connections = [f"A:{name}", f"{name}:x"]
         found = manifold.scatter(look, range(8), engine="threads://1", connections=connections, chunk_size=1)
         return {(value, tuple(names)) for value, names in found}
 
     with ThreadPoolExecutor(2) as pool:
         first, second = pool.map(one, ["ONE", "TWO"])
-    assert first == {("A=ONE", ("AIRFLOW_CONN_A", "AIRFLOW_CONN_ONE"))}
-    assert second == {("A=TWO", ("AIRFLOW_CONN_A", "AIRFLOW_CONN_TWO"))}
+    assert first == {("A:ONE", ("AIRFLOW_CONN_A", "AIRFLOW_CONN_ONE"))}
+    assert second == {("A:TWO", ("AIRFLOW_CONN_A", "AIRFLOW_CONN_TWO"))}
     assert type(os.environ) is os._Environ, "nothing is left behind"
 
 

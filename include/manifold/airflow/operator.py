@@ -19,6 +19,7 @@ from manifold.airflow.ending import translated, waits_drained
 from manifold.airflow.items import Items
 from manifold.airflow.link import ScatterLink
 from manifold.errors import Drained
+from manifold.option_checks import is_template
 from manifold.policy import Policy
 from manifold.steering import asked_again
 from manifold.worker.perworker import PerWorker
@@ -240,14 +241,10 @@ def _check_places(policy: Policy, function: Callable[..., Any]) -> None:
     from manifold.protocol.job import is_async
     from manifold.stores import check_store_url
 
-    queue = {"queue": policy.worker_queue} if policy.worker_queue and not _is_template(policy.worker_queue) else {}
-    if policy.engine and not _is_template(policy.engine):
+    queue = {"queue": policy.worker_queue} if policy.worker_queue and not is_template(policy.worker_queue) else {}
+    if policy.engine and not is_template(policy.engine):
         timeout = policy.item_timeout
         check_engine(policy.engine, is_async=is_async(function), item_timeout=timeout, **queue)
-    if policy.store and "://" in policy.store and not _is_template(policy.store):
+    if policy.store and "://" in policy.store and not is_template(policy.store):
         check_store_url(policy.store)
         check_store(policy.store)
-
-
-def _is_template(text: str) -> bool:
-    return "{{" in text or "{%" in text
