@@ -153,6 +153,19 @@ def test_nothing_of_an_engine_stays_with_the_broker(standing: Deployment, monkey
     assert not standing.exists(named[0])
 
 
+def test_what_waits_for_coordinators_before_it_goes_with_the_engine_too(standing: Deployment) -> None:
+    scatter = "7" * 32
+    left = cw.reply_queue(cw.reply_name(scatter, 2))
+    outbox = Outbox(standing.app)
+    outbox.reply(left, cw.Echo("8" * 32))
+    outbox.close()
+    assert standing.exists(left)
+    with standing.engine("standing") as engine:
+        assert engine.attach(scatter, 3, {}) == {}
+        assert engine.submit(calls.echo, 1).result(SLOW) == 1
+    assert not standing.exists(left)
+
+
 def test_a_call_reports_to_whoever_watches_over_it(engine: CeleryEngine) -> None:
     assert engine.submit(lambda: bool(beat.current().token)).result(SLOW) is True
 

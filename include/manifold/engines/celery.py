@@ -34,6 +34,7 @@ _CONNECT = 3.0  # seconds for the broker to answer when the engine is opened
 _HEARING = 3.0  # seconds in which every live worker has spoken
 _ATTACHING = 10.0  # seconds for what waits and for the workers to be heard
 _OLDER = 20  # coordinators before this one that are listened for; a scatter had that many tries seldom
+_LEFT = 5  # coordinators before this one whose queues are cleared away at the end, whether anything is asked for or not
 _DROPPED = 1000  # calls that workers are asked to drop; the others are refused as stale, or run once more
 
 
@@ -93,7 +94,8 @@ class CeleryEngine(Engine):
         return self._submit(str(uuid.uuid4()), fn, args, kwargs)
 
     def attach(self, scatter: str, epoch: int, calls: Mapping[str, int]) -> dict[str, Future[Any]]:
-        epochs = sorted(set(calls.values()), reverse=True)[:_OLDER]
+        left = range(max(1, epoch - _LEFT), epoch)  # what waits for these, of re-runs too, goes with the scatter
+        epochs = sorted({*calls.values(), *left}, reverse=True)[:_OLDER]
         names = {older: cw.reply_name(scatter, older) for older in epochs}
         found = [
             Sent(call, Future(), names[older], adopted=True, excused=True)
