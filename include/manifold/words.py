@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+
+_WORD_ENDS = re.compile(r"(?<=\S)\s+(?=\S)")
+_PART_ENDS = re.compile(r"[/\\?&=,;:|]+")
 
 
 def a_type(value: object) -> str:
@@ -21,3 +25,18 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """`did you mean NAME? `, or nothing where no name is near."""
     near = difflib.get_close_matches(name, list(known), n=1)
     return f"did you mean {near[0]}? " if near else ""
+
+
+def shortened(text: str, room: int) -> str:
+    """Return `text` in at most `room` characters, cut where a word, or a part of a path or URL, ends; "…" is the rest.
+
+    Only what has no such place in its second half is cut within a word.
+    """
+    if len(text) <= room:
+        return text
+    if room < 1:
+        return ""
+    ends = [found.start() for found in _WORD_ENDS.finditer(text, 0, room)]
+    parts = [found.end() for found in _PART_ENDS.finditer(text, 0, room - 1)]
+    at = next((places[-1] for places in (ends, parts) if places and places[-1] >= room // 2), room - 1)
+    return f"{text[: min(at, room - 1)]}…"

@@ -16,7 +16,7 @@ from manifold.abc import Source
 from manifold.airflow.compat import ResolveMixin
 from manifold.errors import ConfigError
 from manifold.sources import as_source
-from manifold.words import a_type
+from manifold.words import a_type, shortened
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -131,4 +131,4 @@ def _described(value: Any) -> str:
     if _asks_context(value):
         return f"{getattr(value, '__qualname__', type(value).__qualname__)}(context)"
     told = repr(value)
-    return type(value).__qualname__ if " at 0x" in told else told[:200]
+    return type(value).__qualname__ if " at 0x" in told else shortened(told, 200)

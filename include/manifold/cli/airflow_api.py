@@ -14,6 +14,7 @@ from manifold.cli.exits import Unreachable
 from manifold.cli.here import in_airflow
 from manifold.errors import ConfigError
 from manifold.registry import masked
+from manifold.words import shortened
 
 _SECONDS = 30.0
 
@@ -124,4 +125,4 @@ def _label(instance: dict[str, Any]) -> str:
 def _reason(exc: HTTPError) -> str:
     if exc.code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         return f"status {exc.code}: this login may not do that, or has run out"
-    return f"status {exc.code}: {exc.read().decode(errors='replace')[:300]}"
+    return f"status {exc.code}: {shortened(exc.read().decode(errors='replace'), 300)}"

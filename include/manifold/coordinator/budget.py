@@ -5,7 +5,7 @@ from __future__ import annotations
 from manifold.errors import TooManyFailures
 from manifold.policy import Policy, Tolerance
 from manifold.protocol.records import MAX_CHUNK, Receipt, ScatterRow
-from manifold.words import counted
+from manifold.words import counted, shortened
 
 
 class Budget:
@@ -63,4 +63,4 @@ class Budget:
         return row.n_failed - self._queued
 
     def _kind(self) -> str:
-        return next(iter(self._kinds.values()), "see the failed items")[:300]
+        return shortened(next(iter(self._kinds.values()), "see the failed items"), 300)

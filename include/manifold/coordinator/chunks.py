@@ -15,7 +15,7 @@ from manifold.protocol import salvage, wire
 from manifold.protocol.records import MAX_CHUNK, Why
 from manifold.protocol.task import Unsendable
 from manifold.visible import storable
-from manifold.words import a_type
+from manifold.words import a_type, shortened
 from manifold.worker import faults
 
 TARGET_SECONDS = 1.0
@@ -121,12 +121,12 @@ class Chunk:
 
 def _pack_one(item: Any) -> bytes | Unsendable:
     if isinstance(item, salvage.Unreadable):
-        return Unsendable(storable(f"the item cannot be unpickled: {item.reason}"[:300]), repr(item))
+        return Unsendable(storable(shortened(f"the item cannot be unpickled: {item.reason}", 300)), repr(item))
     try:
         return wire.dumps(item)
     except Exception as exc:  # noqa: BLE001 - pickling runs a user's code
         reason = f"the item, {a_type(item)}, cannot be pickled: {type(exc).__name__}: {exc}"
-        return Unsendable(reason[:300], faults.shown(item))
+        return Unsendable(shortened(reason, 300), faults.shown(item))
 
 
 class Sizer:

@@ -40,7 +40,7 @@ from manifold.errors import (
 )
 from manifold.protocol.records import Receipt, ScatterRow
 from manifold.redaction import mask
-from manifold.words import counted
+from manifold.words import counted, shortened
 
 RENEW_SECONDS = 5.0
 _POLL_SECONDS = 1.0  # between looks at controls, slots and the lease
@@ -287,7 +287,7 @@ class Coordinator:
         if self._row.state == "running":
             state: Literal["failed", "cancelled"] = "cancelled" if isinstance(exc, Cancelled) else "failed"
             self._count_refused()
-            self._row = self._claim.end(state, mask(str(exc))[:2000], self._tally.sums)
+            self._row = self._claim.end(state, shortened(mask(str(exc)), 2000), self._tally.sums)
 
     def _give_back(self) -> None:
         """Let the next try begin at once. A ledger that was waited for already is asked only once more."""

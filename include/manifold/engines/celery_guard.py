@@ -17,6 +17,8 @@ from kombu import Connection
 from kombu.exceptions import OperationalError
 from kombu.transport import virtual
 
+from manifold.words import shortened
+
 log = logging.getLogger(__name__)
 
 _THEIRS = "celery.worker.consumer:Consumer"
@@ -123,4 +125,6 @@ def _not_of_a_message(errors: tuple[type[Exception], ...]) -> tuple[type[Excepti
 
 def _tell(what: str, number: int, exc: Exception) -> None:
     if rarely(number):
-        log.error("threw away %s, the %s. so far: %s: %r", what, f"{number:,}", type(exc).__name__, str(exc)[:200])
+        log.error(
+            "threw away %s, the %s. so far: %s: %r", what, f"{number:,}", type(exc).__name__, shortened(str(exc), 200)
+        )

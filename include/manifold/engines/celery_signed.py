@@ -18,6 +18,7 @@ from manifold import settings
 from manifold.engines import celery_wire as cw
 from manifold.errors import WireError
 from manifold.protocol import wire
+from manifold.words import shortened
 
 EVERYBODY = "manifold.serving"
 """The receiver of a `Serving`; any other message is for the coordinator with that reply queue."""
@@ -79,5 +80,5 @@ def _unsigned(data: bytes) -> cw.Answered | cw.Refused:
     message = cw.decoded(_bare, data)
     if isinstance(message, cw.Refused):
         # Whatever it says, without a signature it is no more than a doubt.
-        return msgspec.structs.replace(message, why=message.why[:500], reason="signature")
+        return msgspec.structs.replace(message, why=shortened(message.why, 500), reason="signature")
     return message

@@ -20,6 +20,7 @@ from manifold.abc import Store
 from manifold.errors import BlobNotFound, ConfigError, MissingExtra, StoreError
 from manifold.registry import masked
 from manifold.stores.keys import LONGEST, checked, checked_prefix
+from manifold.words import shortened
 
 _PAGE = 1000
 # Bytewise order on both, so that keys with a prefix are one range of the index. SQLite's default is that already.
@@ -40,7 +41,7 @@ def _translated(doing: str) -> Iterator[None]:
     except SQLAlchemyError as exc:
         cause = exc.orig if isinstance(exc, DBAPIError) else exc
         # The driver's own words: SQLAlchemy's would repeat the whole value.
-        raise StoreError(f"{doing}: {str(cause).strip()[:500]}") from cause
+        raise StoreError(f"{doing}: {shortened(str(cause).strip(), 500)}") from cause
 
 
 class SqlStore(Store):

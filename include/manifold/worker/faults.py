@@ -10,6 +10,7 @@ from types import TracebackType
 from manifold.protocol.records import Failure
 from manifold.redaction import MaskingRepr, longest, mask
 from manifold.visible import storable
+from manifold.words import shortened
 from manifold.worker import hints, interrupts
 
 _MESSAGE = 300
@@ -55,9 +56,9 @@ def failure(
         pos=pos,
         fingerprint=hashlib.sha256(storable(f"{kind}|{place}").encode()).hexdigest()[:16],
         type=kind,
-        message=storable(mask(_said(exc, _MESSAGE))[:_MESSAGE]),
+        message=shortened(storable(mask(_said(exc, _MESSAGE))), _MESSAGE),
         attempts=attempts,
-        key=None if key is None else storable(mask(key[: _KEY + longest()])[:_KEY]),
+        key=None if key is None else shortened(storable(mask(key[: _KEY + longest()])), _KEY),
         item_repr=mask(shown(item)),
         item_digest=digest,
     )
@@ -107,8 +108,8 @@ def _said(exc: BaseException, room: int | None = None) -> str:
     advice = hints.hint(_kind(exc), text)
     if not advice:
         return text
-    cut = text if room is None else mask(text)[: max(0, room - len(advice) - 2)]
-    return f"{cut}{' ' if cut.endswith(('.', '!', '?')) else '. '}{advice}"
+    cut = text if room is None else shortened(mask(text), room - len(advice) - 2)
+    return f"{cut}{' ' if cut.endswith(('.', '!', '?', '…')) else '. '}{advice}" if cut else advice
 
 
 def _safe_str(exc: BaseException) -> str:
