@@ -69,6 +69,8 @@ TABLE: list[tuple[str, Cookie | None, ScatterRow | None, Resume, bool, bool, Mod
     ("closed with failures, cleared, always", CLEAR, row("succeeded", 2), "always", False, False, "redrive"),
     ("closed, redrive wanted", CLEAR, row("succeeded", 2), "auto", True, False, "redrive"),
     ("failed, redrive wanted", CLEAR, row("failed", 2), "auto", True, False, "redrive"),
+    ("failed, never, redrive wanted", CLEAR, row("failed", 2), "never", True, False, "redrive"),
+    ("failed, code changed, redrive wanted", CLEAR, row("failed", 2), "auto", True, True, "redrive"),
 ]
 
 
@@ -102,6 +104,10 @@ def test_what_somebody_asked_to_run_again_is_what_the_try_does(state: Any, again
     assert decision.mode == mode
     assert (decision.uid == UID) is (again != "everything")
     assert "as somebody asked" in decision.why
+
+
+def test_a_try_that_was_drained_goes_on_whatever_tries_do_otherwise() -> None:
+    assert decide(RETRY, row("running"), max_tries=2, resume="never", drained=True).mode == "continue"
 
 
 def test_two_fresh_starts_never_have_the_same_identity() -> None:

@@ -422,6 +422,34 @@ def test_resume_always_runs_only_failed_items_when_a_closed_task_is_cleared(
     assert "runs the failed item again" in tries(capsys)[1]
 
 
+@pytest.mark.parametrize(
+    "options", [{"resume": "never"}, {"on_code_changed": "fresh"}, {"on_code_changed": "fail"}], ids=str
+)
+def test_failed_items_that_somebody_asked_for_run_alone_whatever_the_options_say(
+    options: dict[str, Any], ledger: Ledger, notes: Notes
+) -> None:
+    table: dict[str, int | None] = {"broken": 3}
+
+    @scatter(tolerate=1, **options)
+    def needs(n: int) -> int:
+        notes.add(n)
+        if n == table["broken"]:
+            raise ValueError("not yet")
+        return n
+
+    with a_dag("asked") as dag:
+        needs.over(n=range(6))
+    done = run(dag)
+    before = done.output("needs")
+    assert len(before) == 5
+    ledger.control(before.uid, "redrive", {}, "ann")
+    table["broken"] = None  # which changes the code
+    done.clear("needs")
+    assert done.output("needs").uid == before.uid
+    assert list(done.output("needs")) == list(range(6))
+    assert notes.all() == [0, 1, 2, 3, 3, 4, 5]
+
+
 def test_resume_never_begins_afresh_after_a_crash(capsys: pytest.CaptureFixture[str]) -> None:
     with a_dag("never") as dag:
         double.override(resume="never", chunk_size=10).over(n=Breaks(times=1))

@@ -42,11 +42,15 @@ class Cookie:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What this try does, on which scatter, and why in a sentence for the task's log."""
+    """What this try does, on which scatter, and why in a sentence for the task's log.
+
+    `keeps`: somebody asked for some items by number, so no option may make all of them run.
+    """
 
     mode: Mode
     uid: str
     why: str
+    keeps: bool = False
 
 
 def decide(
@@ -58,6 +62,7 @@ def decide(
     again: Again | None = None,
     outdated: bool = False,
     lost: bool = False,
+    drained: bool = False,
 ) -> Decision:
     """What this try does. Pure: the same arguments give the same answer, but for the uid of a new scatter.
 
@@ -68,18 +73,19 @@ def decide(
         resume: the option.
         again: what somebody asked to be run again, and it has not been done.
         lost: a reader has missed committed results.
+        drained: this is the try that somebody had drained, and goes on now.
         outdated: the function or a constant has changed since, and `on_code_changed="fresh"`.
     """
     if cookie is None:
         return Decision("fresh", new_uid(), "begins: this task has not scattered anything in this DAG run")
     if row is None:
         return Decision("fresh", new_uid(), "begins: no earlier try of it left anything in the ledger")
-    if resume == "never":
+    if again is not None:
+        return _as_asked(again, row)
+    if resume == "never" and not drained:
         return Decision("fresh", new_uid(), f'begins afresh: resume="never" leaves {row.done:,} recorded items behind')
     if outdated:
         return Decision("fresh", new_uid(), "begins afresh: code or constants have changed since the try before")
-    if again is not None:
-        return _as_asked(again, row)
     if lost:
         return Decision("continue", row.uid, "makes results again that a reader has missed")
     if row.state != "succeeded":
@@ -91,8 +97,8 @@ def _as_asked(again: Again, row: ScatterRow) -> Decision:
     if again == "everything":
         return Decision("fresh", new_uid(), "begins from scratch, as somebody asked")
     if again == "missing":
-        return Decision("continue", row.uid, f"continues, as somebody asked: {_so_far(row)} have an outcome")
-    return Decision("redrive", row.uid, f"runs {_failed(row)} again, as somebody asked, and nothing else")
+        return Decision("continue", row.uid, f"continues, as somebody asked: {_so_far(row)} have an outcome", True)
+    return Decision("redrive", row.uid, f"runs {_failed(row)} again, as somebody asked, and nothing else", True)
 
 
 def new_uid() -> str:

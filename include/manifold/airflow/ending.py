@@ -69,9 +69,14 @@ def waits_drained(ledger: Ledger, row: ScatterRow, owner: Owner) -> str | None:
     """
     if ledger.state(row.uid).state != "drained" or ledger.lets_continue(row.uid):
         return None
-    drained = ledger.tries(row.uid)[0]
-    same = (drained.owner_key, drained.claim_no) == (owner.claim_key, owner.claim_no)
-    return drained.message if same else None
+    return ledger.tries(row.uid)[0].message if was_drained(ledger, row, owner) else None
+
+
+def was_drained(ledger: Ledger, row: ScatterRow, owner: Owner) -> bool:
+    """Whether this is the try that was drained, started again."""
+    latest = ledger.tries(row.uid)[:1]
+    mine = owner.claim_key, owner.claim_no
+    return any(one.ending == "drained" and (one.owner_key, one.claim_no) == mine for one in latest)
 
 
 def _by_itself(exc: BaseException, context: Context, *, for_good: bool) -> _End | None:

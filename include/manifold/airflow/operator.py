@@ -15,7 +15,7 @@ from airflow.sdk.log import mask_secret
 from manifold.airflow.compat import bundle_root
 from manifold.airflow.cookie import Cookie, Decision, decide
 from manifold.airflow.deleted import TEMPORARY
-from manifold.airflow.ending import translated, waits_drained
+from manifold.airflow.ending import translated, waits_drained, was_drained
 from manifold.airflow.items import Items
 from manifold.airflow.link import ScatterLink
 from manifold.errors import Drained
@@ -169,6 +169,8 @@ class ScatterOperator(BaseOperator):
         if self.do_xcom_push:
             ti.xcom_push(key="return_value", value=Results.begun(decision.uid, ledger))
         plan = replace(plan, mode=decision.mode, uid=decision.uid, why=decision.why)
+        if decision.keeps:  # nobody asks for a fresh start, or a refusal, by asking for failed or missing items
+            plan = replace(plan, policy=policy.with_(on_code_changed="warn"))
         queue = {"queue": self.worker_queue} if self.worker_queue else {}
         told = [TaskLogMonitor(self.log, decision.why)]
         with by_value(self._roots(context)), open_engine(engine, **queue) as workers:
@@ -201,6 +203,7 @@ class ScatterOperator(BaseOperator):
             again=None if row is None else asked_again(ledger, row.uid),
             lost=row is not None and bool(ledger.suspects(row.uid)),
             outdated=row is not None and policy.on_code_changed == "fresh" and outdated(plan, row),
+            drained=row is not None and was_drained(ledger, row, _owner(context)),
         )
         fresh = Cookie(decision.uid, ti.max_tries)
         if fresh != cookie:
