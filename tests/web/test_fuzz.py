@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+from starlette.types import Message
 
 from manifold.ledger import Ledger
 from manifold.protocol.records import Failure
 from manifold.web import deployment
+from manifold.web.guard import Guard
 from tests.ledger import made
 from tests.web.conftest import API, Login, TestClient, airflow_scatter, get
 
@@ -222,3 +226,56 @@ def test_a_script_with_a_token_needs_no_origin(login: Login, book: Ledger) -> No
         f"{API}/scatters/{claim.uid}/controls", json={"verb": "pause"}, headers={"Authorization": f"Bearer {token}"}
     )
     assert answer.status_code == 202
+
+
+@pytest.mark.parametrize("action", ["controls", "redrive", "nowhere"])
+@pytest.mark.parametrize("pieces", [False, True])
+@pytest.mark.parametrize("user", ["admin", "nobody"])
+def test_a_body_that_is_too_large_is_refused_and_not_read_to_its_end(
+    admin: TestClient, uid: str, action: str, pieces: bool, user: str
+) -> None:
+    read = 0
+
+    def sent() -> Iterator[bytes]:
+        nonlocal read
+        while read < 5_000_000:
+            read += 10_000
+            yield b" " * 10_000
+
+    headers = {"Content-Type": "application/json"} | ({} if pieces else {"Content-Length": "5000000"})
+    if user == "nobody":
+        admin.headers.pop("Authorization", None)
+        admin.cookies.clear()
+    answer = admin.post(f"{API}/scatters/{uid}/{action}", content=sent(), headers=headers)
+    assert answer.status_code == 413
+    assert "more than 65,536 bytes" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("declared", [None, b"5000000"])
+def test_of_a_body_that_is_too_large_no_more_is_taken_than_shows_it(declared: bytes | None) -> None:
+    taken: list[int] = []
+    answers: list[Message] = []
+
+    async def receive() -> Message:
+        taken.append(10_000)
+        return {"type": "http.request", "body": b" " * 10_000, "more_body": True}
+
+    async def send(message: Message) -> None:
+        answers.append(message)
+
+    async def never(*_: object) -> None:
+        raise AssertionError("no route is asked")
+
+    scope = {"type": "http", "method": "POST", "path": "/api/x", "raw_path": b"/api/x", "query_string": b""}
+    scope["headers"] = [] if declared is None else [(b"content-length", declared)]
+    asyncio.run(Guard(never)(scope, receive, send))
+    assert answers[0]["status"] == 413
+    assert len(taken) == (7 if declared is None else 0)
+
+
+def test_a_body_in_pieces_arrives_whole(admin: TestClient, uid: str) -> None:
+    body = json.dumps({"positions": list(range(10**15, 10**15 + 1000))}).encode()
+    assert len(body) > 15_000
+    pieces = (body[at : at + 100] for at in range(0, len(body), 100))
+    answer = admin.post(f"{API}/scatters/{uid}/redrive", content=pieces, headers={"Content-Type": "application/json"})
+    assert answer.status_code not in (413, 422), answer.text

@@ -1,7 +1,8 @@
-"""What no route answers: text that no database takes, requests that another site's page sent, values without sense.
+"""What no route answers: text that no database takes, requests that another site's page sent or that are too large,
+values without sense.
 
-A pure ASGI middleware sees to the first two, ahead of login and routes, so that a new parameter or route cannot forget
-them; the handler makes a sentence for people of what the third is refused for.
+A pure ASGI middleware sees to all but the last, ahead of login and routes, so that a new parameter or route cannot
+forget them; the handler makes a sentence for people of what the last is refused for.
 """
 
 from __future__ import annotations
@@ -18,27 +19,69 @@ from starlette.datastructures import Headers
 from manifold.visible import on_one_line
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _READING = ("GET", "HEAD", "OPTIONS")
 _PORTS = {"http": 80, "https": 443}
 _LESS_TELLING = ("extra_forbidden", "missing")
+_LARGEST = 64 * 1024  # bytes of a request's body; a thousand positions, the largest one, are a third of it
 _SHOWN = 60  # characters of a refused value
 
 
 class Guard:
-    """Answers 422 to text that is no UTF-8 or holds NUL, and 403 to a change that another origin's page asks for."""
+    """Answers 422 to text that is no UTF-8 or holds NUL, 403 to a change that another origin's page asks for, and 413
+    to a body that is larger than any that makes sense, of which no more is read."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        refused = _refusal(scope) if scope["type"] == "http" else None
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        refused = _refusal(scope)
+        if refused is None and scope["method"] not in _READING:
+            # Before the routes are asked: what they read of a body in pieces could not be refused with a status.
+            body = await _body(receive)
+            refused = _too_large() if body is None else None
+            receive = _again(body or [], receive)
         if refused is None:
             await self._app(scope, receive, send)
         else:
             status, detail = refused
             await JSONResponse({"detail": detail}, status_code=status)(scope, receive, send)
+
+
+async def _body(receive: Receive) -> list[Message] | None:
+    """The messages that bring a request's body; None where it is too large."""
+    messages: list[Message] = []
+    size = 0
+    while not messages or messages[-1].get("more_body"):
+        message = await receive()
+        size += len(message.get("body", b""))
+        if size > _LARGEST:
+            return None
+        messages.append(message)
+    return messages
+
+
+def _again(messages: list[Message], receive: Receive) -> Receive:
+    """What brings the messages once more, and then those that follow."""
+    left = iter(messages)
+
+    async def received() -> Message:
+        for message in left:
+            return message
+        return await receive()
+
+    return received
+
+
+def _too_large() -> tuple[int, str]:
+    return 413, (
+        f"the body of the request has more than {_LARGEST:,} bytes, and nothing was changed: send at most 1,000 "
+        "positions at once, or choose the failed items by their kind of error"
+    )
 
 
 def _refusal(scope: Scope) -> tuple[int, str] | None:
@@ -48,9 +91,12 @@ def _refusal(scope: Scope) -> tuple[int, str] | None:
             return 422, f"{name} {wrong}; send text in UTF-8 without it"
     if "\0" in scope["path"]:
         return 422, "the path has the character NUL (%00), which no name here can have"
-    if scope["method"] not in _READING and (detail := foreign(scope)):
+    if scope["method"] in _READING:
+        return None
+    if detail := foreign(scope):
         return 403, detail
-    return None
+    length = Headers(scope=scope).get("content-length", "")
+    return _too_large() if length.isdecimal() and int(length[:20]) > _LARGEST else None
 
 
 def _parameters(query: bytes) -> Iterable[tuple[str, bytes]]:
