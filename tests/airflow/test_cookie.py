@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from manifold.airflow.cookie import KEY, Cookie, Mode, Resume, decide
+from manifold.airflow.cookie import KEY, Cookie, Mode, Resume, decide, stays_cancelled
 from manifold.protocol.records import ScatterRow, ScatterState
 
 UID = "a" * 32
@@ -104,6 +104,21 @@ def test_what_somebody_asked_to_run_again_is_what_the_try_does(state: Any, again
     assert decision.mode == mode
     assert (decision.uid == UID) is (again != "everything")
     assert "as somebody asked" in decision.why
+
+
+@pytest.mark.parametrize(
+    ("cookie", "state", "again", "stays"),
+    [
+        (RETRY, "cancelled", None, True),
+        (CLEAR, "cancelled", None, False),
+        (RETRY, "cancelled", "missing", False),
+        (RETRY, "running", None, False),
+        (RETRY, "failed", None, False),
+        (None, "cancelled", None, False),
+    ],
+)
+def test_a_cancel_holds_against_airflows_own_retries(cookie: Any, state: Any, again: Any, stays: bool) -> None:
+    assert stays_cancelled(cookie, row(state), max_tries=2, again=again) is stays
 
 
 def test_a_try_that_was_drained_goes_on_whatever_tries_do_otherwise() -> None:

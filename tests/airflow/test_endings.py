@@ -18,6 +18,7 @@ from airflow.utils.session import create_session
 from airflow.utils.state import TaskInstanceState
 from sqlalchemy import select
 
+from manifold import steering
 from manifold.airflow import ending
 from manifold.airflow.decorator import scatter
 from manifold.airflow.operator import ScatterOperator
@@ -233,6 +234,20 @@ def test_a_drained_task_waits_without_a_slot_a_try_or_a_failure_until_somebody_l
     assert done.task("double").try_number == 1
     assert list(done.output("double")) == [2 * n for n in range(100)]
     assert [one.ending for one in ledger.tries(row.uid)] == ["succeeded", "drained"]
+
+
+@pytest.mark.usefixtures("deployed")
+def test_a_drained_task_whose_scatter_is_cancelled_fails_and_runs_nothing_until_it_is_cleared(ledger: Ledger) -> None:
+    done, row = drained(ledger, "given_up")
+    assert steering.ask(ledger, row, "cancel", {}, "ann").done
+    assert starts_again(done) == "failed"
+    left = ledger.scatter(row.uid)
+    assert (left.state, left.done) == ("cancelled", row.done)
+    assert "cancelled by ann" in (left.message or "")
+    done.clear("double")
+    assert done.state("double") == "success"
+    assert list(done.output("double")) == [2 * n for n in range(100)]
+    assert only(ledger, "given_up").uid == row.uid
 
 
 @pytest.mark.usefixtures("deployed")

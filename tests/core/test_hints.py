@@ -25,11 +25,11 @@ from manifold.worker.hints import hint
         (
             "_pickle.PicklingError",
             "Can't pickle <function square at 0x7f>: attribute lookup square on __main__ failed",
-            "one of a module beside the script",
+            "one beside the script",
         ),
         ("_pickle.PicklingError", "Can't pickle <class 'a.B'>: it's not the same object as a.B", "`import helper`"),
-        ("_pickle.PicklingError", "Can't pickle <enum 'K'>: attribute lookup K on __main__ failed", "by name only"),
-        ("_pickle.PicklingError", "Can't pickle <function f at 0x7>: import of module 'helper' failed", "by name only"),
+        ("_pickle.PicklingError", "Can't pickle <enum 'K'>: attribute lookup K on __main__ failed", "by name"),
+        ("_pickle.PicklingError", "Can't pickle <function f at 0x7>: import of module 'helper' failed", "by name"),
         ("ImportError", "cannot import name 'SUPERVISOR_COMMS' from 'airflow.sdk'", "Return the value"),
     ],
 )

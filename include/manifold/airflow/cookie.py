@@ -93,6 +93,14 @@ def decide(
     return _closed(cookie, row, cleared=max_tries > cookie.max_tries, always=resume == "always")
 
 
+def stays_cancelled(cookie: Cookie | None, row: ScatterRow | None, *, max_tries: int, again: Again | None) -> bool:
+    """Whether somebody has cancelled the scatter while its task waited for a retry, or drained: this start of the task
+    is Airflow's own, and nobody has cleared the task since, or asked for anything to run again."""
+    if cookie is None or row is None or row.state != "cancelled" or again is not None:
+        return False
+    return max_tries <= cookie.max_tries
+
+
 def _as_asked(again: Again, row: ScatterRow) -> Decision:
     if again == "everything":
         return Decision("fresh", new_uid(), "begins from scratch, as somebody asked")

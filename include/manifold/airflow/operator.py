@@ -13,12 +13,12 @@ from airflow.sdk.configuration import conf
 from airflow.sdk.log import mask_secret
 
 from manifold.airflow.compat import bundle_root
-from manifold.airflow.cookie import Cookie, Decision, decide
+from manifold.airflow.cookie import Cookie, Decision, decide, stays_cancelled
 from manifold.airflow.deleted import TEMPORARY
 from manifold.airflow.ending import translated, waits_drained, was_drained
 from manifold.airflow.items import Items
 from manifold.airflow.link import ScatterLink
-from manifold.errors import Drained
+from manifold.errors import Cancelled, Drained
 from manifold.option_checks import is_template
 from manifold.policy import Policy
 from manifold.steering import asked_again
@@ -195,12 +195,17 @@ class ScatterOperator(BaseOperator):
             row = None  # of a DAG run that was deleted: another scatter, for all that the names are the same
         if row is not None and (why := waits_drained(ledger, row, _owner(context))) is not None:
             raise Drained(f"{why}; manifold resume {row.uid}, or Continue on its page")
+        again = None if row is None else asked_again(ledger, row.uid)
+        if row is not None and stays_cancelled(cookie, row, max_tries=ti.max_tries, again=again):
+            raise Cancelled(
+                f"{row.message or 'cancelled'}. Clear the task, or press Continue on its page, to run the rest"
+            )
         decision = decide(
             cookie,
             row,
             max_tries=ti.max_tries,
             resume=policy.resume,
-            again=None if row is None else asked_again(ledger, row.uid),
+            again=again,
             lost=row is not None and bool(ledger.suspects(row.uid)),
             outdated=row is not None and policy.on_code_changed == "fresh" and outdated(plan, row),
             drained=row is not None and was_drained(ledger, row, _owner(context)),

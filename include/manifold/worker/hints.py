@@ -37,9 +37,8 @@ _HINTS: tuple[tuple[str, Callable[[re.Match[str]], str]], ...] = (
     (
         r"PicklingError: Can't pickle <.*?: (?:it's not the same object as|attribute lookup|import of module)",
         lambda _: (
-            "pickle, and with it a pool of child processes, finds functions and classes by name only. Give it one of "
-            "an installed module; on processes:// and celery:// one of a module beside the script will do, where the "
-            "function says `import helper` and `helper.name`, or imports it inside itself"
+            "A pool, as pickle, finds functions and classes by name: of an installed module, or on processes:// and "
+            "celery:// of one beside the script that is imported whole (`import helper`)"
         ),
     ),
 )
