@@ -11,9 +11,17 @@ from typing import Any
 
 import pytest
 from airflow.models.dagrun import DagRun
-from airflow.sdk import DAG, get_current_context
+from airflow.sdk import (
+    DAG,
+    ExceptionRetryPolicy,
+    RetryAction,
+    RetryDecision,
+    RetryPolicy,
+    RetryRule,
+    get_current_context,
+)
 from airflow.sdk.definitions import dag as loop
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
 from airflow.utils.session import create_session
 from airflow.utils.state import TaskInstanceState
 from sqlalchemy import select
@@ -138,6 +146,110 @@ def test_a_task_that_is_skipped_cancels_its_scatter(ledger: Ledger) -> None:
     assert run(dag).state("double") == "skipped"
     row = only(ledger, "skips")
     assert (row.state, row.message) == ("cancelled", "its task was skipped: nothing new")
+
+
+class Rules(RetryPolicy):
+    """Lets no try follow on an OSError, and counts how often it is asked."""
+
+    asked = 0
+
+    def evaluate(self, exception: BaseException, try_number: int, max_tries: int, context: Any = None) -> RetryDecision:
+        type(self).asked += 1
+        assert (try_number, max_tries) == (1, 2)
+        return RetryDecision.fail("a disk does not come back") if isinstance(exception, OSError) else RetryDecision()
+
+    def serialize(self) -> dict[str, Any]:
+        return {}
+
+
+def test_a_retry_policy_that_lets_no_try_follow_ends_the_scatter_with_its_reason(ledger: Ledger) -> None:
+    Rules.asked = 0
+    with a_dag("policy", retries=2) as dag:
+        double.override(retry_policy=Rules()).over(n=Then(breaks))
+    assert run(dag).state("double") == "failed"
+    row = only(ledger, "policy")
+    said = "its retry_policy lets no further try follow: a disk does not come back"
+    assert (row.state, row.message) == ("failed", f"OSError: the disk is gone; {said}")
+    assert [(one.claim_no, one.ending, one.message) for one in ledger.tries(row.uid)] == [
+        (1, "error", "OSError: the disk is gone")
+    ]
+    assert Rules.asked == 1
+
+
+def test_a_retry_policy_that_fails_itself_or_lets_a_try_follow_leaves_the_scatter_to_it(ledger: Ledger) -> None:
+    class Broken(Rules):
+        def evaluate(self, *args: Any, **options: Any) -> RetryDecision:
+            raise ValueError("no rules")
+
+    for name, policy in (
+        ("broken", Broken()),
+        ("other", ExceptionRetryPolicy(rules=[RetryRule(exception=KeyError, action=RetryAction.FAIL)])),
+    ):
+        seen: list[str] = []
+
+        def breaks_once(name: str = name, seen: list[str] = seen) -> None:
+            seen.append(name)
+            if len(seen) == 1:
+                breaks()
+
+        with a_dag(f"policy_{name}", retries=1) as dag:
+            double.override(retry_policy=policy).over(n=Then(breaks_once))
+        assert run(dag).state("double") == "success"
+        row = only(ledger, f"policy_{name}")
+        assert [one.ending for one in ledger.tries(row.uid)] == ["succeeded", "error"]
+
+
+@pytest.mark.parametrize("kind", [AirflowFailException, AirflowSensorTimeout])
+def test_an_error_after_which_airflow_tries_no_more_ends_the_scatter(ledger: Ledger, kind: type[Exception]) -> None:
+    def gives_up() -> None:
+        raise kind("nothing helps")
+
+    with a_dag(kind.__name__, retries=2) as dag:
+        double.over(n=Then(gives_up))
+    assert run(dag).state("double") == "failed"
+    row = only(ledger, kind.__name__)
+    assert row.state == "failed"
+    assert (row.message or "").endswith("nothing helps; Airflow does not try again after such an error")
+    assert "nothing helps" in (ledger.tries(row.uid)[0].message or "")
+
+
+@scatter(chunk_size=10)
+def times(n: int, by: str) -> int:
+    return n * int(by)
+
+
+@pytest.mark.parametrize("how", ["template", "hook"])
+def test_a_last_try_that_fails_before_it_is_executed_is_written_down_and_ends_the_scatter(
+    ledger: Ledger, how: str
+) -> None:
+    def hook(context: Any) -> None:
+        if context["ti"].try_number == 2:
+            raise ZeroDivisionError("division by zero")
+
+    with a_dag(f"before_{how}", retries=1) as dag:
+        if how == "hook":
+            times.override(pre_execute=hook).partial(by="2").over(n=Then(breaks))
+        else:
+            times.partial(by="{{ 2 // (2 - ti.try_number) }}").over(n=Then(breaks))
+    assert run(dag).state("times") == "failed"
+    row = only(ledger, f"before_{how}")
+    assert row.state == "failed"
+    assert (row.message or "").startswith("ZeroDivisionError: ")
+    assert (row.message or "").endswith("no further try comes (try 2 of 2)")
+    second, first = ledger.tries(row.uid)
+    assert (second.claim_no, second.ending, (second.message or "")[:18]) == (2, "error", "ZeroDivisionError:")
+    assert (first.claim_no, first.message) == (1, "OSError: the disk is gone")
+
+
+def test_somebody_who_only_looks_at_the_rendered_fields_ends_nothing(ledger: Ledger) -> None:
+    with a_dag("looks", retries=1) as dag:
+        times.partial(by="{{ 2 // (2 - ti.try_number) }}").over(n=Then(breaks))
+
+    class Looked:
+        try_number, max_tries, dag_id, run_id, task_id, map_index = 2, 1, "looks", "r", "times", -1
+
+    with pytest.raises(ZeroDivisionError):
+        dag.task_dict["times"].render_template_fields({"ti": Looked()})  # type: ignore[typeddict-item]
 
 
 @pytest.mark.parametrize(

@@ -6,24 +6,31 @@ Written for Airflow 3.3 and 3.4.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
 from airflow.sdk.bases.decorator import get_unique_task_id
 from airflow.sdk.definitions._internal.contextmanager import DagContext
 from airflow.sdk.definitions._internal.mixins import ResolveMixin
+from airflow.sdk.definitions.retry_policy import RetryAction, RetryDecision, RetryPolicy
 
 __all__ = [
     "ResolveMixin",
     "allow_in_xcom",
+    "around_pre_execute",
     "building_a_dag",
     "bundle_root",
     "get_unique_task_id",
     "in_dags_test",
+    "is_a_try",
     "known_secrets",
     "may_retry",
     "note_known_secrets",
     "redacted",
+    "refused_by_policy",
     "state_in_airflow",
 ]
 
@@ -46,6 +53,60 @@ def may_retry(task_instance: Any) -> bool:
     """Airflow starts the task once more if this try fails, as its server said when the try began."""
     said = getattr(getattr(task_instance, "_ti_context_from_server", None), "should_retry", None)
     return bool(task_instance.try_number <= task_instance.max_tries) if said is None else bool(said)
+
+
+def is_a_try(task_instance: Any) -> bool:
+    """Airflow's server has started this try; nobody only looks at the task, as `airflow tasks render` does."""
+    return getattr(task_instance, "_ti_context_from_server", None) is not None
+
+
+def around_pre_execute(task: Any, around: Callable[[], AbstractContextManager[None]]) -> None:
+    """Have the task's `pre_execute` hook, if it has one, run within `around()`."""
+    hook = task._pre_execute_hook
+    if hook is None:
+        return
+
+    @wraps(hook)
+    def wrapped(context: Any) -> Any:
+        with around():
+            return hook(context)
+
+    task._pre_execute_hook = wrapped
+
+
+class _Asked(RetryPolicy):
+    """A task's retry policy, which is asked about each exception once: it may count, or cost something."""
+
+    def __init__(self, policy: RetryPolicy) -> None:
+        self._policy = policy
+        self._answer: tuple[BaseException, RetryDecision] | None = None
+
+    def evaluate(self, exception: BaseException, *args: Any, **options: Any) -> RetryDecision:
+        if self._answer is None or self._answer[0] is not exception:
+            self._answer = exception, self._policy.evaluate(exception, *args, **options)
+        return self._answer[1]
+
+
+def refused_by_policy(task_instance: Any, exc: BaseException, context: Any) -> str | None:
+    """Return why the task's `retry_policy` lets no further try follow on `exc`; None where there is none, or it does.
+
+    Airflow, which asks it after us, gets the same answer.
+    """
+    task = task_instance.task
+    policy = getattr(task, "retry_policy", None)
+    if policy is None:
+        return None
+    if not isinstance(policy, _Asked):
+        task.retry_policy = policy = _Asked(policy)
+    said = getattr(task_instance, "_ti_context_from_server", None)
+    tries = {"try_number": task_instance.try_number, "max_tries": said.max_tries if said else 0}
+    try:
+        decision = policy.evaluate(exc, **tries, context=context)
+    except Exception:  # noqa: BLE001 - an author's code; Airflow asks again, tells it, and goes by its own rules
+        return None
+    if decision.action is not RetryAction.FAIL:
+        return None
+    return f"its retry_policy lets no further try follow{f': {decision.reason}' if decision.reason else ''}"
 
 
 def state_in_airflow(task_instance: Any) -> str | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -10,12 +11,14 @@ from airflow.sdk.exceptions import (
     AirflowException,
     AirflowFailException,
     AirflowRescheduleException,
+    AirflowSensorTimeout,
     AirflowSkipException,
+    AirflowTaskTerminated,
     AirflowTaskTimeout,
     TaskDeferred,
 )
 
-from manifold.airflow.compat import in_dags_test, may_retry, state_in_airflow
+from manifold.airflow.compat import in_dags_test, is_a_try, may_retry, refused_by_policy, state_in_airflow
 from manifold.airflow.cookie import Cookie
 from manifold.errors import ConfigError, Drained, Fenced, ManifoldError, ScatterBusy, ScatterError
 from manifold.redaction import mask
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
 LOOK_AGAIN = timedelta(minutes=1)
 """How often Airflow starts the task of a drained scatter to see whether somebody has let it continue."""
 
+_FINAL = (AirflowFailException, AirflowSensorTimeout, AirflowTaskTerminated)
+"""Where Airflow tries no more, and asks no retry policy."""
 _PATIENCE = 3.0  # seconds; a process that was told to end has five
 
 
@@ -62,6 +67,19 @@ def translated(exc: BaseException, context: Context, owner: Owner, *, stopped: b
     return AirflowFailException(mask(str(exc))) if for_good else exc
 
 
+@contextmanager
+def written_down(context: Context, owner: Callable[[Context], Owner], log: Any) -> Iterator[None]:
+    """Around what Airflow does before it executes the task: an error there ends a try as one of the scatter does."""
+    try:
+        yield
+    except BaseException as exc:
+        if is_a_try(context.get("ti")):
+            told = translated(exc, context, owner(context), stopped=False, log=log)
+            if told is not exc:
+                raise told from exc
+        raise
+
+
 def waits_drained(ledger: Ledger, row: ScatterRow, owner: Owner) -> str | None:
     """Why this start of the task is to leave a drained scatter alone; None where it is to continue it.
 
@@ -84,10 +102,11 @@ def _by_itself(exc: BaseException, context: Context, *, for_good: bool) -> _End 
     ti = context["ti"]
     if isinstance(exc, AirflowSkipException):
         return _End("cancelled", f"its task was skipped{_because(exc)}")
-    if for_good or isinstance(exc, AirflowFailException):
+    if for_good or isinstance(exc, _FINAL):
         return _End("failed", f"{_text(exc, context)}; Airflow does not try again after such an error")
     if may_retry(ti):
-        return None
+        refused = refused_by_policy(ti, exc, context)
+        return None if refused is None else _End("failed", f"{_text(exc, context)}; {refused}")
     return _End("failed", f"{_text(exc, context)}; no further try comes (try {ti.try_number} of {ti.max_tries + 1})")
 
 

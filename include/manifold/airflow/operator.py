@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,10 +13,10 @@ from airflow.sdk import NEVER_EXPIRE, BaseOperator  # type: ignore[attr-defined]
 from airflow.sdk.configuration import conf
 from airflow.sdk.log import mask_secret
 
-from manifold.airflow.compat import bundle_root
+from manifold.airflow.compat import around_pre_execute, bundle_root
 from manifold.airflow.cookie import Cookie, Decision, decide, stays_cancelled
 from manifold.airflow.deleted import TEMPORARY
-from manifold.airflow.ending import translated, waits_drained, was_drained
+from manifold.airflow.ending import translated, waits_drained, was_drained, written_down
 from manifold.airflow.items import Items
 from manifold.airflow.link import ScatterLink
 from manifold.errors import Cancelled, Drained
@@ -85,7 +86,10 @@ class ScatterOperator(BaseOperator):
         # Needed in messages; URLs are masked as URLs are.
         shown = {self.engine, self.store, self.worker_queue, *self.connections, *self.variables}
         self._rendered = []
-        super().render_template_fields(context, jinja_env)
+        written = partial(written_down, context, _owner, self.log)
+        around_pre_execute(self, written)
+        with written():
+            super().render_template_fields(context, jinja_env)
         rendered, self._rendered = self._rendered, None
         pairs = [(text, value) for text, value in rendered if text not in shown]
         self._hidden = sorted({one for text, value in pairs for one in templates.hidden_of(text, value)})
