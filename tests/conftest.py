@@ -17,6 +17,8 @@ from sqlalchemy.pool import QueuePool
 from manifold.demo.postgres import PostgresServer
 from manifold.ledger import Ledger, open_ledger
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR1)
+
 if "PYTEST_XDIST_WORKER" in os.environ:
     # As without it: else the modules of the tests are taken for those of a prompt in this folder, and travel by value.
     sys.modules["__main__"].__file__ = str(Path(pytest.__file__).with_name("__main__.py"))
@@ -42,6 +44,15 @@ def ctrl_c() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(autouse=True)
+def signals() -> Iterator[None]:
+    """No handler of a signal outlives a test, as Airflow's of a task would; later tests' children may not end by it."""
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ Its own `--dist loadgroup` does nothing under pytest 9.2, whose ids of tests can
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from xdist.scheduler import LoadScopeScheduling
 
@@ -22,6 +23,17 @@ class ByServers(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
 
     def _split_scope(self, nodeid: str) -> str:
         return group(nodeid)
+
+    def remove_node(self, node: Any) -> str | None:
+        """The test at which `node` ended, if any. It is not run again, for it would end the next process, too."""
+        units = self.assigned_work[node]
+        running = next((one for unit in units.values() for one, done in unit.items() if not done), None)
+        for unit in units.values():
+            if running in unit:
+                unit[running] = True
+        self.assigned_work[node] = {scope: unit for scope, unit in units.items() if not all(unit.values())}
+        super().remove_node(node)
+        return running
 
 
 def order(nodeid: str) -> int:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import signal
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -86,6 +89,23 @@ def tries(capsys: pytest.CaptureFixture[str]) -> list[str]:
     """What each try said first."""
     out = capsys.readouterr().out
     return [line.partition("Try ")[2].partition(" Scatter ")[0] for line in out.splitlines() if "Try " in line]
+
+
+def ended(n: int) -> int | None:
+    """How a child ends that this item forks and terminates, as a pool of processes does with its workers."""
+    child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+    child.start()
+    child.terminate()
+    child.join(20)
+    child.kill()
+    return child.exitcode
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_children_of_items_in_the_tasks_own_process_can_be_terminated_although_airflow_ignores_it_there() -> None:
+    with a_dag("children") as dag:
+        scatter(ended).over(n=range(3))
+    assert list(run(dag).output("ended")) == [-signal.SIGTERM] * 3
 
 
 # -- results ---------------------------------------------------------------------------------------------------------

@@ -141,13 +141,15 @@ def running_log(demo: Demo) -> list[str]:
     tasks = "/api/v2/dags/flight_delays/dagRuns/~/taskInstances"
     task: dict[str, str] = {}
 
+    api.trigger("flight_delays")  # also where a run of the demo that was killed seems to go on
+
     def runs() -> bool:
         if not api.unfinished("flight_delays"):
             api.trigger("flight_delays")
         task.update(*api._call("GET", f"{tasks}?state=running&task_id=delay&limit=1")["task_instances"])
         return bool(task)
 
-    until(runs, "a task that scatters", seconds=300)
+    until(runs, "a task that scatters", seconds=600)
     run = quote(task["dag_run_id"], safe="")
     lines = api._log(f"{tasks.replace('~', run)}/delay/logs/{task['try_number']}").splitlines()
     return [line for line in lines if "served logs" in line or "secret_key" in line]

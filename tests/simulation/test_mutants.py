@@ -81,7 +81,7 @@ def secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MANIFOLD_SECRET", f"k1:{'5e' * 32}")
 
 
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", sorted(MUTANTS.keys() - RARE))
 def test_a_dropped_guard_is_found(name: str) -> None:
     shape, focus = HOW.get(name, ("any", ()))

@@ -21,7 +21,7 @@ _SHAPED = [("--shape", shape) for shape in SHAPES if shape != "any"]
 _ENOUGH = 200  # seeds that go over every edge
 
 
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("how", "number"),
     [((), SEEDS), *((how, SEEDS // 12) for how in (("--wild",), ("--focus", "stall"), *_SHAPED))],

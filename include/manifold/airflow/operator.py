@@ -141,6 +141,7 @@ class ScatterOperator(BaseOperator):
         from manifold.settings import resolve, store_url
         from manifold.sources import as_source, zipped
         from manifold.stores import open_store
+        from manifold.worker import forks
 
         ti = context["ti"]
         engine = resolve(default_engine() if self.engine in (None, "", "default") else self.engine)
@@ -177,7 +178,8 @@ class ScatterOperator(BaseOperator):
             plan = replace(plan, policy=policy.with_(on_code_changed="warn"))
         queue = {"queue": self.worker_queue} if self.worker_queue else {}
         told = [TaskLogMonitor(self.log, decision.why)]
-        with by_value(self._roots(context)), open_engine(engine, **queue) as workers:
+        # Airflow's handler of SIGTERM ignores it in children, which items on threads may have: whoever ends them waits.
+        with forks.serving(raising=True), by_value(self._roots(context)), open_engine(engine, **queue) as workers:
             return run(
                 plan,
                 ledger=ledger,
