@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
 import manifold
 from manifold.cli import shapes
+from manifold.cli.app import app
 from manifold.ledger import Ledger, Owner
 from tests.cli.conftest import Cli, said
 
@@ -197,3 +199,12 @@ def test_results_in_memory_cannot_be_redriven(cli: Cli) -> None:
     result = cli("redrive", "gone")
     assert result.exit_code == 2
     assert "in the memory of the process that ran it" in result.stderr
+
+
+def test_the_commands_that_run_items_again_have_the_same_options() -> None:
+    commands = get_command(app).commands  # type: ignore[attr-defined]
+    given = {name: {one.name: one.opts for one in commands[name].params} for name in ("redrive", "continue", "restart")}
+    assert given["continue"] == given["restart"]
+    assert {"dry_run", "function", "items", "engine", "api_url", "as_json", "scatter_id"} == set(given["continue"])
+    assert {name: given["redrive"][name] for name in given["continue"]} == given["continue"]
+    assert set(given["redrive"]) - set(given["continue"]) == {"only_error", "lost"}

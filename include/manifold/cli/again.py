@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from collections.abc import Callable
+from functools import wraps
+from inspect import Parameter, Signature, signature
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_type_hints
 
 import typer
 
@@ -46,31 +49,40 @@ ApiUrl = Annotated[
 
 
 class Options(NamedTuple):
-    """What the command was given."""
+    """What every command that runs items again may be given."""
 
-    function: str | None
-    items: str | None
-    engine: str | None
-    api_url: str | None
-    dry_run: bool
-    as_json: bool
+    dry_run: DryRun = False
+    function: Function = None
+    items: Items = None
+    engine: EngineUrl = None
+    api_url: ApiUrl = None
+    as_json: AsJson = False
 
 
-def continue_(
-    scatter_id: ScatterId,
-    dry_run: DryRun = False,
-    function: Function = None,
-    items: Items = None,
-    engine: EngineUrl = None,
-    api_url: ApiUrl = None,
-    as_json: AsJson = False,
-) -> None:
+def takes_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Return the command with the fields of its argument `options` as options of its own, behind the others."""
+    own, shared = get_type_hints(command, include_extras=True), get_type_hints(Options, include_extras=True)
+    mine = [one for one in signature(command).parameters.values() if one.name != "options"]
+    more = [Parameter(name, Parameter.KEYWORD_ONLY, default=Options._field_defaults[name]) for name in Options._fields]
+    hints = {name: hint for name, hint in (own | shared).items() if name != "options"}
+
+    @wraps(command)
+    def given(**values: Any) -> None:
+        command(options=Options(**{name: values.pop(name) for name in Options._fields}), **values)
+
+    parameters = [one.replace(annotation=hints[one.name], kind=Parameter.KEYWORD_ONLY) for one in (*mine, *more)]
+    given.__signature__ = Signature(parameters)  # type: ignore[attr-defined]  # which is where typer looks
+    given.__annotations__ = hints
+    return given
+
+
+@takes_options
+def continue_(scatter_id: ScatterId, options: Options) -> None:
     """Run what is missing, and what failed.
 
     Missing is every item without an outcome, after a cancel or a crash; and results that are lost. A scatter of plain
     Python runs here, and needs its input (--items) unless that is files; one of an Airflow task by clearing the task.
     """
-    options = Options(function, items, engine, api_url, dry_run, as_json)
     with opened_ledger() as ledger:
         row = find(ledger, scatter_id)
         missing = None if row.total is None else row.total - row.done
@@ -79,21 +91,13 @@ def continue_(
         )
 
 
-def restart(
-    scatter_id: ScatterId,
-    dry_run: DryRun = False,
-    function: Function = None,
-    items: Items = None,
-    engine: EngineUrl = None,
-    api_url: ApiUrl = None,
-    as_json: AsJson = False,
-) -> None:
+@takes_options
+def restart(scatter_id: ScatterId, options: Options) -> None:
     """Run everything again, from scratch: nothing of what is recorded counts any more.
 
     A scatter of plain Python runs here, and needs its input (--items) unless that is files; one of an Airflow task by
     clearing the task. What is recorded is replaced once the new scatter has begun.
     """
-    options = Options(function, items, engine, api_url, dry_run, as_json)
     with opened_ledger() as ledger:
         row = find(ledger, scatter_id)
         missing = None if row.total is None else row.total - row.n_failed

@@ -9,9 +9,9 @@ import typer
 
 from manifold import settings
 from manifold.cli import out
-from manifold.cli.again import ApiUrl, EngineUrl, Function, Items, Options, run_again
+from manifold.cli.again import Options, run_again, takes_options
 from manifold.cli.here import find, opened_ledger, opened_store
-from manifold.cli.params import AsJson, DryRun, OnlyError, ScatterId, chosen_kinds
+from manifold.cli.params import OnlyError, ScatterId, chosen_kinds
 from manifold.errors import ConfigError, ResultsLost
 from manifold.protocol.records import ScatterRow
 
@@ -19,18 +19,15 @@ if TYPE_CHECKING:
     from manifold.ledger import Ledger
 
 
+@takes_options
 def redrive(
     scatter_id: ScatterId,
     only_error: OnlyError = None,
     lost: Annotated[
         bool, typer.Option("--lost", help="Instead: look through the store, and make results again that are gone.")
     ] = False,
-    dry_run: DryRun = False,
-    function: Function = None,
-    items: Items = None,
-    engine: EngineUrl = None,
-    api_url: ApiUrl = None,
-    as_json: AsJson = False,
+    *,
+    options: Options,
 ) -> None:
     """Run failed items again, and only those: what never ran is left to `continue`.
 
@@ -52,7 +49,6 @@ def redrive(
             )
         chosen = _chosen(ledger, row, only_error, lost)
         chunks = _lost(ledger, row) if lost else len(ledger.suspects(row.uid)) if closed else 0
-        options = Options(function, items, engine, api_url, dry_run, as_json)
         run_again(ledger, row, "failed", chosen, _count(ledger, row, chosen), 0, chunks, options)
 
 

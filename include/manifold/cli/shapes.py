@@ -15,7 +15,7 @@ from manifold.registry import masked
 from manifold.steering import coordinator
 
 if TYPE_CHECKING:
-    from manifold.ledger import FailureRow, KindRow, TryRow
+    from manifold.ledger import FailureRow, KindRow
     from manifold.ledger.states import Standing
     from manifold.results.failures import ItemFailure
 
@@ -306,26 +306,6 @@ def scatter_fields(row: ScatterRow, now: float, standing: Standing, *, run_delet
         "run_deleted": run_deleted,
         "expected": row.expected if row.total is None else None,
     }
-
-
-def tries(rows: list[TryRow]) -> list[Try]:
-    """The tries, the newest first, as the ledger has them."""
-    return [
-        Try(
-            owner=row.owner,
-            number=row.claim_no or None,
-            numbers=row.claims or None,
-            mode=row.mode,
-            why=row.why,
-            began_at=row.began_at,
-            ended_at=row.ended_at,
-            ending=row.ending,
-            message=row.message,
-            items=row.items,
-            chunks=row.chunks,
-        )
-        for row in rows
-    ]
 
 
 def error_kinds(kinds: list[KindRow]) -> list[ErrorKind]:

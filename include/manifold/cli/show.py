@@ -84,7 +84,7 @@ def shown(ledger: Ledger, uid: str, *, run_deleted: bool = False) -> shapes.Show
         paused_by=ledger.paused_by(uid),
         chunks_suspect=len(ledger.suspects(uid)),
         policy={name: masked(value) if isinstance(value, str) else value for name, value in row.policy.items()},
-        history=shapes.tries(ledger.tries(uid)),
+        history=[shapes.Try(**one.shown()) for one in ledger.tries(uid)],
     )
 
 

@@ -102,6 +102,22 @@ class TryRow(msgspec.Struct, frozen=True):
     items: int
     chunks: int
 
+    def shown(self) -> dict[str, Any]:
+        """Return it as page and command line show it. Where it is no try of an Airflow task, its number is None."""
+        return {
+            "owner": self.owner,
+            "number": self.claim_no or None,
+            "numbers": self.claims or None,
+            "mode": self.mode,
+            "why": self.why,
+            "began_at": self.began_at,
+            "ended_at": self.ended_at,
+            "ending": self.ending,
+            "message": self.message,
+            "items": self.items,
+            "chunks": self.chunks,
+        }
+
 
 class AttemptRow(msgspec.Struct, frozen=True):
     """One sending of a chunk, as it stands in the ledger."""

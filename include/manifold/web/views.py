@@ -9,7 +9,7 @@ from manifold import figures
 from manifold.airflow.link import task_page
 from manifold.coordinator.controls import SETTINGS
 from manifold.errors import ConfigError
-from manifold.ledger import TryRow, WorkerRow
+from manifold.ledger import WorkerRow
 from manifold.ledger.figures import SILENT, Pace, Ran, Recent
 from manifold.ledger.rows import FailureRow, KindRow
 from manifold.ledger.states import Standing, of_deleted_run
@@ -145,26 +145,6 @@ def workers(
             )
         )
     return sorted(found, key=lambda one: (not one.alive, one.seconds_silent > SILENT and one.seconds_silent, one.name))
-
-
-def tries(rows: Sequence[TryRow]) -> list[models.Try]:
-    """The tries, the newest first."""
-    return [
-        models.Try(
-            number=row.claim_no or None,
-            numbers=row.claims or None,
-            owner=row.owner,
-            mode=row.mode,
-            why=row.why,
-            began_at=row.began_at,
-            ended_at=row.ended_at,
-            ending=row.ending,
-            message=row.message,
-            items=row.items,
-            chunks=row.chunks,
-        )
-        for row in rows
-    ]
 
 
 def settings(policy: Mapping[str, Any], changes: Iterable[Mapping[str, Any]]) -> models.Settings:

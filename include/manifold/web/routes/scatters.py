@@ -143,7 +143,7 @@ def scatter(found: Scatter) -> models.ScatterDetail:
         return told | {
             "item_seconds": views.item_seconds(newest),
             "tries": row.epoch,
-            "history": views.tries(read_tries(conn, uid, time)),
+            "history": [models.Try(**one.shown()) for one in read_tries(conn, uid, time)],
             "coordinator": coordinator(row, time),
             "policy": views.options(row.policy),
             "settings": views.settings(row.policy, figures.settings_in_force(conn, uid)),
