@@ -199,7 +199,7 @@ class Coordinator:
             if sent is not None and (not won or receipt.stop < sent.attempt.stop):
                 self._backlog.again(sent.chunk, receipt.stop if won else sent.attempt.start, sent.attempt.stop)
         self._report.progress(self._row, self._dispatch, self._parts.engine, paused=self._controls.paused)
-        if self._claim.losses > self._rerun_after:
+        if self._parts.redrive is not None and self._claim.losses > self._rerun_after:
             self._budget.requeue(self._parts.ledger.failed_before(self._row.uid, self._claim.epoch))
         if batch:
             self._budget.check(self._row)
