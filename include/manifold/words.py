@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
 
 _WORD_ENDS = re.compile(r"(?<=\S)\s+(?=\S)")
 _PART_ENDS = re.compile(r"[/\\?&=,;:|]+")
@@ -14,6 +16,14 @@ def a_type(value: object) -> str:
     """`a list`, `an int`: what a value is."""
     name = type(value).__name__
     return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
+
+
+def function_name(fn: Callable[..., Any]) -> str:
+    """What people call a function. Airflow loads a DAG file as `unusual_prefix_<digest>_<file>`."""
+    while isinstance(fn, partial):
+        fn = fn.func
+    module = re.sub(r"^unusual_prefix_[0-9a-f]+_", "", getattr(fn, "__module__", None) or type(fn).__module__)
+    return f"{module}.{getattr(fn, '__qualname__', type(fn).__qualname__)}"
 
 
 def counted(number: int, noun: str) -> str:

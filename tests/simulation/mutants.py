@@ -31,6 +31,7 @@ from manifold.coordinator import loop as coordinator
 from manifold.coordinator.plan import Planner
 from manifold.errors import Fenced
 from manifold.ledger import claim, commit, ending, gc, guards, ledger, queries, withdraw
+from manifold.ledger.describing import described
 from manifold.ledger.rows import columns
 from manifold.ledger.tables import attempt, chunk, control, scatter
 from manifold.policy import Tolerance
@@ -125,7 +126,7 @@ _ACCOUNT = ending.account
 
 
 def _any_total(self: claim.Claim, total: int) -> ScatterRow:
-    return self._write(lambda conn, row, now: claim._set(conn, row, total=total))
+    return self._write(lambda conn, row, now: described(conn, row, total=total))
 
 
 def _total_below_chunks(self: claim.Claim, total: int) -> ScatterRow:

@@ -17,9 +17,10 @@ from manifold.coordinator.choice import Choice
 from manifold.coordinator.chunks import Chunk
 from manifold.coordinator.controls import Controls
 from manifold.coordinator.dispatch import Sent
+from manifold.coordinator.endings import ending_of, incomplete
 from manifold.coordinator.hearing import Hearing
+from manifold.coordinator.idle import IdleWatch
 from manifold.coordinator.last_commit import LastCommit
-from manifold.coordinator.obstacle import WAITING
 from manifold.coordinator.parts import Parts
 from manifold.coordinator.reattach import leaves_chunks
 from manifold.coordinator.report import Reporter
@@ -27,7 +28,6 @@ from manifold.coordinator.tally import Tally
 from manifold.errors import (
     Cancelled,
     Drained,
-    EngineError,
     Fenced,
     Incomplete,
     InputGone,
@@ -40,11 +40,10 @@ from manifold.errors import (
 )
 from manifold.protocol.records import Receipt, ScatterRow
 from manifold.redaction import mask
-from manifold.words import counted, shortened
+from manifold.words import shortened
 
 RENEW_SECONDS = 5.0
 _POLL_SECONDS = 1.0  # between looks at controls, slots and the lease
-_IDLE_SECONDS = 60.0
 
 
 class Coordinator:
@@ -74,7 +73,8 @@ class Coordinator:
         self._trouble: BaseException | None = None
         self._rerun_after = 0  # losses of commits that were seen to
         self._last = LastCommit(self._claim, parts.store, self._dispatch, self._hearing, self._settle)
-        self._renewed = self._polled = self._idle_since = self._clock.monotonic()
+        self._renewed = self._polled = self._clock.monotonic()
+        self._idle = IdleWatch(parts.engine, self._row.engine, self._hearing.obstacle, self._report, self._polled)
 
     def run(self) -> ScatterRow:
         """The ledger's row of the scatter, succeeded.
@@ -141,7 +141,7 @@ class Coordinator:
             return
         self._polled = now
         self._controls.poll(self)
-        self._notice_idle(now)
+        self._idle.look(now)
         if self._row.total is None and (expected := self._backlog.expected()) is not None:
             self._row = self._claim.describe(expected=expected)
         if now - self._renewed >= RENEW_SECONDS:
@@ -159,21 +159,6 @@ class Coordinator:
         if now - self._renewed >= RENEW_SECONDS:
             self._renewed = now
             self._claim.renew()
-
-    def _notice_idle(self, now: float) -> None:
-        """Say, once a minute, that there is work and nobody to do it; give up where nobody will ever come."""
-        if (why := self._parts.engine.broken()) is not None:
-            raise EngineError(
-                f"{self._row.engine} cannot go on: {why}. What is committed stays; the next try continues"
-            )
-        if self._parts.engine.slots():
-            self._idle_since = now
-            self._hearing.obstacle.over(WAITING)
-        elif now - self._idle_since >= _IDLE_SECONDS:
-            self._idle_since = now
-            trouble = self._parts.engine.check() or "it has no free slot"
-            self._hearing.obstacle.met(why := f"{WAITING}{self._row.engine}: {trouble}")
-            self._report.notice("warning", why)
 
     def _input_ended(self, total: int) -> None:
         if self._row.total is None:
@@ -253,7 +238,7 @@ class Coordinator:
         if self._reruns_were_lost():
             return False
         if self._parts.only_failed:
-            raise Incomplete(_incomplete(row))
+            raise Incomplete(incomplete(row))
         lost = self._parts.receipts.see_to_suspects(self._claim)
         self._row = row = self._claim.row
         if row.done == row.total:  # readers suspected what is there
@@ -311,18 +296,3 @@ class Coordinator:
         self._policy = self._policy.with_(**{name: value})
         self._choice.change(self._policy, self._clock.monotonic())
         self._budget.change(self._policy)
-
-
-def _incomplete(row: ScatterRow) -> str:
-    missing = "items" if row.total is None else counted(row.total - row.done, "item")
-    return (
-        f"the failed items ran again, as asked, and nothing else: {row.n_failed:,} are failed now, and {missing} never "
-        f"ran. `manifold continue {row.uid}`, or Continue on the page, runs those"
-    )
-
-
-def ending_of(exc: BaseException | None) -> tuple[Literal["drained", "stopped", "error"], str | None]:
-    """How a try ended that left the scatter to be continued, and why, for people."""
-    if exc is None or isinstance(exc, (Stopped, KeyboardInterrupt)):
-        return "stopped", mask(str(exc)) if exc and str(exc) else "interrupted"
-    return "drained" if isinstance(exc, Drained) else "error", mask(f"{type(exc).__name__}: {exc}")

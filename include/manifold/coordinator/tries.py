@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import logging
-import re
 import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -18,9 +16,10 @@ from manifold import settings
 from manifold.abc import Clock, Engine, Monitor, Source, Store
 from manifold.clock import SystemClock
 from manifold.coordinator import sameness
+from manifold.coordinator.endings import ending_of
 from manifold.coordinator.existing import compared
 from manifold.coordinator.given import Given
-from manifold.coordinator.loop import Coordinator, ending_of
+from manifold.coordinator.loop import Coordinator
 from manifold.coordinator.parts import Means, assembled
 from manifold.engines.open import cannot_stop_items
 from manifold.errors import ConfigError, ManifoldError, ScatterBusy
@@ -35,6 +34,7 @@ from manifold.registry import masked
 from manifold.results.view import Results
 from manifold.stores.marker import mark
 from manifold.stores.patient import PatientStore
+from manifold.words import function_name
 
 if TYPE_CHECKING:
     from manifold.ledger import Claim, Ledger, NewScatter, Owner
@@ -262,7 +262,7 @@ class _Try:
             store_url=masked(plan.store_url or ""),
             store_uuid=mark(self._means.store, self._ledger.uuid),
             key_id=self._means.keyring.current,
-            fn_name=_name(plan.fn),
+            fn_name=function_name(plan.fn),
             codec=sameness.codec_of(policy),
             reduce_digest=self._given.reduce,
             consts_digest=self._given.constants(self._means.keyring.current).encode(),
@@ -291,11 +291,3 @@ def _check(plan: Plan, engine: Engine) -> None:
         raise ConfigError(cannot_stop_items(plan.engine_url, policy.item_timeout))
     if not callable(plan.fn):
         raise ConfigError(f"{plan.fn!r} is not a function")
-
-
-def _name(fn: Callable[..., Any]) -> str:
-    """What people call the function. Airflow loads a DAG file as `unusual_prefix_<digest>_<file>`."""
-    while isinstance(fn, partial):
-        fn = fn.func
-    module = re.sub(r"^unusual_prefix_[0-9a-f]+_", "", getattr(fn, "__module__", None) or type(fn).__module__)
-    return f"{module}.{getattr(fn, '__qualname__', type(fn).__qualname__)}"

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import msgspec
 from sqlalchemy import Connection, insert, select, update
 
-from manifold.errors import Fenced, ItemsChanged
+from manifold.errors import Fenced
 from manifold.ledger.commit import batches, commit
 from manifold.ledger.creation import created, owned, write_pin
+from manifold.ledger.describing import check_described, counted, described
 from manifold.ledger.ending import NOBODY, account, end, void_earlier, void_reruns
 from manifold.ledger.fence import Fence
 from manifold.ledger.queries import scatter_row
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from manifold.ledger.ledger import Ledger
 
 T = TypeVar("T")
-
-_DESCRIBED = frozenset(NewScatter.__struct_fields__) - {"uid", "name", "total", "source_pin", "system"} | {"expected"}
 
 
 class Claim:
@@ -65,13 +64,12 @@ class Claim:
 
         Where it is `other_work` than before, what earlier owners have sent counts no more.
         """
-        if unknown := sorted(changes.keys() - _DESCRIBED):
-            raise TypeError(f"{', '.join(unknown)} cannot be described; there are {', '.join(sorted(_DESCRIBED))}")
+        check_described(changes)
 
         def work(conn: Connection, row: ScatterRow, now: float) -> ScatterRow:
             if other_work:
                 void_earlier(conn, row)
-            return _set(conn, row, **changes)
+            return described(conn, row, **changes)
 
         self._write(work)
         self._fence.other_work |= other_work
@@ -133,21 +131,7 @@ class Claim:
 
     def set_total(self, total: int) -> ScatterRow:
         """Say how many items there are. Raises ItemsChanged where the ledger knows it otherwise."""
-
-        def work(conn: Connection, row: ScatterRow, now: float) -> ScatterRow:
-            beyond = select(chunk.c.stop).where(chunk.c.uid == self.uid, chunk.c.layer == 0)
-            furthest = conn.execute(beyond.order_by(chunk.c.start.desc()).limit(1)).scalar() or 0
-            if row.total not in (None, total):
-                raise ItemsChanged(
-                    f"the input has {total:,} items; an earlier try of {row.title} counted {row.total:,}"
-                )
-            if furthest > total:
-                raise ItemsChanged(
-                    f"the input ended after {total:,} items; {row.title} has outcomes of items up to {furthest - 1:,}"
-                )
-            return _set(conn, row, total=total)
-
-        return self._write(work)
+        return self._write(lambda conn, row, now: counted(conn, row, total))
 
     def withdraw(self, which: ChunkRow, failures: Iterable[Failure] = ()) -> ScatterRow:
         """Take a committed chunk back: its items have no outcome again, or (a re-run's) the one they had before.
@@ -299,9 +283,3 @@ class Claim:
     def _lock(self, conn: Connection) -> tuple[ScatterRow, float]:
         """The scatter, locked until the transaction ends, and the time."""
         return self._fence.lock(conn, self.row)
-
-
-def _set(conn: Connection, row: ScatterRow, **changes: Any) -> ScatterRow:
-    if changes:
-        conn.execute(update(scatter).where(scatter.c.uid == row.uid).values(changes))
-    return msgspec.structs.replace(row, **changes)
