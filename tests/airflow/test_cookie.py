@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from manifold.airflow import ending
 from manifold.airflow.cookie import KEY, Cookie, Mode, Resume, decide, stays_cancelled
 from manifold.protocol.records import ScatterRow, ScatterState
 
@@ -119,6 +120,26 @@ def test_what_somebody_asked_to_run_again_is_what_the_try_does(state: Any, again
 )
 def test_a_cancel_holds_against_airflows_own_retries(cookie: Any, state: Any, again: Any, stays: bool) -> None:
     assert stays_cancelled(cookie, row(state), max_tries=2, again=again) is stays
+
+
+@pytest.mark.parametrize(
+    ("state", "retries", "follows"),
+    [
+        ("running", True, True),
+        ("running", False, False),
+        ("restarting", False, True),
+        ("failed", True, False),
+        ("success", True, False),
+        (None, True, False),
+    ],
+)
+def test_what_workers_have_begun_is_left_to_a_try_that_airflow_starts_by_itself(
+    monkeypatch: pytest.MonkeyPatch, state: str | None, retries: bool, follows: bool
+) -> None:
+    monkeypatch.setattr(ending, "state_in_airflow", lambda _: state)
+    monkeypatch.setattr(ending, "may_retry", lambda _: retries)
+    context: Any = {"ti": None}
+    assert ending.goes_on(context) is follows
 
 
 def test_a_try_that_was_drained_goes_on_whatever_tries_do_otherwise() -> None:

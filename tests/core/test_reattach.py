@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError, Future
@@ -13,11 +14,15 @@ from sqlalchemy import update
 import manifold
 from manifold.abc import Engine, Monitor
 from manifold.cli import redrive_here
-from manifold.errors import ConfigError, EngineError, Fenced, Incomplete, ScatterError, WorkerLost
+from manifold.coordinator.tries import Plan, run
+from manifold.errors import ConfigError, EngineError, Fenced, Incomplete, ScatterError, Stopped, WorkerLost
 from manifold.events import ChunkLost, Event, Notice
 from manifold.ledger import Claim, Ledger, Owner, open_ledger, verify
 from manifold.ledger.tables import attempt, scatter
+from manifold.policy import Policy
 from manifold.protocol.records import WorkerInfo
+from manifold.sources import as_source
+from manifold.stores import open_store
 from tests.core.shared import ByReference
 
 ITEMS = 12
@@ -227,6 +232,40 @@ def test_an_answer_that_waits_and_is_void_counts_for_nothing(runs: Once, broker:
     engine.at_attach = answer
     sound(try_once(runs, engine))
     assert sorted(runs.times.values()) == [1] * 6 + [2] * 6
+
+
+@pytest.mark.parametrize("follows", [True, False])
+def test_a_coordinator_that_is_told_to_end_leaves_its_chunks_where_another_try_follows(
+    runs: Once, broker: Broker, follows: bool
+) -> None:
+    stop = threading.Event()
+    plan = Plan(
+        fn=runs.proxy,
+        source=as_source(range(ITEMS)),
+        name="job",
+        engine_url="lasting",
+        policy=Policy(chunk_size=2),
+        store_url=None,
+    )
+    engine, ledger = Lasting(broker, prompt=False), open_ledger()
+    told = Said(lambda _event: stop.set() if broker.calls else None)
+    with pytest.raises(Stopped):
+        run(
+            plan,
+            ledger=ledger,
+            store=open_store(None),
+            engine=engine,
+            owner=Owner.here(),
+            monitors=[told],
+            stop=stop,
+            goes_on=lambda: follows,
+        )
+    ledger.close()
+    assert (not broker.killed) is follows
+    engine = Lasting(broker, prompt=True)
+    engine.at_attach = broker.answer
+    sound(try_once(runs, engine))
+    assert engine.sent == (0 if follows else engine.sent)
 
 
 def test_a_fresh_start_asks_for_nothing_of_the_old_one(runs: Once, broker: Broker) -> None:

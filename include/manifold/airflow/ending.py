@@ -97,6 +97,13 @@ def was_drained(ledger: Ledger, row: ScatterRow, owner: Owner) -> bool:
     return any(one.ending == "drained" and (one.owner_key, one.claim_no) == mine for one in latest)
 
 
+def goes_on(context: Context) -> bool:
+    """Whether Airflow starts a task again whose process was told to end: by a deploy, an eviction, or as it was cleared
+    while it ran; not, if somebody has given it a state that ends it, or if that cannot be learned."""
+    state = state_in_airflow(context["ti"])
+    return state == "restarting" or (state == "running" and may_retry(context["ti"]))
+
+
 def _by_itself(exc: BaseException, context: Context, *, for_good: bool) -> _End | None:
     """How it ends if Airflow starts no further try after `exc`."""
     ti = context["ti"]

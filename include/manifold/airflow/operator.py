@@ -16,7 +16,7 @@ from airflow.sdk.log import mask_secret
 from manifold.airflow.compat import around_pre_execute, bundle_root
 from manifold.airflow.cookie import Cookie, Decision, decide, stays_cancelled
 from manifold.airflow.deleted import TEMPORARY
-from manifold.airflow.ending import translated, waits_drained, was_drained, written_down
+from manifold.airflow.ending import goes_on, translated, waits_drained, was_drained, written_down
 from manifold.airflow.items import Items
 from manifold.airflow.link import ScatterLink
 from manifold.errors import Cancelled, Drained
@@ -188,6 +188,7 @@ class ScatterOperator(BaseOperator):
                 owner=_owner(context),
                 monitors=told,
                 stop=stop,
+                goes_on=lambda: goes_on(context),
             )
 
     def _decide(self, context: Context, ledger: Ledger, plan: Plan) -> Decision:

@@ -108,7 +108,8 @@ class Coordinator:
             raise
         finally:
             self._parts.store.on_wait = None
-            if leaves_chunks(self._parts.engine, self._parts.ledger, self._row, self._trouble):
+            parts = self._parts
+            if leaves_chunks(parts.engine, parts.ledger, self._row, self._trouble, parts.goes_on):
                 self._dispatch.leave_all()
             self._dispatch.stop_all()
             self._report.ended(self._row, self._clock.monotonic() - began, *ending_of(self._trouble))

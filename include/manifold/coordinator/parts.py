@@ -41,6 +41,7 @@ class Parts:
         planner_again: makes one that begins with what the ledger says then, for so many items (None: unknown).
         redrive: for what failed before; None where nothing did.
         same_work: it is known to be that of earlier tries, so what these had sent may count whenever it arrives.
+        goes_on: whether another try follows, should `stop` be set.
     """
 
     ledger: Ledger
@@ -62,6 +63,7 @@ class Parts:
     monitors: Sequence[Monitor] = ()
     clock: Clock = field(default_factory=SystemClock)
     stop: threading.Event = field(default_factory=threading.Event)
+    goes_on: Callable[[], bool] = lambda: False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,7 @@ class Means:
 
     Args:
         stop: set by whoever wants it to end soon.
+        goes_on: whether another try follows then, and what workers have begun is left to it.
         new_id: makes ids; never the same twice.
     """
 
@@ -81,6 +84,7 @@ class Means:
     stop: threading.Event
     clock: Clock
     new_id: Callable[[], str]
+    goes_on: Callable[[], bool] = lambda: False
 
 
 def assembled(asked: Plan, claim: Claim, same: sameness.Sameness, given: Given, means: Means) -> Parts:
@@ -165,6 +169,7 @@ class _Assembly:
             monitors=means.monitors,
             clock=means.clock,
             stop=means.stop,
+            goes_on=means.goes_on,
         )
 
     def _reattached(self, dispatch: Dispatch, receipts: Receipts) -> Reattached:

@@ -8,7 +8,7 @@ way.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from manifold.coordinator.chunks import Chunk
 from manifold.coordinator.dispatch import Dispatch
 from manifold.coordinator.plan import Reader
 from manifold.coordinator.receipts import BlobLost, Receipts
-from manifold.errors import Fenced, InputGone, LedgerError, ScatterError, StoreError, WireError
+from manifold.errors import Fenced, InputGone, LedgerError, ScatterError, Stopped, StoreError, WireError
 from manifold.protocol.records import Attempt, Receipt, ScatterRow
 from manifold.words import counted
 
@@ -119,15 +119,20 @@ class Reattachment:
             return ()
 
 
-def leaves_chunks(engine: Engine, ledger: Ledger, row: ScatterRow, trouble: BaseException | None) -> bool:
+def leaves_chunks(
+    engine: Engine, ledger: Ledger, row: ScatterRow, trouble: BaseException | None, goes_on: Callable[[], bool]
+) -> bool:
     """Whether what is in flight runs on when a try ends so: it failed, and the scatter goes on with the next one.
 
     Args:
         row: the scatter as this coordinator last saw it.
         trouble: what ended the try.
+        goes_on: whether another try follows where this one's process was told to end.
     """
     if not engine.reattaches or row.state != "running":
         return False
+    if isinstance(trouble, Stopped):
+        return goes_on()
     if isinstance(trouble, Fenced):  # whoever took over waits for these chunks, unless the scatter has ended
         with suppress(LedgerError):
             return ledger.scatter(row.uid).state == "running"

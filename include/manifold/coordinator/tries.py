@@ -95,6 +95,7 @@ def run(
     owner: Owner,
     monitors: Sequence[Monitor] = (),
     stop: threading.Event | None = None,
+    goes_on: Callable[[], bool] = lambda: False,
     clock: Clock | None = None,
     new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
 ) -> Results:
@@ -116,6 +117,7 @@ def run(
         stop=stop or threading.Event(),
         clock=clock,
         new_id=new_id,
+        goes_on=goes_on,
     )
     return _Try(plan, means, owner).go()
 
