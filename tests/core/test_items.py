@@ -221,6 +221,17 @@ def test_an_async_item_past_its_timeout_fails_and_a_timeout_of_its_own_is_none_o
     assert (own.type, own.message) == ("TimeoutError", "the server did not answer")
 
 
+def test_an_async_item_that_waits_for_its_pace_does_not_run_meanwhile() -> None:
+    async def short(x: int) -> int:
+        await asyncio.sleep(0)
+        return x
+
+    options: dict[str, Any] = {"item_timeout": 0.3, "rate_limit": 10}
+    results = manifold.scatter(short, range(8), engine="threads://1", chunk_size=8, tolerate="100%", **options)
+    assert [failure.message for failure in results.failures()] == []
+    assert list(results) == list(range(8))
+
+
 def test_an_async_item_that_raises_cancelled_error_fails_like_any_other() -> None:
     async def cancelled(x: int) -> int:
         if x % 2 == 0:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 
 from tests.simulation import celery
-from tests.simulation.faults import KINDS
+from tests.simulation.faults import ASKED_FOR, KINDS
 from tests.simulation.setting import SHAPES
 from tests.simulation.story import simulate
 from tests.simulation.world import Violation
@@ -22,7 +22,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--count", type=int, default=1, help="how many seeds")
     parser.add_argument("--keep-going", action="store_true", help="do not stop at the first violation")
     parser.add_argument("--wild", action="store_true", help="with far more rivals and gc")
-    parser.add_argument("--focus", action="append", default=[], choices=KINDS, help="what is to go wrong often")
+    parser.add_argument(
+        "--focus", action="append", default=[], choices=KINDS + ASKED_FOR, help="what is to go wrong often"
+    )
     parser.add_argument("--shape", default="any", choices=SHAPES, help="what the seeds are about")
     parser.add_argument("--celery", action="store_true", help="how Celery's losses are judged, instead")
     parser.add_argument("-v", "--verbose", action="store_true", help="print the trace")

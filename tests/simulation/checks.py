@@ -10,8 +10,9 @@ import msgspec
 from manifold.errors import WireError
 from manifold.protocol import outcome, wire
 from manifold.protocol.records import TERMINAL, ChunkRow
+from tests.simulation.jobs import Jobs
 from tests.simulation.ledger import Book
-from tests.simulation.model import Model, letters
+from tests.simulation.model import Model, Ran, letters
 from tests.simulation.store import Shelf
 from tests.simulation.tables import Tables
 from tests.simulation.world import World
@@ -30,7 +31,7 @@ class Checks:
         self.epochs: dict[tuple[str, str], int] = {}  # uid, who → the epoch that it has
         self.inputs: dict[str, Sequence[object]] = {}  # who → the items of its try, where they may not differ
         self.chosen: dict[str, frozenset[int] | None] = {}  # who → which failed items it was asked to run again
-        self.constants: dict[str, str] = {}  # who → what its function is given
+        self.jobs = Jobs()
         self.failovers = 0
         self.owners: dict[str, str] = {}  # owner token → who
         self.withdrawn: set[str] = set()  # uids of which chunks have gone
@@ -65,6 +66,7 @@ class Checks:
                 *self._open(scatter),
                 *self._came(before.scatters.get(uid), scatter, who),
                 *self._fenced(before, scatter, who),
+                *self.jobs.look(old, scatter, who),
             ):
                 self._world.fail(f"scatter {uid}, after {who} wrote: {wrong}")
         for wrong in (*self._attempts(before, who), *self._chunks(before), *self._names(), *self._counted(before)):
@@ -74,9 +76,9 @@ class Checks:
         """What the items of a scatter do."""
         return self._models[self.now.scatters[uid]["name"]]
 
-    def fail_over(self) -> None:
+    def fail_over(self, *, keeps_acquires: bool = False) -> None:
         """The database loses its last commits. What they did may be done again; what they allowed has happened."""
-        lost = self.book.fail_over()
+        lost = self.book.fail_over(keeps_acquires=keeps_acquires)
         if not lost:
             return
         self._world.log(f"the database fails over, and loses {lost}")
@@ -283,6 +285,14 @@ class Checks:
             for pos in (pos for pos, letter in touched if letter != outcome.UNTOUCHED and pos not in chosen):
                 yield f"item {pos} is run again in epoch {row.epoch}, in which only {sorted(chosen)} were to be"
 
+    def _timed_out(self, row: ChunkRow, ran: list[Ran]) -> Iterator[str]:
+        """Items that were interrupted have failed by that, and no others have."""
+        for pos, kind in self.now.errors[row.uid].items():
+            late = {pos in one.late for one in ran if pos in one.items}
+            here = row.start <= pos < row.stop and self.now.failed[row.uid][pos] == row.layer
+            if here and len(late) == 1 and kind.endswith("ItemTimeout") != late.pop():
+                yield f"item {pos} has failed by {kind}, and that it took too long is another matter"
+
     def _may_go(self, old: ChunkRow, before: Tables) -> bool:
         """Its bytes are lost, or those of the chunk below it; its try had another input; or all of it was retired."""
         scatter = self.now.scatters[old.uid]
@@ -306,12 +316,13 @@ class Checks:
         model = self._model(row.uid)
         ran = [one for one in model.ran(row) if one.agrees(row)]
         if not ran:
-            if row.outcome != "f1" or model.died_alone[row.start] < 2:
+            if row.outcome != "f1" or (model.died_alone[row.start] < 2 and not model.overdue[row.start]):
                 yield f"no execution of {row.attempt} was [{row.start}, {row.stop}) {row.outcome or 'all ok'}"
             return
-        mine = self.constants.get(self.owners.get(self.now.scatters[row.uid]["owner_token"], ""))
-        if mine is not None and not self.failovers and all(one.constant != mine for one in ran):
-            yield f"[{row.start}, {row.stop}) ran with {ran[0].constant!r}, and is committed by who gives {mine!r}"
+        mine = self.jobs.given(self.owners.get(self.now.scatters[row.uid]["owner_token"], ""))
+        if mine is not None and not self.failovers and all(one.given != mine for one in ran):
+            yield f"[{row.start}, {row.stop}) ran with {ran[0].given}, and is committed by who gives {mine}"
+        yield from self._timed_out(row, ran)
         known = self.inputs.get(self.makers[row.uid])
         for pos, (_, _, item) in ran[0].items.items():
             if known is not None and (pos >= len(known) or known[pos] != item):

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
+import random
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, Self
+from unittest import mock
 
 from greenlet import getcurrent, greenlet
 
@@ -16,17 +21,24 @@ from manifold.errors import BlobNotFound, ConfigError, StoreError, WorkerLost
 from manifold.protocol import wire
 from manifold.protocol.records import WorkerInfo
 from manifold.stores.keys import checked
-from manifold.worker import beat
+from manifold.worker import beat, loops
 from manifold.worker import process as processes
+from manifold.worker.alarm import Alarm
+from manifold.worker.loops import ThreadLoop
 from manifold.worker.process import Process
 from manifold.worker.run import run_chunk
 from tests.simulation import work
 from tests.simulation.model import Killed, Model, Ran, position
 from tests.simulation.store import Shelf
+from tests.simulation.timing import SimLoop, SimTimer, left_behind
+from tests.simulation.work import Given
 from tests.simulation.world import World
 
 if TYPE_CHECKING:
     from tests.simulation.engine import SimEngine
+
+OVERDUE = "an item did not end"
+LONGEST_PAUSE = 5.0  # between two looks at a store that is away
 
 
 @dataclass(eq=False)
@@ -48,12 +60,40 @@ class Delivery:
 class Worker:
     """A worker process. `ahead` is how far the chunk at hand has moved its clock."""
 
-    process: Process
     host: str
+    world: World
+    begin: float  # of its clock
+    patience: float  # with the store
+    process: Process = field(init=False)
     alive: bool = True
     busy: Delivery | None = None
     ahead: float = 0.0
+    timer: SimTimer | None = None  # None where the items run in no main thread, so that no alarm rings
+    loop: ThreadLoop | None = None
+    waits: tuple[str, float] | None = None  # for the store: with what, and since when
     met: dict[str, int] = field(default_factory=dict)  # uid → the newest epoch that a message was of
+
+    def monotonic(self) -> float:
+        return self.begin + self.world.now + self.ahead
+
+    def pass_time(self, seconds: float) -> None:
+        """Time passes for this process; its alarm may ring meanwhile, in the midst of what runs."""
+        if self.timer is not None and self.timer.due is not None and self.timer.due <= self.monotonic() + seconds:
+            self.ahead += max(0.0, self.timer.due - self.monotonic())
+            self.timer.ring()
+        self.ahead += seconds
+
+    def sleep(self, seconds: float) -> None:
+        """Between items, where no alarm is set."""
+        self.ahead += seconds
+
+    def thread_loop(self) -> ThreadLoop:
+        """The event loop of the thread that it runs chunks in."""
+        if self.loop is None:
+            idle = partial(self.world.fail, f"{self.process.name} waits for something that never comes")
+            self.loop = ThreadLoop(SimLoop(self.monotonic, self.sleep, idle))
+            self.world.at_end.append(self.loop.close)
+        return self.loop
 
     def meets(self, delivery: Delivery) -> None:
         """A message comes. A process remembers as many scatters as it has room for."""
@@ -74,12 +114,42 @@ class Run:
     dies_at: int | None
     drains_at: int | None
     puts: list[tuple[str, bytes]] = field(default_factory=list)
-    begun: int = 0
-    last: int | None = None
+    begun: set[int] = field(default_factory=set)
+    reported: int | None = None  # how far the process is, as whoever keeps watch knows it
     dead: bool = False
 
-    def call(self, item: object, constant: str) -> Any:
+    def call(self, item: object, given: Given) -> Any:
         """What the item does, this time."""
+        pos = self._begins(item, given)
+        seconds = self.model.starts_with(self.ran, pos)
+        if seconds is not None and self.ran.timeout is not None:
+            self._takes_too_long(pos, item, seconds)
+        self.worker.pass_time(seconds or self.cluster.seconds)
+        return self._goes_on(pos, item)
+
+    async def call_async(self, item: object, given: Given) -> Any:
+        """The same, while other items of the chunk go on."""
+        pos = self._begins(item, given)
+        seconds, began = self.model.starts_with(self.ran, pos), self.worker.monotonic()
+        limit = self.ran.timeout if self.ran.timeout is not None else math.inf
+        try:
+            if seconds is not None and self.model.is_deaf(pos):
+                self.worker.pass_time(seconds)  # nothing else runs meanwhile, and nothing interrupts it
+            else:
+                await asyncio.sleep(seconds or self.cluster.seconds)
+                if (seconds or 0.0) > limit:
+                    self.cluster.world.fail(f"item {pos} runs for {seconds} s, and may for {limit}")
+        except asyncio.CancelledError:
+            if self.dead or self.cluster.world.ended:
+                raise
+            if self.worker.monotonic() - began < limit - 1e-6:
+                self.cluster.world.fail(f"item {pos} is interrupted before its time")
+            self.cluster.world.crossed["an item that awaits is interrupted"] += 1
+            self.model.interrupts(self.ran, pos, item)
+            raise
+        return self._goes_on(pos, item)
+
+    def _begins(self, item: object, given: Given) -> int:
         if self.dead:
             raise RuntimeError("nothing runs in a process that is dead")
         pos = position(item)
@@ -87,15 +157,18 @@ class Run:
             self.cluster.world.fail(
                 f"{self.ran.attempt} is of epoch {self.ran.epoch}, and its worker has met a newer one"
             )
-        if constant != self.ran.constant:
-            self.cluster.world.fail(f"{self.ran.attempt} runs with {constant!r}, and was sent with another constant")
+        if given != self.ran.given:
+            self.cluster.world.fail(f"{self.ran.attempt} runs with {given}, and was sent with {self.ran.given}")
         self.cluster.starts.append((self.ran, pos, self.cluster.world.now + self.worker.ahead))
-        if pos != self.last:
-            self.begun, self.last = self.begun + 1, pos
-        self.worker.ahead += self.cluster.seconds
-        if self.dies_at is not None and self.begun > self.dies_at:
+        self.begun.add(pos)
+        return pos
+
+    def _goes_on(self, pos: int, item: object) -> Any:
+        if self.dead:
+            raise RuntimeError("nothing runs in a process that is dead")
+        if self.dies_at is not None and len(self.begun) > self.dies_at:
             self._die("the machine takes it")
-        if self.drains_at is not None and self.begun > self.drains_at:
+        if self.drains_at is not None and len(self.begun) > self.drains_at:
             beat.current().stop()
         print(f"{pos} says that it runs")
         try:
@@ -103,22 +176,53 @@ class Run:
         except Killed as exc:
             self._die(str(exc))
 
+    def _takes_too_long(self, pos: int, item: object, seconds: float) -> None:
+        """Its alarm interrupts it; where it does not listen, or no alarm can ring, whoever keeps watch ends all."""
+        worker, world, limit = self.worker, self.cluster.world, self.ran.timeout
+        self.model.interrupts(self.ran, pos, item)
+        if worker.timer is not None and not self.model.is_deaf(pos):
+            world.crossed["an alarm interrupts an item"] += 1
+            worker.pass_time(seconds)
+            world.fail(f"item {pos} runs for {seconds} s, and no alarm rings after {limit}")
+        with suppress(BaseException):
+            worker.pass_time(limit or 0.0)
+        deadline = beat.current().deadline()
+        if deadline is None or deadline < worker.monotonic():
+            world.fail(f"item {pos} listens to no alarm, and is to be ended at {deadline}")
+        worker.ahead += deadline - worker.monotonic() + 0.1
+        self.model.ends_process(self.ran, pos)
+        world.crossed["a process is ended over an item that does not end"] += 1
+        self._die(OVERDUE)
+
     def _die(self, why: str) -> NoReturn:
         """The process ends where it stands. No code of it runs any more, not even a handler that catches everything."""
         self.dead = True
         here = getcurrent()
         assert here.parent is not None
         self.cluster.world.at_end.append(here.throw)
-        here.parent.switch(Killed(why))
+        with left_behind():
+            here.parent.switch(Killed(why))
         raise RuntimeError("the seed is over, and what was left of this process is unwound")
 
 
 class Cluster:
     """The broker and the hosts with their workers, shared by all coordinators."""
 
-    def __init__(self, world: World, shelf: Shelf, *, hosts: int, slots: int, seconds: float) -> None:
+    def __init__(
+        self,
+        world: World,
+        shelf: Shelf,
+        own: random.Random,
+        *,
+        hosts: int,
+        slots: int,
+        seconds: float,
+        patience: float,
+    ) -> None:
         self.world = world
         self.seconds = seconds
+        self.patience = patience
+        self._own = own
         self.engines: list[SimEngine] = []
         self.rates_change = False  # somebody has asked for another rate
         self.starts: list[tuple[Ran, int, float]] = []  # in which execution, which item, when
@@ -231,16 +335,18 @@ class Cluster:
     # -- a worker ----------------------------------------------------------------------------------------------------
 
     def _worker(self, host: str) -> Worker:
-        begin = self.world.rng.random() * 1e6
-        process = Process(
+        worker = Worker(host, self.world, begin=self.world.rng.random() * 1e6, patience=self.patience)
+        worker.timer = SimTimer(worker.monotonic) if self._own.random() < 0.7 else None
+        worker.process = Process(
             host=host,
             pid=next(self._pids),
             nonce=lambda: self._runs[-1].ran.nonce,
-            open_store=lambda _url: _WorkerStore(self._shelf, lambda: self._runs[-1] if self._runs else None),
-            monotonic=lambda: begin + self.world.now + worker.ahead,
-            sleep=lambda seconds: setattr(worker, "ahead", worker.ahead + seconds),
+            open_store=lambda _url: _WorkerStore(self._shelf, worker, lambda: self._runs[-1] if self._runs else None),
+            monotonic=worker.monotonic,
+            sleep=worker.sleep,
+            alarm=lambda timeout: Alarm(timeout, monotonic=worker.monotonic, timer=lambda: worker.timer),
+            patience=self.patience,
         )
-        worker = Worker(process, host)
         return worker
 
     def _replace(self, worker: Worker) -> None:
@@ -265,14 +371,16 @@ class Cluster:
     def _start(self, worker: Worker, delivery: Delivery) -> None:
         if delivery.future.cancelled():
             return
-        worker.busy, worker.ahead = delivery, 0.0
+        worker.busy, worker.ahead, worker.waits = delivery, 0.0, None
         faults, rng, name = self.world.faults, self.world.rng, delivery.name
         dies = rng.choice(delivery.positions) if faults.hits("worker dies", name) else None
         drains = rng.choice(delivery.positions) if faults.hits("worker drains", name) else None
         if drains is not None:
             delivery.sender.model.interrupted(delivery.positions)
         sender = delivery.sender
-        ran = sender.model.begin(delivery.header.uid, sender.epoch, name, self.world.new_id(), sender.constant)
+        ran = sender.model.begin(
+            delivery.header.uid, sender.epoch, name, self.world.new_id(), sender.given, sender.timeout
+        )
         worker.meets(delivery)
         self.world.log(f"{worker.process.name} begins {name} [{delivery.positions.start}, {delivery.positions.stop})")
         first = delivery.positions.start
@@ -290,9 +398,11 @@ class Cluster:
         self._runs.append(run)
         process = greenlet(partial(_process, run, delivery))
         try:
-            ended = process.switch()
+            with mock.patch.object(loops, "here", run.worker.thread_loop):
+                ended = process.switch()
         except StoreError as exc:
             error = exc
+            self._gives_up(run.worker)
             delivery.sender.model.interrupted(delivery.positions)
             return lambda: self._refused(run, delivery, error)
         finally:
@@ -305,7 +415,9 @@ class Cluster:
                     delivery.sender.actor.kill()
 
                 return both_die
-            return lambda: self._dies(run.worker, delivery, died=True, position=len(run.ran.items))
+            overdue = str(ended) == OVERDUE
+            at = run.reported if overdue else len(run.ran.items)
+            return lambda: self._dies(run.worker, delivery, died=True, position=at, overdue=overdue)
         return lambda: self._done(run, delivery, ended)
 
     def _done(self, run: Run, delivery: Delivery, reply: bytes) -> None:
@@ -320,6 +432,13 @@ class Cluster:
         for key, value in run.puts:
             self._shelf.put(key, value)
 
+    def _gives_up(self, worker: Worker) -> None:
+        """It has waited for the store as long as it is to, by its own clock, and not longer."""
+        waited = worker.monotonic() - (worker.waits[1] if worker.waits is not None else worker.monotonic())
+        self.world.crossed["a worker gives up on the store"] += 1
+        if waited + 1e-6 < self.patience:
+            self.world.fail(f"{worker.process.name} waits {waited:.1f} s for the store, and is to for {self.patience}")
+
     def _refused(self, run: Run, delivery: Delivery, error: StoreError) -> None:
         self._put(run)  # the store failed at the second, perhaps
         self._free(run.worker)
@@ -331,7 +450,14 @@ class Cluster:
         self.world.later(0.0, self._pump)
 
     def _dies(
-        self, worker: Worker, delivery: Delivery, *, died: bool, position: int | None = None, witnessed: bool = True
+        self,
+        worker: Worker,
+        delivery: Delivery,
+        *,
+        died: bool,
+        position: int | None = None,
+        witnessed: bool = True,
+        overdue: bool = False,
     ) -> None:
         worker.busy = None
         self._replace(worker)
@@ -340,6 +466,7 @@ class Cluster:
         known = position if self.world.rng.random() < 0.6 else None
         seconds = self.world.rng.choice((0.1, 3.0))
         facts = {"started": True, "died": died, "position": known, "worker": name, "witnessed": witnessed}
+        facts["overdue"] = overdue
         self._later_lost(seconds, delivery, "its worker died", **facts)
 
     # -- back to a coordinator ---------------------------------------------------------------------------------------
@@ -385,7 +512,7 @@ class Cluster:
         def lose() -> None:
             lost = WorkerLost(why)
             vars(lost).update(facts)
-            delivery.sender.model.lost(delivery.positions, died=lost.died)
+            delivery.sender.model.lost(delivery.positions, died=lost.died and not lost.overdue)
             if not delivery.future.done():
                 delivery.future.set_exception(lost)
 
@@ -394,16 +521,18 @@ class Cluster:
 
 def _process(run: Run, delivery: Delivery) -> bytes:
     """What a worker process does with a message."""
-    work.at_hand.set(run.call)
-    with beat.calling(delivery.name):
+    work.at_hand.set(run)
+    with beat.calling(delivery.name) as call:
+        call.report = lambda: setattr(run, "reported", call.position())
         return run_chunk(delivery.message, run.worker.process)
 
 
 class _WorkerStore(Store):
     """The store in a worker: what it puts is there when the chunk is through."""
 
-    def __init__(self, shelf: Shelf, at_work: Callable[[], Run | None]) -> None:
+    def __init__(self, shelf: Shelf, worker: Worker, at_work: Callable[[], Run | None]) -> None:
         self._shelf = shelf
+        self._worker = worker
         self._at_work = at_work
         self.max_bytes = shelf.max_bytes  # type: ignore[misc]
 
@@ -413,8 +542,7 @@ class _WorkerStore(Store):
 
     def put(self, key: str, value: bytes) -> None:
         world = self._shelf.world
-        if world.now < self._shelf.away_until or world.faults.hits("put fails", key):
-            raise StoreError("the store does not answer")
+        self._check("put fails", key)
         run = self._at_work()
         if run is not None:  # else it is unwound
             run.puts.append((checked(key), value))
@@ -422,9 +550,7 @@ class _WorkerStore(Store):
                 raise StoreError("the store does not answer any more")
 
     def get(self, key: str) -> bytes:
-        world = self._shelf.world
-        if world.now < self._shelf.away_until or world.faults.hits("get fails", key):
-            raise StoreError("the store does not answer")
+        self._check("get fails", key)
         if key not in self._shelf.blobs:
             raise BlobNotFound(f"there is no {key}")
         return self._shelf.blobs[key]
@@ -434,3 +560,18 @@ class _WorkerStore(Store):
 
     def keys(self, prefix: str = "") -> Iterator[str]:
         raise AssertionError("a worker lists nothing")
+
+    def _check(self, fault: str, key: str) -> None:
+        """It is away until a moment of the world, and the worker comes to it by its own clock."""
+        world, worker = self._shelf.world, self._worker
+        if world.faults.hits("store goes away", key):
+            self._shelf.away_until = world.now + worker.ahead + world.rng.choice((1.0, 8.0, 90.0))
+        if world.now + worker.ahead < self._shelf.away_until or world.faults.hits(fault, key):
+            if worker.waits is None or worker.waits[0] != f"{fault} {key}":
+                worker.waits = f"{fault} {key}", worker.monotonic()
+            if (waited := worker.monotonic() - worker.waits[1]) > worker.patience + LONGEST_PAUSE:
+                world.fail(f"{worker.process.name} waits {waited:.1f} s for the store, and is to for {worker.patience}")
+            raise StoreError("the store does not answer")
+        if worker.waits is not None:
+            world.crossed["a worker waits for the store, and it comes back"] += 1
+        worker.waits = None

@@ -20,7 +20,6 @@ from tests.simulation.judge import Judge
 from tests.simulation.model import VERSIONS, Model
 from tests.simulation.setting import Wish
 from tests.simulation.store import SimStore
-from tests.simulation.work import work, work_again
 
 if TYPE_CHECKING:
     from tests.simulation.story import Story, Try
@@ -50,7 +49,7 @@ class Ends:
             self._withdrawn(one)
         if one.results is not None and one.failovers == self._story.checks.failovers:
             self._account(one, one.results)
-            self._constants(one, one.results)
+            self._same_work(one, one.results)
             self._failures(one.results)
             self._redriven(one, one.results)
             self._same_items(one, one.results)
@@ -70,11 +69,12 @@ class Ends:
         if results.n_failed > budget and "set" not in self._story.mischief.asked:
             self._world.fail(f"{one.actor.name} succeeded, and {results.n_failed} items failed, where {budget} may")
 
-    def _constants(self, one: Try, results: Results) -> None:
-        """Results that were there already are of a try with the same constants."""
-        tries = [other for other in self._story.tries if other.engine.uid == results.uid]
-        if tries and one.wish.constant not in {other.wish.constant for other in tries}:
-            self._world.fail(f"{one.actor.name} gives {one.wish.constant!r}, and gets what nobody made with it")
+    def _same_work(self, one: Try, results: Results) -> None:
+        """Results that were there already are of a try with the same function and constants."""
+        checks = self._story.checks
+        for wrong in checks.jobs.returned(one.actor.name, results.uid, one.jobs) if not one.engine.epoch else ():
+            if not checks.failovers:
+                self._world.fail(f"{one.actor.name} {wrong}")
 
     def _failures(self, results: Results) -> None:
         """A reader finds the items that are failed now, in order."""
@@ -161,7 +161,7 @@ class Ends:
         found, tries = self.ledger.find("flights"), self._story.tries
         maker = self._story.checks.makers.get(found.uid) if found is not None else None
         first = next((one.wish for one in tries if one.actor.name == maker), Wish())
-        code = self._world.rng.choice((work, work_again))
+        code = self._world.rng.choice(("first", "second"))
         size = self._story.setting.chunk_size
         wish = Wish(code=code, fold=first.fold, version=first.version, chunk_size=size, constant=first.constant)
         yield from [wish] * (3 if self._story.shelf.lost else 1)
@@ -230,9 +230,17 @@ class Ends:
             most = strikes * (math.ceil(math.log2(model.largest)) + 1) + EXCUSES + model.disturbed[pos]
             if count > most:
                 self._world.fail(f"item {pos} killed {count} workers in epoch {epoch}, and {most} may be")
+        self._overdue(model, copies=any(one.wish.speculate for one in tries))
         for one in tries:
             if one.wish.rate is not None and "set" not in self._story.mischief.asked:
                 self._rate(one, one.wish.rate)
+
+    def _overdue(self, model: Model, *, copies: bool) -> None:
+        """What an item's process was ended for is cut each time, and condemned once the item is known."""
+        for (_, epoch, pos), count in model.ended.items():
+            most = math.ceil(math.log2(model.largest)) + 1 + copies + model.disturbed[pos]
+            if count > most:
+                self._world.fail(f"item {pos} ended {count} workers in epoch {epoch}, and {most} may be")
 
     def _rate(self, one: Try, rate: float) -> None:
         """First executions begin no faster than tokens are granted; retries and repeats are paid for afterwards."""

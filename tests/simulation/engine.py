@@ -11,6 +11,7 @@ import msgspec
 from manifold import settings
 from manifold.abc import Engine
 from manifold.coordinator.choice import WINDOW
+from manifold.coordinator.chunks import Chunk
 from manifold.coordinator.dispatch import Dispatch, Sent
 from manifold.errors import ConfigError, EngineError
 from manifold.protocol import wire
@@ -21,6 +22,7 @@ from tests.simulation.checks import Checks
 from tests.simulation.cluster import Cluster, Delivery
 from tests.simulation.model import Model
 from tests.simulation.setting import CHUNK_BYTES
+from tests.simulation.work import Given
 from tests.simulation.world import Actor
 
 
@@ -33,10 +35,12 @@ class SimEngine(Engine):
         adaptive: the author has not said how many items a chunk has.
         speculates: second copies were asked for.
         rate: executions a second, at the most.
-        constant: what the function is given beside an item.
+        given: what its items are given.
+        timeout: seconds that an item may take.
     """
 
     reattaches: ClassVar[bool] = True
+    kills_items: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -48,11 +52,13 @@ class SimEngine(Engine):
         adaptive: bool,
         speculates: bool,
         rate: float | None,
-        constant: str,
+        given: Given,
+        timeout: float | None,
     ) -> None:
         self.model = model
         self.actor = actor
-        self.constant = constant
+        self.given = given
+        self.timeout = timeout
         self.dispatch: Dispatch | None = None
         self.uid = ""
         self.epoch = 0
@@ -78,6 +84,12 @@ class SimEngine(Engine):
     def claimed(self, dispatch: Dispatch, uid: str, epoch: int) -> None:
         """Its coordinator owns a scatter, and begins."""
         self.dispatch, self.uid, self.epoch, self.began = dispatch, uid, epoch, self._cluster.world.now
+
+    def chooses_again(self, chunk: Chunk) -> None:
+        """Its coordinator has read which items failed, and is about to write down that these run again."""
+        faults = self._cluster.world.faults
+        if faults.hits("database fails over before a re-run", f"[{chunk.start}, {chunk.stop})"):
+            self._checks.fail_over(keeps_acquires=True)
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         assert fn is run_chunk

@@ -39,6 +39,11 @@ KINDS = (
     # of the input
     "source fails",
 )
+ASKED_FOR = (
+    "store goes away",  # while a worker speaks to it
+    "database fails over before a re-run",  # is written down, and loses what was committed since the coordinator began
+)
+"""What happens only where it is asked for."""
 _OFTEN = {
     "crash": 0.02,
     "stall": 0.02,
@@ -64,7 +69,7 @@ class Faults:
         self._rates = {kind: _OFTEN.get(kind, 0.1) * rng.choice((0.3, 1, 3)) for kind in KINDS if rng.random() < 0.35}
         if focus:
             self.left += 8
-            self._rates |= dict.fromkeys(focus, 0.15)
+            self._rates |= {kind: 0.5 if kind in ASKED_FOR else 0.15 for kind in focus}
 
     def hits(self, kind: str, where: str = "") -> bool:
         """It happens, here and now."""

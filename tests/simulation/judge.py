@@ -73,7 +73,7 @@ class Judge:
             case ItemsChanged():
                 return any(other.wish.version != one.wish.version for other in tries)
             case CodeChanged():
-                work = {(other.wish.code, other.wish.constant) for other in tries}
+                work = {other.wish.given() for other in tries}
                 code = work if one.wish.on_code_changed == "fail" else ()
                 return len(code) > 1 or len({other.wish.fold for other in tries}) > 1
         return lost or any(other.wish.wrong_store for other in tries)

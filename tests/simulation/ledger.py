@@ -52,12 +52,14 @@ class Book:
         if self._older.maxlen:
             self._older.append(_Copy(_connection(self.engine).serialize(), self.epochs()))
 
-    def fail_over(self) -> str:
+    def fail_over(self, *, keeps_acquires: bool = False) -> str:
         """A standby takes over that lacks the last commits, an acquire among them at times; "" where there is none."""
         rng, older = self._world.rng, list(self._older)
+        acquires = [at for at, copy in enumerate(older) if copy.epochs != self.epochs()]
+        if keeps_acquires and acquires:
+            older, acquires = older[acquires[-1] + 1 :], []
         if not older:
             return ""
-        acquires = [at for at, copy in enumerate(older) if copy.epochs != self.epochs()]
         at = acquires[-1] if acquires and rng.random() < 0.4 else rng.randrange(len(older))
         _connection(self.engine).deserialize(older[at].data)
         self._older.clear()

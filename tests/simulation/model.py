@@ -12,6 +12,7 @@ from manifold.errors import RetryItem, SkipItem
 from manifold.ledger import MergedRow
 from manifold.protocol import outcome
 from manifold.protocol.records import ChunkRow
+from tests.simulation.work import Given
 
 KINDS = {
     "ok": 80,
@@ -25,6 +26,8 @@ KINDS = {
     "poison": 2,
 }
 """What an item may be like, and how often it is."""
+SLOW = ("slow", "slow at times", "deaf")
+"""What an item is like that takes longer than it may."""
 VERSIONS = ("as it was", "shorter", "longer", "changed")
 
 
@@ -40,7 +43,9 @@ class Ran:
     epoch: int
     attempt: str
     nonce: str
-    constant: str
+    given: Given
+    timeout: float | None = None
+    late: set[int] = field(default_factory=set)  # what was interrupted, because it took too long
     items: dict[int, tuple[str, str, object]] = field(default_factory=dict)  # position → letter, value, the item
     calls: Counter[int] = field(default_factory=Counter)  # position → how often it was called
 
@@ -76,20 +81,48 @@ class Model:
         self.excuses: Counter[int] = Counter()  # position → reasons for it to be begun (once more)
         self.disturbed: Counter[int] = Counter()
         self.died_alone: Counter[int] = Counter()
+        self.overdue: Counter[int] = Counter()  # position → processes that were ended because it did not end
+        self.ended: Counter[tuple[str, int, int]] = Counter()  # uid, epoch, position → the same
+        self._own, self._long = rng, 0.0
         self.killed: Counter[tuple[str, int, int]] = Counter()  # uid, epoch, position
 
     # -- what happens ------------------------------------------------------------------------------------------------
 
-    def begin(self, uid: str, epoch: int, attempt: str, nonce: str, constant: str) -> Ran:
+    def slow_down(self, own: random.Random, share: float, timeout: float) -> None:
+        """Some items take longer than `timeout`: always, at times, or deaf to whatever interrupts them."""
+        self._own, self._long = own, 3 * timeout
+        self._kinds = [own.choice(SLOW) if own.random() < share else kind for kind in self._kinds]
+
+    def begin(self, uid: str, epoch: int, attempt: str, nonce: str, given: Given, timeout: float | None) -> Ran:
         """A worker begins with an attempt."""
-        ran = Ran(uid, epoch, attempt, nonce, constant)
+        ran = Ran(uid, epoch, attempt, nonce, given, timeout)
         self.runs[attempt].append(ran)
         return ran
 
+    def starts_with(self, ran: Ran, pos: int) -> float | None:
+        """An item is begun; seconds that it takes this time, where it takes long."""
+        ran.calls[pos] += 1
+        ran.late.discard(pos)
+        self.starts[pos] += ran.calls[pos] == 1
+        kind = self._kind(pos)
+        return self._long if kind in SLOW and (kind != "slow at times" or self._own.random() < 0.5) else None
+
+    def is_deaf(self, pos: int) -> bool:
+        """It goes on, whatever interrupts it."""
+        return self._kinds[pos] == "deaf"
+
+    def interrupts(self, ran: Ran, pos: int, item: object) -> None:
+        """It takes too long this time, and is interrupted."""
+        ran.items[pos] = (outcome.FAILED, "", item)
+        ran.late.add(pos)
+
+    def ends_process(self, ran: Ran, pos: int) -> None:
+        """It does not end, so its process does."""
+        self.overdue[pos] += 1
+        self.ended[ran.uid, ran.epoch, pos] += 1
+
     def execute(self, ran: Ran, pos: int, item: object) -> Any:
         """The item's own doing: what the user's function returns, or raises, this time."""
-        ran.calls[pos] += 1
-        self.starts[pos] += ran.calls[pos] == 1
         self._values += 1
         kind, again = self._kind(pos), pos in ran.items
         if kind == "poison":

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -19,6 +22,7 @@ from manifold.coordinator import (
     choice,
     chunks,
     dispatch,
+    given,
     losses,
     pace,
     parts,
@@ -26,6 +30,7 @@ from manifold.coordinator import (
     receipts,
     redrive,
     sameness,
+    tries,
 )
 from manifold.coordinator import loop as coordinator
 from manifold.coordinator.plan import Planner
@@ -35,8 +40,10 @@ from manifold.ledger.describing import described
 from manifold.ledger.rows import columns
 from manifold.ledger.tables import attempt, chunk, control, scatter
 from manifold.policy import Tolerance
+from manifold.protocol import definitions
 from manifold.protocol.records import ChunkRow, ControlRow, Receipt, ScatterRow
-from manifold.worker import process
+from manifold.stores.patient import PatientStore
+from manifold.worker import alarm, concurrent, process
 
 Mutant = Callable[[], AbstractContextManager[object]]
 _patch = mock.patch.object
@@ -255,6 +262,24 @@ def _overlays_are_withdrawn_alone(conn: Connection, row: ScatterRow, base: Chunk
 _WITHDRAW_BASE = withdraw._withdraw_base
 
 
+# -- workers and changes ---------------------------------------------------------------------------------------------
+
+
+def _if_asked_for(self: Any, _row: ScatterRow) -> list[str] | None:
+    return [] if self._plan.mode == "fresh" else None
+
+
+def _only_other_items(self: sameness.Sameness) -> bool:
+    return self.compare
+
+
+def _patient(seconds: float, store: Store, *, patience: float, **options: Any) -> PatientStore:
+    return PatientStore(store, patience=seconds, **options)
+
+
+_TIMEOUT = asyncio.timeout
+
+
 MUTANTS: dict[str, Mutant] = {
     # commit
     "an attempt that is not open commits": partial(_commit_without, guards.attempt_is_open),
@@ -324,6 +349,23 @@ MUTANTS: dict[str, Mutant] = {
     "the weight of items bounds nothing": lambda: _patch(chunks.Sizer, "packed", lambda *_: None),
     "tokens are not asked for": lambda: _patch(pace.Rate, "take", lambda *_: True),
     "retries cost no token": lambda: _patch(pace.Rate, "charge", lambda *_: None),
+    # changes between tries
+    "a changed global is not noticed": lambda: _patch(definitions, "_referred", lambda _: {}),
+    "what was loaded again has changed": lambda: _patch(given.Given, "code_changed", lambda _, row: bool(row.fn_key)),
+    "a change stops nothing": lambda: _patch(sameness, "refuse_changes", lambda *_: None),
+    "a change begins nothing from scratch": lambda: _patch(tries._Try, "_takes_its_place", _if_asked_for),
+    "nobody is told of a change": lambda: _patch(sameness, "warnings", lambda *_: []),
+    "what other code has sent counts": lambda: _patch(sameness.Sameness, "other_work", property(_only_other_items)),
+    # time
+    "no alarm rings": lambda: _patch(alarm.Alarm, "around", lambda _, call: call),
+    "nobody knows when an item is overdue": lambda: _patch(alarm.Alarm, "deadline", lambda _: None),
+    "an item that does not end is sent again": lambda: _patch(losses.Losses, "_overdue", losses.Losses._struck),
+    "items that run together run for ever": lambda: _patch(asyncio, "timeout", lambda _: _TIMEOUT(None)),
+    "lines of items that run together are mixed": lambda: _patch(
+        concurrent, "capture", SimpleNamespace(item=ContextVar[int]("nobody's"))
+    ),
+    "workers do not wait for the store": lambda: _patch(process, "PatientStore", partial(_patient, 0.0)),
+    "workers wait for the store for ever": lambda: _patch(process, "PatientStore", partial(_patient, 1e9)),
     # workers
     "workers run what is of an older epoch": lambda: _patch(
         process.Process, "newest_epoch", lambda _self, _uid, epoch: epoch

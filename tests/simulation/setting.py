@@ -11,9 +11,10 @@ from manifold.abc import Source
 from manifold.coordinator.tries import Mode, Plan
 from manifold.policy import Policy
 from manifold.sources import as_source
+from tests.simulation import editions
 from tests.simulation.faults import Faults
 from tests.simulation.model import VERSIONS, inputs
-from tests.simulation.work import join, join_again, work, work_again
+from tests.simulation.work import Given, join, join_again
 
 CHUNK_BYTES = 1024
 
@@ -22,10 +23,14 @@ SHAPES: dict[str, dict[str, Any]] = {
     "any": {},
     "copies": {"items": 20, "slots": 3, "chunk_size": 1, "speculate": True},
     "rate": {"items": 20, "rate": 20.0, "retries": 2, "max_bytes": None},
+    "another": {"items": 13, "kind": "iterable", "chunk_size": 2, "slots": 3, "another": 0.6},
     "walk": {"items": 13, "kind": "iterable", "chunk_size": 2},
     "chosen": {"items": 13, "chosen": frozenset(range(0, 13, 2))},
     "heavy": {"items": 20, "kind": "list", "padding": 300, "chunk_size": None},
     "failover": {"fails_over": True},
+    "edited": {"items": 8, "chunk_size": 2, "edits": 0.7},
+    "async": {"items": 20, "form": "awaits"},
+    "timeout": {"items": 13, "timeout": 3.0, "seconds": 0.5, "slow": 0.3},
     "failing": {"items": 20, "failing": True, "chunk_size": 5, "tolerate": "100%", "breaker": 0, "chosen": None},
 }
 """What some seeds are about: fields of a setting, or of every try that somebody makes of it."""
@@ -50,11 +55,25 @@ class Setting:
     same_task: bool
     fails_over: bool
     failing: bool = False
+    form: str = "plain"  # of the function
+    timeout: float | None = None  # of an item; some take longer, where there is one
+    slow: float = 0.1  # share of these
+    edits: float = 0.0  # share of tries for which somebody has changed the function
+    another: float = 0.0  # share of tries that may have another input
+    patience: float = 60.0  # of workers with a store that is away
     forced: dict[str, Any] = field(default_factory=dict)  # of every try
 
     @classmethod
-    def drawn(cls, rng: random.Random, shape: str = "any") -> Setting:
+    def drawn(cls, rng: random.Random, own: random.Random, shape: str = "any") -> Setting:
+        """`own` draws what came later, so that seeds stay what they were."""
         drawn, forced = cls._any(rng), SHAPES[shape]
+        drawn = replace(
+            drawn,
+            form=own.choice(editions.FORMS) if own.random() < 0.15 else "plain",
+            timeout=max(1.0, 3 * drawn.seconds) if own.random() < 0.15 else None,
+            edits=own.choice((0.0, 0.0, 0.2)),
+            patience=own.choice((60.0, 4.0)),
+        )
         mine = {name: value for name, value in forced.items() if name in cls.__slots__ and name != "chunk_size"}
         wishes = {name: value for name, value in forced.items() if name in Wish.__slots__}
         return replace(drawn, **mine, forced=wishes)
@@ -86,7 +105,8 @@ class Wish:
 
     mode: Mode = "continue"
     version: str = "as it was"
-    code: Callable[..., Any] = work
+    code: str = "first"
+    edition: str = "first"
     fold: Callable[[str, str], str] = join
     chunk_size: int | None = None
     tolerate: str = "100%"
@@ -101,6 +121,8 @@ class Wish:
     log_lines: int = 100
     chosen: frozenset[int] | None = None
     constant: str = "one"
+    timeout: float | None = None
+    together: int = 100
 
     @classmethod
     def drawn(cls, rng: random.Random, setting: Setting) -> Wish:
@@ -114,7 +136,7 @@ class Wish:
         wish = cls(
             mode=seldom("continue", "fresh", "redrive", chance=0.2),
             version=seldom(*VERSIONS, chance=0.1 if setting.kind in ("range", "list") else 0.25),
-            code=seldom(work, work_again),
+            code=seldom("first", "second"),
             fold=seldom(join, join_again, chance=0.03),
             chunk_size=seldom(setting.chunk_size, None, 1, 4, 7, chance=0.3),
             tolerate=seldom("100%", "0", "2", "10%", chance=0.4),
@@ -129,6 +151,24 @@ class Wish:
             chosen=seldom(None, frozenset(rng.sample(range(setting.items), setting.items // 2))),
         )
         return replace(wish, **setting.forced)
+
+    def edited(self, own: random.Random, setting: Setting) -> Wish:
+        """The same, for which somebody has changed the function, perhaps, or waits for an item only so long."""
+        changes: dict[str, Any] = {}
+        if own.random() < setting.edits:
+            changes["edition"] = own.choice(list(editions.EDITIONS))
+            changes["on_code_changed"] = own.choice(("warn", "fail", "fresh"))
+        if own.random() < setting.another:
+            changes["version"] = own.choice(VERSIONS)
+        if setting.form != "plain":
+            changes["together"] = own.choice((1, 2, 100))
+        if setting.timeout is not None and own.random() < 0.8:
+            changes["timeout"] = setting.timeout
+        return replace(self, **changes) if changes else self
+
+    def given(self) -> Given:
+        """What items are given by this try."""
+        return editions.given(self.edition, self.code, self.constant)
 
     def plan(self, setting: Setting, faults: Faults, reading: Callable[[int], None], name: str) -> Plan:
         """`reading` is told the position of each item that is read, where the input can only be walked through."""
@@ -145,9 +185,11 @@ class Wish:
             on_code_changed=self.on_code_changed,  # type: ignore[arg-type]
             keep_logs=self.keep_logs,
             log_lines=self.log_lines,
+            item_timeout=self.timeout,
+            async_concurrency=self.together,
         )
         return Plan(
-            fn=self.code,
+            fn=editions.function(self.edition, setting.form, self.code),
             source=_source(setting.kind, self.items(setting), faults, reading),
             name=name,
             consts={"constant": self.constant},

@@ -10,10 +10,12 @@ from unittest import mock
 
 from manifold.abc import Monitor
 from manifold.coordinator import parts, tries
+from manifold.coordinator.chunks import Chunk
 from manifold.coordinator.dispatch import Address, Dispatch
 from manifold.errors import ScatterBusy
-from manifold.events import ChunkCommitted, ChunkLost, Event, Progress
+from manifold.events import ChunkCommitted, ChunkLost, Event, Progress, ScatterStarted
 from manifold.ledger import Owner
+from manifold.protocol.records import Attempt
 from manifold.protocol.wire import Keyring
 from manifold.results.view import Results
 from tests.simulation.checks import Checks
@@ -42,12 +44,14 @@ class Try:
         self.stop = threading.Event()
         self.results: Results | None = None
         self.tables = story.checks.now  # as they were when it ended
+        self.jobs = story.checks.jobs.begin()
         self.failovers = 0  # of the database, until it ended
         self.plan = wish.plan(story.setting, story.world.faults, self._reading, name)
         self._story = story
         self._number = number
         story.world.log(f"try {number} of {name}: {_shown(wish)}")
         self.actor = Actor(story.world, f"coordinator {number}", self._run)
+        story.checks.jobs.wishes[self.actor.name] = wish
         adaptive, speculates = wish.chunk_size is None, wish.speculate
         model, rate = story.models[name], wish.rate
         self.engine = SimEngine(
@@ -58,7 +62,8 @@ class Try:
             adaptive=adaptive,
             speculates=speculates,
             rate=rate,
-            constant=wish.constant,
+            given=wish.given(),
+            timeout=wish.timeout,
         )
 
     def _reading(self, pos: int) -> None:
@@ -80,7 +85,7 @@ class Try:
                 store=SimStore(story.shelf, actor, blobs=blobs),
                 engine=self.engine,
                 owner=_owner(self._number, same_task=story.setting.same_task),
-                monitors=[_Witness(story.world, actor, self.engine)],
+                monitors=[_Witness(story, actor, self.engine)],
                 stop=self.stop,
                 clock=SimClock(story.world, actor, story.world.rng.random() * 1e6),
                 new_id=story.world.new_id,
@@ -95,16 +100,28 @@ class Story:
 
     def __init__(self, world: World, *, wild: bool = False, shape: str = "any") -> None:
         self.world = world
-        self.setting = setting = Setting.drawn(world.rng, shape)
+        self._own = own = random.Random(f"{world.rng.getstate()[1][:9]} later")  # seeds stay what they were
+        self.setting = setting = Setting.drawn(world.rng, own, shape)
         world.log(str(setting))
         self.models = {
             name: Model(world.rng, setting.items, folds=setting.folds, weight=setting.weight, failing=setting.failing)
             for name in NAMES
         }
+        if setting.timeout is not None:
+            for model in self.models.values():
+                model.slow_down(own, setting.slow, setting.timeout)
         self.model = self.models[NAMES[0]]
         self.shelf = Shelf(world, reach=setting.reach, max_bytes=setting.max_bytes)
         self.checks = Checks(world, self.models, self.shelf, fails_over=setting.fails_over)
-        self.cluster = Cluster(world, self.shelf, hosts=setting.hosts, slots=setting.slots, seconds=setting.seconds)
+        self.cluster = Cluster(
+            world,
+            self.shelf,
+            own,
+            hosts=setting.hosts,
+            slots=setting.slots,
+            seconds=setting.seconds,
+            patience=setting.patience,
+        )
         self._constants = random.Random(f"{world.rng.getstate()[1][:9]}")  # of its own: seeds stay what they were
         self._often = self._constants.choice((0.0, 0.1, 0.5))
         self.tries: list[Try] = []
@@ -138,15 +155,14 @@ class Story:
         self.tries.append(begun)
         if self.setting.kind in ("range", "list"):
             self.checks.inputs[begun.actor.name] = wish.items(self.setting)
-        self.checks.constants[begun.actor.name] = wish.constant
         self.checks.chosen[begun.actor.name] = wish.chosen
         if wish.accept:
             self.checks.inputs.clear()  # from here on items may differ
         return begun
 
     def drawn(self) -> Wish:
-        """A try with something special about it, once in a while: another constant, too."""
-        wish = Wish.drawn(self.world.rng, self.setting)
+        """A try with something special about it, once in a while: another constant, too, or another global."""
+        wish = Wish.drawn(self.world.rng, self.setting).edited(self._own, self.setting)
         return replace(wish, constant="two") if self._constants.random() < self._often else wish
 
     def begin_beside(self) -> Try:
@@ -230,8 +246,9 @@ def simulate(
 class _Witness(Monitor):
     """Is told of events: the coordinator may die at each, and this may fail."""
 
-    def __init__(self, world: World, actor: Actor, engine: SimEngine) -> None:
-        self._world = world
+    def __init__(self, story: Story, actor: Actor, engine: SimEngine) -> None:
+        self._jobs = story.checks.jobs
+        self._world = story.world
         self._actor = actor
         self._engine = engine
 
@@ -241,6 +258,9 @@ class _Witness(Monitor):
             for line in said:
                 self._world.fail(f"the line {line.text!r} stands beside item {line.pos}")
             self._engine.settled(event.attempt)
+        if isinstance(event, ScatterStarted):
+            for wrong in self._jobs.told(self._actor.name, event):
+                self._world.fail(f"{self._actor.name} {wrong}")
         if isinstance(event, Progress):
             self._engine.holds_nothing_committed()
         if isinstance(event, ChunkLost):
@@ -252,9 +272,21 @@ class _Witness(Monitor):
 
 def _dispatch(engine: SimEngine, keyring: Keyring, address: Address, *, new_id: Callable[[], str]) -> Dispatch:
     """A Dispatch that stray receipts can be handed to."""
-    made = Dispatch(engine, keyring, address, new_id=new_id)
+    made = _Dispatch(engine, keyring, address, new_id=new_id)
     engine.claimed(made, address.uid, address.epoch)
+    made.engine = engine
     return made
+
+
+class _Dispatch(Dispatch):
+    """At the last moment before a re-run is written down the database may lose what it lies over."""
+
+    engine: SimEngine
+
+    def attempt(self, chunk: Chunk) -> Attempt:
+        if chunk.layer:
+            self.engine.chooses_again(chunk)
+        return super().attempt(chunk)
 
 
 def _owner(number: int, *, same_task: bool) -> Owner:

@@ -13,7 +13,7 @@ from manifold.protocol.records import ChunkRow
 
 _CHUNK = ", ".join(f"chunk.{name}" for name in ChunkRow.__struct_fields__)
 _CHUNKS = f"SELECT {_CHUNK} FROM chunk ORDER BY uid, layer, start"
-_FAILED = "SELECT uid, pos, layer, epoch, fingerprint FROM failure ORDER BY pos"
+_FAILED = "SELECT uid, pos, layer, epoch, fingerprint, type FROM failure ORDER BY pos"
 _REDRIVES = "SELECT uid, applied_epoch, value FROM control WHERE verb = 'redrive' AND applied_epoch IS NOT NULL"
 _COUNTED = "SELECT engine, name, SUM(value) FROM tally GROUP BY engine, name"
 _ENDINGS = "SELECT DISTINCT uid, epoch, verb FROM control WHERE verb IN ('cancel', 'drain')"
@@ -30,6 +30,7 @@ class Tables:
     failed: dict[str, dict[int, int]] = field(default_factory=lambda: defaultdict(dict))  # uid → position → layer
     counted: dict[tuple[str, str], float] = field(default_factory=dict)  # engine, name of a metric → its sum
     kinds: dict[str, dict[int, str]] = field(default_factory=lambda: defaultdict(dict))  # …, and → kind of error
+    errors: dict[str, dict[int, str]] = field(default_factory=lambda: defaultdict(dict))  # …, and → type of error
     redrives: dict[tuple[str, int], list[Any]] = field(default_factory=lambda: defaultdict(list))  # uid, epoch → values
     endings: set[tuple[str, int, str]] = field(default_factory=set)  # uid, epoch, cancel or drain
     failed_in: dict[str, dict[int, int]] = field(default_factory=lambda: defaultdict(dict))  # …, and → epoch
@@ -46,10 +47,11 @@ class Tables:
                 tables.chunks[row[0], row[1], row[2]] = ChunkRow(*row)
             tables.attempts = {one["id"]: one for one in _dicts(cursor, _ATTEMPTS)}
             tables.counted = {(engine, name): value for engine, name, value in cursor.execute(_COUNTED).fetchall()}
-            for uid, pos, layer, epoch, kind in cursor.execute(_FAILED).fetchall():
+            for uid, pos, layer, epoch, kind, error in cursor.execute(_FAILED).fetchall():
                 tables.failed[uid][pos] = layer
                 tables.failed_in[uid][pos] = epoch
                 tables.kinds[uid][pos] = kind
+                tables.errors[uid][pos] = error
             tables.endings = set(cursor.execute(_ENDINGS).fetchall())
             for uid, epoch, value in cursor.execute(_REDRIVES).fetchall():
                 tables.redrives[uid, epoch].append(json.loads(value))

@@ -12,6 +12,20 @@ from tests.simulation.world import Violation
 
 SEEDS = 1000
 HOW: dict[str, tuple[str, tuple[str, ...]]] = {
+    "a change begins nothing from scratch": ("edited", ()),
+    "a change stops nothing": ("edited", ()),
+    "a changed global is not noticed": ("edited", ()),
+    "an item that does not end is sent again": ("timeout", ()),
+    "items that run together run for ever": ("async", ()),
+    "lines of items that run together are mixed": ("async", ()),
+    "no alarm rings": ("timeout", ()),
+    "nobody is told of a change": ("edited", ()),
+    "nobody knows when an item is overdue": ("timeout", ()),
+    "what other code has sent counts": ("edited", ()),
+    "what was committed of another input stays": ("another", ("message late", "worker is slow")),
+    "what was loaded again has changed": ("edited", ()),
+    "workers do not wait for the store": ("any", ("put fails",)),
+    "workers wait for the store for ever": ("any", ("store goes away",)),
     "a fenced coordinator counts the items": ("walk", ("stall",)),
     "a fenced coordinator ends the scatter": ("any", ("stall",)),
     "all failed items run again, whichever were chosen": ("chosen", ()),
@@ -70,7 +84,6 @@ RARE = {
     "a fenced coordinator withdraws",
     "gc gives up attempts at work",
     "gc retires what runs again",
-    "what was committed of another input stays",
 }
 """What so many seeds do not find; tests/ledger and tests/core look at these guards by hand, and at the fence of every
 write."""

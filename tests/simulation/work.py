@@ -1,24 +1,29 @@
-"""What authors write: functions and folds, in two wordings of each. They stay themselves on their way to a worker."""
+"""What a worker process has at hand, and the folds that authors write, in two wordings."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable
 from contextvars import ContextVar
-from typing import Any
-
-at_hand: ContextVar[Callable[[object, str], Any]] = ContextVar("at_hand")
-"""What an item does with a constant, in the process that runs now."""
+from typing import Any, NamedTuple, Protocol
 
 
-def work(item: object, constant: str) -> Any:
-    """The user's function."""
-    return at_hand.get()(item, constant)
+class Given(NamedTuple):
+    """What an item is given beside itself: a constant, the wording of the function, and what its globals say."""
+
+    constant: str
+    code: str
+    globals: tuple[str, ...]
 
 
-def work_again(item: object, constant: str) -> Any:
-    """The user's function, as somebody has changed it."""
-    done = at_hand.get()(item, constant)
-    return done  # noqa: RET504 - it must be other code
+class AtHand(Protocol):
+    """What an item does, in the process that runs now."""
+
+    def call(self, item: object, given: Given) -> Any: ...
+
+    def call_async(self, item: object, given: Given) -> Awaitable[Any]: ...
+
+
+at_hand: ContextVar[AtHand] = ContextVar("at_hand")
 
 
 def join(left: str, right: str) -> str:

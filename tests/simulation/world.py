@@ -43,6 +43,7 @@ class World:
         self.crossed: Counter[str] = Counter()  # edges of small constants, by their names
         self.hub = getcurrent()
         self.actors: list[Actor] = []
+        self.ended = False  # what runs from here on is only unwound
         self.at_end: list[Callable[[], object]] = []  # unwinds what is left of dead processes
         self.on_stall: Callable[[Actor], None] = lambda _actor: None
         self._tell = tell
@@ -98,9 +99,10 @@ class World:
 
     def end(self) -> None:
         """Kill what still runs, so that nothing of it is left for the next seed."""
+        self.ended = True
         for actor in self.actors:
             actor.abandon()
-        for unwind in self.at_end:
+        for unwind in reversed(self.at_end):
             unwind()
 
 

@@ -14,28 +14,62 @@ from manifold.worker import forks
 _GRACE = 2.0  # seconds that an item may ignore its alarm before its process is ended
 
 
-class Alarm:
-    """Interrupts an item that runs longer than `timeout` seconds, where it runs in the main thread."""
+class SignalTimer:
+    """Calls a handler of SIGALRM when its time has passed."""
 
-    def __init__(self, timeout: float) -> None:
+    def __init__(self) -> None:
+        forks.in_child(_silence)
+
+    def attach(self, ring: Ring) -> None:
+        """Make `ring` the handler."""
+        self._before = signal.signal(signal.SIGALRM, ring)
+
+    def start(self, seconds: float) -> None:
+        """Call the handler after `seconds`, in the midst of whatever runs then."""
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+
+    def detach(self) -> None:
+        """Call it no more, and put back the handler that was there."""
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, self._before)
+
+
+def timer_here() -> SignalTimer | None:
+    """Return a timer; None outside the main thread, which no signal interrupts."""
+    return SignalTimer() if threading.current_thread() is threading.main_thread() else None
+
+
+class Alarm:
+    """Interrupts an item that runs longer than `timeout` seconds, where it runs in the main thread.
+
+    Args:
+        monotonic, timer: the worker's clock, and a timer by that clock.
+    """
+
+    def __init__(
+        self,
+        timeout: float,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        timer: Callable[[], SignalTimer | None] = timer_here,
+    ) -> None:
         self._timeout = timeout
+        self._monotonic = monotonic
+        self._timer = timer()
         self._began: float | None = None
-        self._rings = threading.current_thread() is threading.main_thread()
-        if self._rings:
-            forks.in_child(_silence)
 
     def deadline(self) -> float | None:
-        """When (by `time.monotonic`) the item at hand has ignored its alarm; None where none runs."""
+        """When (by the worker's clock) the item at hand has ignored its alarm; None where none runs."""
         began = self._began
         return None if began is None else began + self._timeout + _GRACE
 
     def around(self, call: Callable[[Any], Any]) -> Callable[[Any], Any]:
         """`call`, which raises ItemTimeout where it takes too long."""
-        return self._ringing(call) if self._rings else self._watched(call)
+        return self._watched(call) if self._timer is None else self._ringing(call, self._timer)
 
     def _watched(self, call: Callable[[Any], Any]) -> Callable[[Any], Any]:
         def watched(item: Any) -> Any:
-            self._began = time.monotonic()
+            self._began = self._monotonic()
             try:
                 return call(item)
             finally:
@@ -43,21 +77,20 @@ class Alarm:
 
         return watched
 
-    def _ringing(self, call: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        ring = _Ring(self)
+    def _ringing(self, call: Callable[[Any], Any], timer: SignalTimer) -> Callable[[Any], Any]:
+        ring = Ring(self)
 
         def ringing(item: Any) -> Any:
-            self._began = time.monotonic()
-            before = signal.signal(signal.SIGALRM, ring)
+            self._began = self._monotonic()
+            timer.attach(ring)
             try:
-                signal.setitimer(signal.ITIMER_REAL, self._timeout)
+                timer.start(self._timeout)
                 return call(item)
             except _Rings:
                 raise ItemTimeout(f"ran longer than item_timeout={self._timeout:g} s") from None
             finally:
                 self._began = None
-                signal.setitimer(signal.ITIMER_REAL, 0)
-                signal.signal(signal.SIGALRM, before)
+                timer.detach()
 
         return ringing
 
@@ -67,13 +100,13 @@ class Alarm:
         return self._began is not None
 
 
-class _Ring:
+class Ring:
     """The handler of SIGALRM."""
 
     def __init__(self, alarm: Alarm) -> None:
         self._alarm = alarm
 
-    def __call__(self, _signal: int, _frame: object) -> None:
+    def __call__(self, _signal: int = signal.SIGALRM, _frame: object = None) -> None:
         if self._alarm.runs:
             raise _Rings
 
@@ -83,5 +116,5 @@ class _Rings(BaseException):
 
 
 def _silence() -> None:
-    if isinstance(signal.getsignal(signal.SIGALRM), _Ring):
+    if isinstance(signal.getsignal(signal.SIGALRM), Ring):
         signal.signal(signal.SIGALRM, signal.SIG_DFL)

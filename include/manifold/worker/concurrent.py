@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import os
-import time
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any
 
@@ -128,13 +127,13 @@ class _Together:
 
     async def _attempt(self, index: int, item: Any) -> BaseException | None:
         """Execute the item; what it raised, if anything."""
-        timeout = self._job.item_timeout
-        limit = None if timeout is None else asyncio.timeout(timeout)
+        timeout, limit = self._job.item_timeout, None
         try:
             await self._pace()
-            if limit is None:
+            if timeout is None:
                 self._results[index] = await self._call(index, item)
             else:
+                limit = asyncio.timeout(timeout)  # it counts from here on: what waits for its pace does not run
                 async with limit:
                     self._results[index] = await self._call(index, item)
             forks.end_child(self._pid, None)
@@ -158,13 +157,13 @@ class _Together:
 
     async def _pace(self) -> None:
         if pace := self._execution.pace:
-            now = time.monotonic()
+            now = self._loop.time()
             self._due = max(self._due + pace, now)
             await asyncio.sleep(self._due - now)
 
     async def _pause(self, seconds: float) -> None:
-        until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0:
+        until = self._loop.time() + seconds
+        while (left := until - self._loop.time()) > 0:
             try:
                 await asyncio.sleep(left)
             except asyncio.CancelledError:  # of an item that has cancelled its own task

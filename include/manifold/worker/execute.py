@@ -38,6 +38,7 @@ class Execution:
         meter: weighs the results; it ends the chunk early where they weigh too much.
         ended: called with the position of each item that ran together with others, when it has its outcome.
         interrupts: tells what a signal has raised from what an item has.
+        alarm: makes what enforces `item_timeout`.
         monotonic, sleep: the worker's clock.
 
     Afterwards `done` items from the front have an outcome: `values` those of the items that succeeded, in order;
@@ -58,6 +59,7 @@ class Execution:
         meter: Meter | None = None,
         ended: Callable[[int], None] = lambda _: None,
         interrupts: Interrupts | None = None,
+        alarm: Callable[[float], Alarm] = Alarm,
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -78,7 +80,7 @@ class Execution:
         self.interrupts = interrupts or Interrupts()
         self._allowance = allowance
         self._report = report
-        self._alarm = Alarm(job.item_timeout) if job.item_timeout and not job.is_async else None
+        self._alarm = alarm(job.item_timeout) if job.item_timeout and not job.is_async else None
         self._monotonic = monotonic
         self._sleep = sleep
         self._due = 0.0
@@ -100,7 +102,7 @@ class Execution:
         del self.items[self.done + 1 :]
 
     def deadline(self) -> float | None:
-        """When (by `time.monotonic`) the item at hand has ignored its alarm; None where it may run for ever."""
+        """When (by the worker's clock) the item at hand has ignored its alarm; None where it may run for ever."""
         return None if self._alarm is None else self._alarm.deadline()
 
     def run(self) -> None:

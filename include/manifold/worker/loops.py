@@ -29,11 +29,11 @@ T = TypeVar("T")
 
 
 class ThreadLoop:
-    """An event loop and what was made on it; used by one thread at a time."""
+    """An event loop, a new one where none is given, and what was made on it; used by one thread at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
         self.thread = threading.current_thread()
-        self.loop = asyncio.new_event_loop()
+        self.loop = loop or asyncio.new_event_loop()
         self._made: OrderedDict[int, tuple[object, dict[str, Any], list[perworker.Closer]]] = OrderedDict()
 
     def run(self, main: Coroutine[Any, Any, T], interrupts: Interrupts, abort: Callable[[], None]) -> T:

@@ -23,6 +23,7 @@ from manifold.stores import open_store
 from manifold.stores.patient import PatientStore
 from manifold.visible import storable
 from manifold.worker import beat, forks
+from manifold.worker.alarm import Alarm
 from manifold.worker.modules import JobModules
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ class Process:
         nonce: names an execution; never the same twice.
         open_store: the store behind a URL, asked once for each.
         monotonic, sleep: its clock.
+        alarm: makes what enforces `item_timeout` by that clock.
         patience: seconds that it keeps results which the store does not take.
     """
 
@@ -64,11 +66,13 @@ class Process:
         open_store: Callable[[str], Store] = open_store,
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
+        alarm: Callable[[float], Alarm] = Alarm,
         patience: float = WORKER_PATIENCE,
     ) -> None:
         self.nonce = nonce
         self.monotonic = monotonic
         self.sleep = sleep
+        self.alarm = alarm
         self._host = host
         self._pid = pid
         self._open_store = open_store

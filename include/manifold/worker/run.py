@@ -216,6 +216,7 @@ def _run(
         report=watched.report if task.careful or job.item_timeout else None,
         ended=lines.end,
         interrupts=Interrupts(),
+        alarm=process.alarm,
     )
     watched.position, watched.stop, watched.deadline = (lambda: execution.done), execution.stop, execution.deadline
     if beat.draining():
