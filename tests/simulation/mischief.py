@@ -58,6 +58,9 @@ class Mischief:
             story.checks.fail_over,
         )
         self._how_many: tuple[int, ...] = (0, 1, 1, 2, 4)
+        if story.setting.recut:
+            self._ways = (self._kill_and_retry,) * 3 + (self._kill_with_echoes,)
+            self._how_many = (2, 3, 4)
         if wild:
             self._ways += (self._another,) * 6 + (self._collect,) * 6 + (self._kill_with_echoes,) * 3
             self._how_many = (2, 4, 6, 9)

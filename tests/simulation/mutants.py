@@ -307,6 +307,9 @@ MUTANTS: dict[str, Mutant] = {
     "tolerance does not matter": lambda: _both(
         _patch(claim.Claim, "finish", _finish_at_any_cost), _patch(budget.Budget, "check", lambda *_: None)
     ),
+    "re-runs that a failover takes are not missed": lambda: _patch(
+        coordinator.Coordinator, "_reruns_were_lost", lambda _: False
+    ),
     "attempts outlive the scatter": lambda: _patch(claim, "end", _end_leaves_attempts),
     "the total changes": lambda: _patch(claim.Claim, "set_total", _any_total),
     "the total is below a chunk": lambda: _patch(claim.Claim, "set_total", _total_below_chunks),

@@ -31,6 +31,19 @@ SHAPES: dict[str, dict[str, Any]] = {
     "edited": {"items": 8, "chunk_size": 2, "edits": 0.7},
     "async": {"items": 20, "form": "awaits"},
     "timeout": {"items": 13, "timeout": 3.0, "seconds": 0.5, "slow": 0.3},
+    "recut": {
+        "items": 6,
+        "failing": True,
+        "fails_over": True,
+        "slots": 3,
+        "seconds": 0.5,
+        "kind": "range",
+        "max_bytes": None,
+        "folds": False,
+        "recut": (2, 3, 6),
+        "chosen": None,
+        "mode": "continue",
+    },
     "failing": {"items": 20, "failing": True, "chunk_size": 5, "tolerate": "100%", "breaker": 0, "chosen": None},
 }
 """What some seeds are about: fields of a setting, or of every try that somebody makes of it."""
@@ -59,6 +72,7 @@ class Setting:
     timeout: float | None = None  # of an item; some take longer, where there is one
     slow: float = 0.1  # share of these
     edits: float = 0.0  # share of tries for which somebody has changed the function
+    recut: tuple[int, ...] = ()  # items in a chunk, by try; coordinators follow each other fast then
     another: float = 0.0  # share of tries that may have another input
     patience: float = 60.0  # of workers with a store that is away
     forced: dict[str, Any] = field(default_factory=dict)  # of every try
@@ -158,6 +172,8 @@ class Wish:
         if own.random() < setting.edits:
             changes["edition"] = own.choice(list(editions.EDITIONS))
             changes["on_code_changed"] = own.choice(("warn", "fail", "fresh"))
+        if setting.recut:
+            changes["chunk_size"] = own.choice(setting.recut)
         if own.random() < setting.another:
             changes["version"] = own.choice(VERSIONS)
         if setting.form != "plain":

@@ -11,6 +11,7 @@ from tests.simulation.story import simulate
 from tests.simulation.world import Violation
 
 SEEDS = 1000
+FAILOVER = "database fails over before a re-run"
 HOW: dict[str, tuple[str, tuple[str, ...]]] = {
     "a change begins nothing from scratch": ("edited", ()),
     "a change stops nothing": ("edited", ()),
@@ -32,6 +33,7 @@ HOW: dict[str, tuple[str, tuple[str, ...]]] = {
     "a source that breaks off has ended": ("walk", ("source fails",)),
     "committed items are not compared": ("walk", ()),
     "copies are not stopped": ("copies", ("worker is slow", "message late")),
+    "re-runs that a failover takes are not missed": ("recut", (FAILOVER, "message twice")),
     "retries cost no token": ("rate", ()),
     "the plan sees one page of what is committed": ("walk", ()),
     "the rest of an overlay is forgotten": ("failing", ("worker drains",)),
