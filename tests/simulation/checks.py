@@ -31,7 +31,7 @@ class Checks:
         self.epochs: dict[tuple[str, str], int] = {}  # uid, who → the epoch that it has
         self.inputs: dict[str, Sequence[object]] = {}  # who → the items of its try, where they may not differ
         self.chosen: dict[str, frozenset[int] | None] = {}  # who → which failed items it was asked to run again
-        self.jobs = Jobs()
+        self.jobs = Jobs(world)
         self.failovers = 0
         self.owners: dict[str, str] = {}  # owner token → who
         self.withdrawn: set[str] = set()  # uids of which chunks have gone

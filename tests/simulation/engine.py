@@ -19,10 +19,11 @@ from manifold.protocol.records import Attempt, WorkerInfo
 from manifold.protocol.task import ChunkTask
 from manifold.worker.run import run_chunk
 from tests.simulation.checks import Checks
-from tests.simulation.cluster import Cluster, Delivery
+from tests.simulation.cluster import Cluster
 from tests.simulation.model import Model
 from tests.simulation.setting import CHUNK_BYTES
 from tests.simulation.work import Given
+from tests.simulation.workers import Delivery
 from tests.simulation.world import Actor
 
 
@@ -86,10 +87,19 @@ class SimEngine(Engine):
         self.dispatch, self.uid, self.epoch, self.began = dispatch, uid, epoch, self._cluster.world.now
 
     def chooses_again(self, chunk: Chunk) -> None:
-        """Its coordinator has read which items failed, and is about to write down that these run again."""
+        """Its coordinator has read which items failed, and is about to write down that these run again.
+
+        A host may be lost at this moment that had the database and the broker: the one forgets that they have failed,
+        the other that their chunks were run.
+        """
         faults = self._cluster.world.faults
-        if faults.hits("database fails over before a re-run", f"[{chunk.start}, {chunk.stop})"):
-            self._checks.fail_over(keeps_acquires=True)
+        if not faults.hits("database fails over before a re-run", f"[{chunk.start}, {chunk.stop})"):
+            return
+        self._checks.fail_over(keeps_acquires=True)
+        for id_, one in self._checks.now.attempts.items():
+            beside = one["start"] < chunk.stop and chunk.start < one["stop"]
+            if one["uid"] == self.uid and one["state"] == "open" and one["layer"] == 0 and beside:
+                self._cluster.give_out_again([id_])
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         assert fn is run_chunk

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from manifold.events import ScatterStarted
 from tests.simulation.work import Given
+from tests.simulation.world import World
 
 if TYPE_CHECKING:
     from tests.simulation.setting import Wish
@@ -18,9 +19,9 @@ Scatter = dict[str, Any]
 class Jobs:
     """Knows which function, which globals and which constants the ledger has recorded for each scatter, and whose."""
 
-    def __init__(self) -> None:
+    def __init__(self, world: World) -> None:
         self.wishes: dict[str, Wish] = {}  # who → what it asks for
-        self.judged: set[str] = set()  # what this world has judged
+        self.crossed = world.crossed
         self._of: dict[str, Given] = {}  # the key of a function, or the uid of a scatter without one → what it gives
         self._recorded: dict[str, list[Given]] = defaultdict(list)  # uid → all that it was given, in order
         self._changed: dict[tuple[str, str], tuple[bool, bool]] = {}  # uid, who → another function, another constant
@@ -42,7 +43,7 @@ class Jobs:
         if old is None:
             self._record(uid, uid, mine)
         elif new["state"] == "replaced" != old["state"] and self.wishes[who].mode != "fresh":
-            self.judged.add("a change for which it began from scratch")
+            self.crossed["a change for which it began from scratch"] += 1
             if all(given == mine for given in self._recorded[uid]):
                 yield "it was replaced, although it is given what it was given before"
         if new["fn_key"] is None or (old is not None and new["fn_key"] == old["fn_key"]):
@@ -65,7 +66,7 @@ class Jobs:
         if (code, constants) != changed:
             yield f"tells that code and constants changed: {code}, {constants}; and they did: {changed}"
         if code:
-            self.judged.add("a change that was told")
+            self.crossed["a change that was told"] += 1
 
     def returned(self, who: str, uid: str, began: Mapping[str, int]) -> Iterator[str]:
         """Results that were there already, for which nothing was asked or told, are of the same work."""

@@ -75,6 +75,7 @@ class Judge:
             case CodeChanged():
                 work = {other.wish.given() for other in tries}
                 code = work if one.wish.on_code_changed == "fail" else ()
+                self._story.world.crossed["a change that was refused"] += len(code) > 1
                 return len(code) > 1 or len({other.wish.fold for other in tries}) > 1
         return lost or any(other.wish.wrong_store for other in tries)
 

@@ -56,11 +56,11 @@ class Book:
         """A standby takes over that lacks the last commits, an acquire among them at times; "" where there is none."""
         rng, older = self._world.rng, list(self._older)
         acquires = [at for at, copy in enumerate(older) if copy.epochs != self.epochs()]
-        if keeps_acquires and acquires:
-            older, acquires = older[acquires[-1] + 1 :], []
-        if not older:
+        first = acquires[-1] + 1 if acquires and keeps_acquires else 0
+        if first == len(older):
             return ""
-        at = acquires[-1] if acquires and rng.random() < 0.4 else rng.randrange(len(older))
+        latest = acquires[-1] if acquires and not keeps_acquires and rng.random() < 0.4 else None
+        at = first if keeps_acquires else rng.randrange(len(older)) if latest is None else latest
         _connection(self.engine).deserialize(older[at].data)
         self._older.clear()
         self.away_until = max(self.away_until, self._world.now + rng.choice((0.1, 2.0)))

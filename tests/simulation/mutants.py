@@ -310,6 +310,7 @@ MUTANTS: dict[str, Mutant] = {
     "re-runs that a failover takes are not missed": lambda: _patch(
         coordinator.Coordinator, "_reruns_were_lost", lambda _: False
     ),
+    "a re-run may touch what is not failed": lambda: _patch(commit, "still_failed", lambda *_: True),
     "attempts outlive the scatter": lambda: _patch(claim, "end", _end_leaves_attempts),
     "the total changes": lambda: _patch(claim.Claim, "set_total", _any_total),
     "the total is below a chunk": lambda: _patch(claim.Claim, "set_total", _total_below_chunks),
@@ -384,6 +385,5 @@ SURVIVES: dict[str, Mutant] = {
         withdraw, "_withdraw_base", _overlays_are_withdrawn_alone
     ),
     "a re-run need not lie inside one chunk": lambda: _commit_without(guards.inside_one_base_chunk),
-    "a re-run may touch what is not failed": lambda: _patch(commit, "still_failed", lambda *_: True),
 }
 """Guards that others stand behind, dropped alone."""

@@ -43,6 +43,12 @@ SHAPES: dict[str, dict[str, Any]] = {
         "recut": (2, 3, 6),
         "chosen": None,
         "mode": "continue",
+        "code": "first",
+        "edits": 0.0,
+        "version": "as it was",
+        "tolerate": "100%",
+        "rate": None,
+        "wrong_store": False,
     },
     "failing": {"items": 20, "failing": True, "chunk_size": 5, "tolerate": "100%", "breaker": 0, "chosen": None},
 }

@@ -56,6 +56,18 @@ CROSSINGS = (
     "a line that was cut",
 )
 
+REACHED = {
+    "edited": (
+        "a change that was told",
+        "a change that was refused",
+        "a change for which it began from scratch",
+    ),
+    "async": ("an item that awaits is interrupted",),
+    "timeout": ("an alarm interrupts an item", "a process is ended over an item that does not end"),
+    "another": ("a worker waits for the store, and it comes back",),
+}
+"""What the seeds of a shape come to, by its name."""
+
 
 @contextmanager
 def constants(rng: random.Random) -> Iterator[Counter[str]]:

@@ -123,7 +123,7 @@ class Story:
             patience=setting.patience,
         )
         self._constants = random.Random(f"{world.rng.getstate()[1][:9]}")  # of its own: seeds stay what they were
-        self._often = self._constants.choice((0.0, 0.1, 0.5))
+        self._often = 0.0 if setting.recut else self._constants.choice((0.0, 0.1, 0.5))
         self.tries: list[Try] = []
         self.beside: list[Try] = []  # at another scatter
         self.ends = Ends(self)

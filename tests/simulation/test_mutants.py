@@ -29,6 +29,7 @@ HOW: dict[str, tuple[str, tuple[str, ...]]] = {
     "workers wait for the store for ever": ("any", ("store goes away",)),
     "a fenced coordinator counts the items": ("walk", ("stall",)),
     "a fenced coordinator ends the scatter": ("any", ("stall",)),
+    "a re-run may touch what is not failed": ("recut", (FAILOVER, "message twice")),
     "all failed items run again, whichever were chosen": ("chosen", ()),
     "a source that breaks off has ended": ("walk", ("source fails",)),
     "committed items are not compared": ("walk", ()),
@@ -45,6 +46,15 @@ HOW: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 """What the seeds are about, and what is to go wrong often, where a guard is dropped that seldom matters."""
 FOUND_BY = {
+    "a change stops nothing": 3,
+    "a re-run may touch what is not failed": 110,
+    "an item that does not end is sent again": 1,
+    "items that run together run for ever": 3,
+    "re-runs that a failover takes are not missed": 135,
+    "what other code has sent counts": 58,
+    "what was committed of another input stays": 118,
+    "what was loaded again has changed": 1,
+    "workers wait for the store for ever": 1,
     "the plan sees one page of what is committed": 9,
     "what was adopted is planned again": 0,
     "suspects do not matter": 51,
