@@ -243,10 +243,12 @@ class WorkerStore(Store):
         if run is not None:  # else it is unwound
             run.puts.append((checked(key), value))
             if world.faults.hits("put fails, and took effect", key):
-                raise StoreError("the store does not answer any more")
+                self._fails("put fails", key)
+        self._answers()
 
     def get(self, key: str) -> bytes:
         self._check("get fails", key)
+        self._answers()
         if key not in self._shelf.blobs:
             raise BlobNotFound(f"there is no {key}")
         return self._shelf.blobs[key]
@@ -263,11 +265,17 @@ class WorkerStore(Store):
         if world.faults.hits("store goes away", key):
             self._shelf.away_until = world.now + worker.ahead + world.rng.choice((1.0, 8.0, 90.0))
         if world.now + worker.ahead < self._shelf.away_until or world.faults.hits(fault, key):
-            if worker.waits is None or worker.waits[0] != f"{fault} {key}":
-                worker.waits = f"{fault} {key}", worker.monotonic()
-            if (waited := worker.monotonic() - worker.waits[1]) > worker.patience + LONGEST_PAUSE:
-                world.fail(f"{worker.process.name} waits {waited:.1f} s for the store, and is to for {worker.patience}")
-            raise StoreError("the store does not answer")
-        if worker.waits is not None:
-            world.crossed["a worker waits for the store, and it comes back"] += 1
-        worker.waits = None
+            self._fails(fault, key)
+
+    def _fails(self, fault: str, key: str) -> NoReturn:
+        worker = self._worker
+        if worker.waits is None or worker.waits[0] != f"{fault} {key}":
+            worker.waits = f"{fault} {key}", worker.monotonic()
+        if (waited := worker.monotonic() - worker.waits[1]) > worker.patience + LONGEST_PAUSE:
+            text = f"{worker.process.name} waits {waited:.1f} s for the store, and is to for {worker.patience}"
+            self._shelf.world.fail(text)
+        raise StoreError("the store does not answer")
+
+    def _answers(self) -> None:
+        self._shelf.world.crossed["a worker waits for the store, and it comes back"] += self._worker.waits is not None
+        self._worker.waits = None
