@@ -311,6 +311,9 @@ MUTANTS: dict[str, Mutant] = {
         coordinator.Coordinator, "_reruns_were_lost", lambda _: False
     ),
     "a re-run may touch what is not failed": lambda: _patch(commit, "still_failed", lambda *_: True),
+    "a re-run lies over nothing": lambda: _both(
+        _commit_without(guards.inside_one_base_chunk), _patch(commit, "still_failed", lambda *_: True)
+    ),
     "attempts outlive the scatter": lambda: _patch(claim, "end", _end_leaves_attempts),
     "the total changes": lambda: _patch(claim.Claim, "set_total", _any_total),
     "the total is below a chunk": lambda: _patch(claim.Claim, "set_total", _total_below_chunks),
@@ -384,6 +387,7 @@ SURVIVES: dict[str, Mutant] = {
     "re-runs under way outlive what they lay over": lambda: _patch(
         withdraw, "_withdraw_base", _overlays_are_withdrawn_alone
     ),
+    # where a failover has taken the chunk below, nothing there is failed any more, which is asked for as well
     "a re-run need not lie inside one chunk": lambda: _commit_without(guards.inside_one_base_chunk),
 }
 """Guards that others stand behind, dropped alone."""

@@ -30,6 +30,7 @@ HOW: dict[str, tuple[str, tuple[str, ...]]] = {
     "workers wait for the store for ever": ("any", ("store goes away",)),
     "a fenced coordinator counts the items": ("walk", ("stall",)),
     "a fenced coordinator ends the scatter": ("any", ("stall",)),
+    "a re-run lies over nothing": ("recut", (FAILOVER,)),
     "a re-run may touch what is not failed": ("recut", (FAILOVER, "message twice")),
     "all failed items run again, whichever were chosen": ("chosen", ()),
     "a source that breaks off has ended": ("walk", ("source fails",)),
@@ -49,6 +50,7 @@ HOW: dict[str, tuple[str, tuple[str, ...]]] = {
 FOUND_BY = {
     "re-runs of an earlier epoch stay open": 51,
     "a change stops nothing": 3,
+    "a re-run lies over nothing": 16,
     "a re-run may touch what is not failed": 110,
     "an item that does not end is sent again": 1,
     "items that run together run for ever": 3,
