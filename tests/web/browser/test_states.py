@@ -195,3 +195,47 @@ def test_a_long_unbroken_message_pushes_no_column_out_of_sight(ended: str, site:
     for name in ("Item", "Error", "Value", "Attempts", "Worker"):
         expect(items.get_by_role("columnheader", name=name, exact=True)).to_be_in_viewport(ratio=0.9)
     assert items.get_by_role("table").locator("..").evaluate("one => one.scrollWidth <= one.clientWidth")
+
+
+def test_scatters_of_the_deployment_itself_are_shown_on_request_and_it_stands_in_the_address(
+    ended: str, site: Site, visit: Visit
+) -> None:
+    page = visit(LIST)
+    expect(page.get_by_role("row").filter(has_text="render").first).to_be_visible()
+    box = page.get_by_role("checkbox", name="Scatters of the deployment itself")
+    expect(box).not_to_be_checked()
+    with page.expect_request(lambda sent: "/manifold/api/scatters?" in sent.url and "system=true" in sent.url):
+        box.check(force=True)
+    expect(page).to_have_url(f"{site.url}{LIST}?system=true")
+    page.reload()
+    expect(box).to_be_checked()
+    with page.expect_request(lambda sent: "/manifold/api/scatters?" in sent.url and "system" not in sent.url):
+        box.uncheck(force=True)
+    expect(page).to_have_url(f"{site.url}{LIST}")
+
+
+def test_a_scatter_whose_run_was_deleted_says_so_and_leads_nowhere(ended: str, site: Site, visit: Visit) -> None:
+    def deleted(route: Route) -> None:
+        answer = route.fetch()
+        if answer.status != 200:
+            route.fulfill(response=answer)
+            return
+        told = answer.json()
+        for one in told.get("scatters", [told] if "uid" in told else []):
+            one |= {"run_deleted": True, "message": "its DAG run was deleted in Airflow", "state": "stopped"}
+        route.fulfill(response=answer, json=told)
+
+    page = visit("/")
+    for path in ("scatters?**", "scatters/*"):
+        page.route(f"**/manifold/api/{path}", deleted)
+    page.goto(site.url + LIST)
+    row = page.get_by_role("row").filter(has_text="render").first
+    expect(row).to_contain_text("the DAG run was deleted")
+    expect(row.get_by_role("link", name="Task instance of")).to_have_count(0)
+    page.goto(site.url + ended)
+    told = page.get_by_role("status").filter(has_text="Its DAG run was deleted in Airflow.")
+    expect(told).to_contain_text("its results stay until manifold gc collects them")
+    expect(page.get_by_text("The next try continues")).to_have_count(0)
+    expect(page.get_by_text("so nothing there can run it again")).to_be_visible()
+    expect(page.get_by_role("button", name="Continue")).to_have_count(0)
+    page.unroute_all(behavior="ignoreErrors")

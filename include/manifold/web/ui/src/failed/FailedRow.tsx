@@ -2,8 +2,8 @@ import { chakra, Link, Table, Text } from "@chakra-ui/react";
 
 import { Breakable } from "../base/Breakable";
 import { count } from "../base/format";
+import { Tick } from "../base/Tick";
 import type { Failure } from "../types";
-import { Tick } from "./Tick";
 
 interface Props {
   item: Failure;

@@ -1,10 +1,10 @@
 import { Skeleton, Table, Text, VisuallyHidden } from "@chakra-ui/react";
 
 import type { Problem } from "../base/api";
+import { Tick } from "../base/Tick";
 import { useSteering } from "../steer/Steering";
 import type { Failure } from "../types";
 import { FailedRow } from "./FailedRow";
-import { Tick } from "./Tick";
 
 interface Props {
   failures: Failure[] | undefined;

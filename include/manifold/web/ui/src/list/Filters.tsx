@@ -3,6 +3,7 @@ import { useRef } from "react";
 
 import { Choice } from "../base/Choice";
 import { Icon } from "../base/Icon";
+import { Tick } from "../base/Tick";
 import type { Scatter } from "../types";
 import type { ListQuery } from "./useListQuery";
 
@@ -42,6 +43,7 @@ export function Filters({ query, change, scatters }: Props) {
         options={engines.map((engine) => [engine, engine])}
         value={query.engine}
       />
+      <Tick label="Scatters of the deployment itself" on={query.system !== ""} set={(on) => change({ system: on ? "true" : "" })} shown />
     </Flex>
   );
 }

@@ -24,7 +24,7 @@ export function ScatterRow({ scatter }: { scatter: Scatter }) {
           <Link asChild color="fg.info" fontWeight="medium" overflowWrap="anywhere">
             <RouterLink to={{ search: open.toString() }}>{title(scatter)}</RouterLink>
           </Link>
-          {task && (
+          {task && !scatter.run_deleted && (
             <Link asChild color="fg.muted" p={1}>
               <RouterLink aria-label={`Task instance of ${title(scatter)}`} title="Task instance in Airflow" to={taskPath(task)}>
                 <Icon name="open" size={3} />
@@ -34,6 +34,7 @@ export function ScatterRow({ scatter }: { scatter: Scatter }) {
         </Flex>
         <Text color="fg.muted" fontSize="xs" overflowWrap="anywhere">
           {subtitle(scatter)}
+          {scatter.run_deleted && " · the DAG run was deleted"}
         </Text>
         <Stack display={NARROW} gap={2} mt={2}>
           <Flex align="center" color="fg.muted" fontSize="xs" gap={2} wrap="wrap">

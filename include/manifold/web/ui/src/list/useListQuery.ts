@@ -8,6 +8,8 @@ export interface ListQuery {
   search: string;
   engine: string;
   sort: string;
+  /** "true": those of the deployment itself, too. */
+  system: string;
   offset: number;
 }
 
@@ -37,6 +39,7 @@ export function useListQuery(): [ListQuery, (change: Partial<ListQuery>) => void
     search: text("search"),
     sort: text("sort") || "-created",
     state: text("state"),
+    system: text("system") === "true" ? "true" : "",
   };
   return [query, change];
 }

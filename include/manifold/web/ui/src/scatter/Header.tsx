@@ -35,9 +35,13 @@ export function Header({ scatter, within }: { scatter: ScatterDetail; within: Sc
           <Text color="fg.muted" fontSize="sm" overflowWrap="anywhere">
             {task && (
               <>
-                <Link asChild color="fg.info">
-                  <RouterLink to={taskPath(task)}>{task.run_id}</RouterLink>
-                </Link>
+                {scatter.run_deleted ? (
+                  task.run_id
+                ) : (
+                  <Link asChild color="fg.info">
+                    <RouterLink to={taskPath(task)}>{task.run_id}</RouterLink>
+                  </Link>
+                )}
                 {" · "}
               </>
             )}

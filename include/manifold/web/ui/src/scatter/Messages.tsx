@@ -7,22 +7,29 @@ import type { ScatterDetail, Try, Wish } from "../types";
 
 /** What a person should know before all figures: each only while it is so. */
 export function Messages({ scatter }: { scatter: ScatterDetail }) {
-  const { paused_by, state, message, suspects, suspects_total, wishes, history } = scatter;
+  const { paused_by, state, message, run_deleted, suspects, suspects_total, wishes, history } = scatter;
   const [last] = history;
   const [suspect] = suspects;
   return (
     <Stack _empty={{ display: "none" }} gap={2}>
+      {run_deleted && (
+        <Notice kind="warning">
+          {sentence(message)} Nothing there can run it again, and its results stay until manifold gc collects them.
+        </Notice>
+      )}
       {state === "paused" && <Notice kind="warning">Paused by {paused_by}. No further chunk is sent until somebody resumes it.</Notice>}
       {state === "draining" && <Notice kind="warning">Draining: what runs ends and is committed, and nothing more is sent.</Notice>}
-      {state === "drained" && (
+      {state === "drained" && !run_deleted && (
         <Notice kind="warning">{sentence(message)} It waits, without a slot of Airflow's, until somebody presses Resume.</Notice>
       )}
-      {state === "stopped" && (
+      {state === "stopped" && !run_deleted && (
         <Notice kind="warning">
           Stopped{last?.ended_at != null && <> <When at={last.ended_at} /></>}: {message ?? "its coordinator is gone"}. {next(last)}
         </Notice>
       )}
-      {message && state !== "drained" && state !== "stopped" && <Notice kind={state === "failed" ? "bad" : "warning"}>{message}</Notice>}
+      {message && !run_deleted && state !== "drained" && state !== "stopped" && (
+        <Notice kind={state === "failed" ? "bad" : "warning"}>{message}</Notice>
+      )}
       {suspect && (
         <Notice kind="bad">
           The results of {plural(suspects_total, "chunk")} could not be read, first those of {span(suspect.start, suspect.stop)}.

@@ -1,6 +1,7 @@
 import { createContext, useCallback, useContext, useEffect, useMemo, useRef, useState, type ReactNode } from "react";
 
 import { post } from "../base/api";
+import { isLive } from "../scatter/state";
 import type { Asked, Control, Redrive, Redriven, ScatterDetail } from "../types";
 import { asked, redriven } from "./sentences";
 
@@ -95,7 +96,8 @@ const LONGEST = 300_000;
 const stage = ({ state, tries, settings, paused_by, wishes }: ScatterDetail): string =>
   JSON.stringify([state, tries, settings, paused_by, wishes.length]);
 
-function refusal({ may, task }: ScatterDetail): string | null {
+function refusal({ may, task, state, run_deleted }: ScatterDetail): string | null {
+  if (run_deleted && !isLive(state)) return "Its DAG run was deleted in Airflow, so nothing there can run it again.";
   if (may.steer) return null;
   return task ? `You may look, but not steer: that takes the right to run ${task.dag_id}.` : "You may look, but not steer.";
 }
