@@ -85,6 +85,10 @@ class Engine(Executor):
         """Submit under a name by which a later `attach` asks for the call; it was never given before."""
         return self.submit(fn, *args)
 
+    def stop_listening(self) -> None:
+        """Take nothing more from the workers, before calls are left: what they answer from now on waits for whoever
+        attaches next. What has come until then has ended its futures."""
+
     def leave(self, future: Future[Any]) -> None:
         """Wait for the call no longer, and let it run on, for whoever attaches next; the future is then over."""
         self.kill(future)

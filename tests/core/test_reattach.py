@@ -56,6 +56,7 @@ class Lasting(Engine):
         self.futures: dict[str, Future[Any]] = {}
         self.asked: dict[str, int] | None = None
         self.at_attach: Callable[[dict[str, Future[Any]]], object] = lambda _futures: None
+        self.at_end: Callable[[dict[str, Future[Any]]], object] = lambda _futures: None
         self.sent = 0
 
     @classmethod
@@ -82,6 +83,9 @@ class Lasting(Engine):
         given = dict(self.futures)
         self.at_attach(given)
         return given
+
+    def stop_listening(self) -> None:
+        self.at_end(self.futures)
 
     def leave(self, future: Future[Any]) -> None:
         future.set_exception(CancelledError("left"))
@@ -266,6 +270,20 @@ def test_a_coordinator_that_is_told_to_end_leaves_its_chunks_where_another_try_f
     engine.at_attach = broker.answer
     sound(try_once(runs, engine))
     assert engine.sent == (0 if follows else engine.sent)
+
+
+def test_an_answer_that_comes_as_a_coordinator_ends_is_committed_and_not_lost_between_two(
+    runs: Once, broker: Broker
+) -> None:
+    engine = Lasting(broker, prompt=False, takes=3)
+    engine.at_end = broker.answer
+    with pytest.raises(EngineError, match="takes no more"):
+        try_once(runs, engine)
+    row = open_ledger().find("job")
+    assert row is not None
+    assert row.done == 6
+    sound(try_once(runs, Lasting(broker, prompt=True)))
+    assert set(runs.times.values()) == {1}
 
 
 def test_a_fresh_start_asks_for_nothing_of_the_old_one(runs: Once, broker: Broker) -> None:

@@ -94,6 +94,7 @@ class Coordinator:
             self._parts.redrive.tell = partial(self._report.notice, "warning")
         if self._parts.planner is not None:
             self._parts.planner.tell = partial(self._report.notice, "warning")
+        leaves = False
         try:
             if (trouble := self._parts.engine.check()) is not None:
                 self._report.notice("warning", trouble)
@@ -102,14 +103,17 @@ class Coordinator:
                 self._clock.wait(self._dispatch.signal, 0.0 if self._hearing.receipts else self._choice.patience())
         except BaseException as exc:
             self._trouble = exc
+            parts = self._parts
+            leaves = leaves_chunks(parts.engine, parts.ledger, self._row, exc, parts.goes_on)
+            if leaves:  # first, so that no answer comes between the last commit and the next coordinator
+                parts.engine.stop_listening()
             self._row = self._last.write(exc) or self._row
             if isinstance(exc, ScatterError):
                 self._end_as(exc)
             raise
         finally:
             self._parts.store.on_wait = None
-            parts = self._parts
-            if leaves_chunks(parts.engine, parts.ledger, self._row, self._trouble, parts.goes_on):
+            if leaves:
                 self._dispatch.leave_all()
             self._dispatch.stop_all()
             self._report.ended(self._row, self._clock.monotonic() - began, *ending_of(self._trouble))

@@ -32,6 +32,7 @@ from manifold.protocol.records import WorkerInfo
 
 _CONNECT = 3.0  # seconds for the broker to answer when the engine is opened
 _HEARING = 3.0  # seconds in which every live worker has spoken
+_CLOSING = 2.5  # seconds for the ear to end, whatever the broker does
 _ATTACHING = 10.0  # seconds for what waits and for the workers to be heard
 _OLDER = 20  # coordinators before this one that are listened for; a scatter had that many tries seldom
 _LEFT = 5  # coordinators before this one whose queues are cleared away at the end, whether anything is asked for or not
@@ -189,6 +190,11 @@ class CeleryEngine(Engine):
                 call.excused = True
                 self._sender.unsend(call, kill=True)
                 self._inbox.lose(Loss(call, "stopped by its coordinator"))
+
+    def stop_listening(self) -> None:
+        self._left = True
+        self._ear.close(keep=True)
+        self._ear.join(_CLOSING)
 
     def leave(self, future: Future[Any]) -> None:
         for call in self._flight.all():

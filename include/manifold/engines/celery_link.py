@@ -181,8 +181,8 @@ class Ear:
         self._keep = keep
         self._closing.set()
 
-    def join(self) -> None:
-        self._thread.join()
+    def join(self, timeout: float | None = None) -> None:
+        self._thread.join(timeout)
 
     def _listen(self) -> None:
         while not self._closing.is_set():
