@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, bindparam, delete, literal, select, update
+from sqlalchemy import Connection, Insert, bindparam, delete, literal, select, update
 
 from manifold.errors import LedgerError
 from manifold.ledger import guards
@@ -20,6 +21,21 @@ INSERT_CHUNK = guards.insert_chunk(condition() for condition in guards.COMMIT)
 _FROM_RECEIPT = [name for name in Receipt.__struct_fields__ if name in ChunkRow.__struct_fields__]
 _FORGET_FAILURES = delete(failure).where(
     failure.c.uid == bindparam("of"), failure.c.pos >= bindparam("first"), failure.c.pos < bindparam("last")
+)
+# Statements of every commit are built once: to build one costs more than to run it.
+_COMMITTED = select(
+    *(chunk.c[name] for name in ("attempt", "seq", "start", "stop", "outcome", "blob_key", "fail_key"))
+).where(chunk.c.uid == bindparam("of"), chunk.c.attempt.in_(bindparam("ids", expanding=True)))
+_SETTLE = (
+    update(attempt)
+    .where(attempt.c.id.in_(bindparam("ids", expanding=True)), attempt.c.uid == bindparam("of"))
+    .where(attempt.c.state == "open")
+    .values(state=bindparam("to"))
+)
+_COUNT = (
+    update(scatter)
+    .where(scatter.c.uid == bindparam("of"))
+    .values({name: bindparam(f"new_{name}") for name in ("n_ok", "n_failed", "n_skipped", "seq")})
 )
 _IDS_AT_ONCE = 500  # parameters in one statement; old builds of SQLite take 999
 _MESSAGE, _ITEM_REPR, _TRACEBACK, _KEY = 300, 1024, 20_000, 300  # characters kept
@@ -75,10 +91,9 @@ def _insert_chunks(
 
 def _committed(conn: Connection, uid: str, attempts: list[str]) -> dict[str, tuple[Any, ...]]:
     """seq, range, outcome and keys of the chunks that these attempts have committed."""
-    columns = (chunk.c.seq, chunk.c.start, chunk.c.stop, chunk.c.outcome, chunk.c.blob_key, chunk.c.fail_key)
     found: dict[str, tuple[Any, ...]] = {}
     for some in batches(attempts):
-        rows = conn.execute(select(chunk.c.attempt, *columns).where(chunk.c.uid == uid, chunk.c.attempt.in_(some)))
+        rows = conn.execute(_COMMITTED, {"of": uid, "ids": some})
         found.update({one[0]: tuple(one[1:]) for one in rows})
     return found
 
@@ -101,8 +116,7 @@ def _settle_attempts(conn: Connection, uid: str, receipts: Sequence[Receipt], wo
     for state, which in (("won", True), ("void", False)):
         ids = [receipt.attempt for receipt, counts in zip(receipts, won, strict=True) if counts is which]
         for some in batches(ids):
-            these = (attempt.c.id.in_(some), attempt.c.uid == uid, attempt.c.state == "open")
-            conn.execute(update(attempt).where(*these).values(state=state))
+            conn.execute(_SETTLE, {"of": uid, "ids": some, "to": state})
 
 
 def _replace_failures(conn: Connection, fresh: Iterable[Receipt]) -> None:
@@ -136,7 +150,7 @@ def _replace_failures(conn: Connection, fresh: Iterable[Receipt]) -> None:
                     "traceback": stored(receipt.kinds.get(one.fingerprint, ""), _TRACEBACK),
                 }
     if kinds:
-        conn.execute(insert_into(conn, error_kind).on_conflict_do_nothing(), list(kinds.values()))
+        conn.execute(insert_into(conn.dialect.name, error_kind).on_conflict_do_nothing(), list(kinds.values()))
 
 
 def _attempts_before(conn: Connection, receipt: Receipt) -> Iterable[tuple[int, int]]:
@@ -175,7 +189,7 @@ def _count(conn: Connection, row: ScatterRow, fresh: Sequence[Receipt], seqs: in
         "n_skipped": row.n_skipped + sum(one.n_skipped for one in fresh),
         "seq": row.seq + seqs,
     }
-    conn.execute(update(scatter).where(scatter.c.uid == row.uid).values(changes))
+    conn.execute(_COUNT, {"of": row.uid, **{f"new_{name}": value for name, value in changes.items()}})
     return msgspec.structs.replace(row, **changes)
 
 
@@ -186,7 +200,12 @@ def write_attempts(conn: Connection, now: float, attempts: Sequence[Attempt]) ->
             msgspec.structs.asdict(one) | {"state": "open", "started": False, "died": False, "sent_at": now}
             for one in attempts
         ]
-        conn.execute(insert_into(conn, attempt).on_conflict_do_nothing(), values)
+        conn.execute(_insert_attempts(conn.dialect.name), values)
+
+
+@cache
+def _insert_attempts(dialect: str) -> Insert:
+    return insert_into(dialect, attempt).on_conflict_do_nothing()
 
 
 def _see_workers(
@@ -199,20 +218,30 @@ def _see_workers(
         tally["items"] += one.n_ok + one.n_failed + one.n_skipped
         tally["chunks"] += 1
     if tallies:
-        count = insert_into(conn, worker)
-        sums = {name: worker.c[name] + count.excluded[name] for name in ("items", "chunks")}
-        # What was done of the chunk that it ran counts as committed now; the next look says how far the others are.
-        sums |= {name: count.excluded[name] for name in ("host", "pid", "last_seen")} | {"done": literal(0)}
-        conn.execute(count.on_conflict_do_update(index_elements=["uid", "worker"], set_=sums), list(tallies.values()))
+        conn.execute(_count_workers(conn.dialect.name), list(tallies.values()))
     if workers:
-        seen = insert_into(conn, worker)
-        news = {name: seen.excluded[name] for name in ("host", "pid", "last_seen", "holding", "done")}
         values = {
             one.name: {"uid": uid, "worker": one.name, "host": one.host, "pid": one.pid, "last_seen": now - one.silence}
             | {"holding": list(one.holding), "items": 0, "chunks": 0, "done": one.done}
             for one in workers
         }
-        conn.execute(seen.on_conflict_do_update(index_elements=["uid", "worker"], set_=news), list(values.values()))
+        conn.execute(_describe_workers(conn.dialect.name), list(values.values()))
+
+
+@cache
+def _count_workers(dialect: str) -> Insert:
+    new = insert_into(dialect, worker)
+    sums = {name: worker.c[name] + new.excluded[name] for name in ("items", "chunks")}
+    # What was done of the chunk that it ran counts as committed now; the next look says how far the others are.
+    sums |= {name: new.excluded[name] for name in ("host", "pid", "last_seen")} | {"done": literal(0)}
+    return new.on_conflict_do_update(index_elements=["uid", "worker"], set_=sums)
+
+
+@cache
+def _describe_workers(dialect: str) -> Insert:
+    new = insert_into(dialect, worker)
+    news = {name: new.excluded[name] for name in ("host", "pid", "last_seen", "holding", "done")}
+    return new.on_conflict_do_update(index_elements=["uid", "worker"], set_=news)
 
 
 def _check(receipt: Receipt, uid: str) -> None:

@@ -24,7 +24,7 @@ def write_pin(conn: Connection, new: NewScatter) -> None:
     if new.source_pin:
         made = exists(select(scatter.c.uid).where(scatter.c.uid == new.uid))
         values = select(literal(new.uid).label("uid"), literal(new.source_pin, pin.c.value.type).label("value"))
-        insertion = insert_into(conn, pin).from_select(["uid", "value"], values.where(made))
+        insertion = insert_into(conn.dialect.name, pin).from_select(["uid", "value"], values.where(made))
         conn.execute(insertion.on_conflict_do_nothing())
 
 

@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, Select, Update, select, update
 
 from manifold.errors import Fenced
 from manifold.ledger import guards
 from manifold.ledger.ending import void_earlier
-from manifold.ledger.tables import scatter
+from manifold.ledger.tables import database_time, scatter
 from manifold.ledger.tries import LEASE
 from manifold.protocol.records import ScatterRow
 
@@ -46,6 +46,7 @@ class Fence:
         """What earlier claims have sent counts no more, which is said again, too."""
         self.losses = 0
         """How often the database was seen to have gone back behind what this claim had committed."""
+        self._prepared: tuple[Update, Select[Any]] | None = None
 
     def lock(self, conn: Connection, known: ScatterRow) -> tuple[ScatterRow, float]:
         """Return the scatter, locked until the transaction ends, and the database's time.
@@ -53,17 +54,28 @@ class Fence:
         The update waits for a dead session of ours whose COMMIT is in doubt. `known` is the scatter as this claim last
         saw it. Raises Fenced.
         """
-        now = self._ledger.now()
-        mine = guards.mine(self._uid, self._epoch, self._token)
-        held = conn.execute(update(scatter).where(mine).values(lease_until=now + LEASE)).rowcount == 1
-        changing = select(*(scatter.c[name] for name in _CHANGING), scatter.c.owner_token, now)
-        found = conn.execute(changing.where(scatter.c.uid == self._uid)).one_or_none()
+        renew, read = self._statements()
+        held = conn.execute(renew).rowcount == 1
+        found = conn.execute(read).one_or_none()
         if found is None:
             raise Fenced(f"scatter {self._uid} is not in the ledger {self._ledger.url} any more")
         row = msgspec.structs.replace(known, **dict(zip(_CHANGING, found[:-2], strict=True)))
         if not held:
             raise Fenced(self._why(row, found[-2]))
         return self._restored(conn, row, known), found[-1]
+
+    def _statements(self) -> tuple[Update, Select[Any]]:
+        """What renews the lease, and what reads the scatter. Built once: to build them costs more than to run them."""
+        if self._prepared is not None:
+            return self._prepared
+        now = self._ledger.now()
+        mine = guards.mine(self._uid, self._epoch, self._token)
+        renew = update(scatter).where(mine).values(lease_until=now + LEASE)
+        columns = (scatter.c[name] for name in (*_CHANGING, "owner_token"))
+        prepared = renew, select(*columns, now).where(scatter.c.uid == self._uid)
+        if isinstance(now, database_time):  # else it is a moment of a simulation
+            self._prepared = prepared
+        return prepared
 
     def _why(self, row: ScatterRow, token: str | None) -> str:
         epochs = f"(epoch {row.epoch}; this coordinator has {self._epoch})"

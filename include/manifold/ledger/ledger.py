@@ -60,7 +60,9 @@ class Ledger(Reader):
             values = created(new, now) | {"epoch": 0, "claim_no": 0, "n_ok": 0, "n_failed": 0, "n_skipped": 0, "seq": 0}
             typed = [literal(value, of[name].type).label(name) for name, value in values.items()]
             row = select(*typed, gen.label("gen")).where(~living)
-            conn.execute(insert_into(conn, scatter).from_select([*values, "gen"], row).on_conflict_do_nothing())
+            conn.execute(
+                insert_into(conn.dialect.name, scatter).from_select([*values, "gen"], row).on_conflict_do_nothing()
+            )
             write_pin(conn, new)
             newest = select(of.uid).where(of.name == new.name).order_by(of.gen.desc()).limit(1)
             return scatter_row(conn, conn.execute(newest).scalar_one())

@@ -26,7 +26,6 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
-    Connection,
     Dialect,
     Double,
     Index,
@@ -271,9 +270,9 @@ tally = Table(
 meta = Table("meta", metadata, Column("name", Text, primary_key=True), _text("value"))
 
 
-def insert_into(conn: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:
+def insert_into(dialect: str, table: Table) -> postgresql.Insert | sqlite.Insert:
     """An INSERT that can say ON CONFLICT, which both databases can and SQLAlchemy keeps with each."""
-    return postgresql.insert(table) if conn.dialect.name == "postgresql" else sqlite.insert(table)
+    return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
 
 
 class database_time(FunctionElement[float]):

@@ -27,14 +27,14 @@ def write_tallies(conn: Connection, row: ScatterRow, sums: Mapping[str, float] |
     if not sums:
         return
     mine = {"uid": row.uid, "epoch": row.epoch, "engine": without_login(row.engine)}
-    newest = insert_into(conn, tally)
+    newest = insert_into(conn.dialect.name, tally)
     replacing = newest.on_conflict_do_update(index_elements=_KEY, set_={"value": newest.excluded.value})
     conn.execute(replacing, [mine | {"name": name, "value": value} for name, value in sorted(sums.items())])
 
 
 def fold_tallies(conn: Connection, uid: str) -> None:
     """Add what one scatter has counted to the sums of those that have ended already."""
-    added = insert_into(conn, tally)
+    added = insert_into(conn.dialect.name, tally)
     mine = sums_by_engine().where(tally.c.uid == uid).subquery().c
     # In one order, so that two that end at once do not wait for each other; the condition is SQLite's wish.
     sums = select(literal(ENDED), literal(0), *mine).where(true()).order_by(mine.engine, mine.name)

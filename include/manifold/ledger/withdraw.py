@@ -98,7 +98,7 @@ def _withdraw_overlay(conn: Connection, row: ScatterRow, overlay: ChunkRow, fail
         conn.execute(failure.insert(), values)
         kinds = {one["fingerprint"]: one for one in values}.values()
         conn.execute(
-            insert_into(conn, error_kind).on_conflict_do_nothing(),
+            insert_into(conn.dialect.name, error_kind).on_conflict_do_nothing(),
             [
                 {name: one[name] for name in ("uid", "fingerprint", "type", "message")} | {"traceback": ""}
                 for one in kinds
