@@ -159,7 +159,9 @@ def is_below(below: Iterable[Path], module: ModuleType) -> bool:
 
 def is_authors(below: Iterable[Path], place: Path) -> bool:
     """Return whether a file or folder is the author's."""
-    return any(place.is_relative_to(folder) for folder in below) and not is_installed(place)
+    # As text: every imported module is asked for, and this is ten times as fast as `is_relative_to`.
+    file = f"{place}{os.sep}"
+    return any(file.startswith(f"{folder}{os.sep}") for folder in below) and not is_installed(place)
 
 
 def is_own(name: str) -> bool:
