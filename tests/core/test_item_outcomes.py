@@ -163,7 +163,7 @@ import manifold
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background of a shell ignores it
 
 def fn(x):
-    if x == 5:
+    if x == 55:  # not while the pool starts its thread, which it then would not wait for
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(1)
     return x
