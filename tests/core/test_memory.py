@@ -19,6 +19,7 @@ from manifold.coordinator.held import HeldItems
 from manifold.coordinator.losses import MASS_SECONDS, Losses
 from manifold.errors import WorkerLost
 from manifold.protocol import salvage, wire
+from manifold.worker.execute import Execution
 from tests.core.shared import ByReference
 
 
@@ -118,3 +119,28 @@ def test_the_dead_are_forgotten_with_their_items() -> None:
     assert gone() is None
     losses.judge(Chunk(3, 4, [4]), lost, MASS_SECONDS + 1.0, [])
     assert len(losses._deaths) == 1
+
+
+async def _awaited(x: int) -> int:
+    return x
+
+
+@pytest.mark.parametrize("fn", [abs, _awaited], ids=["plain", "async"])
+def test_what_a_chunk_held_goes_when_it_ends_and_not_when_garbage_is_collected(
+    fn: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[weakref.ref[Execution]] = []
+    init = Execution.__init__
+
+    def noted(self: Execution, *args: Any, **options: Any) -> None:
+        init(self, *args, **options)
+        made.append(weakref.ref(self))
+
+    monkeypatch.setattr(Execution, "__init__", noted)
+    gc.collect()
+    gc.disable()
+    try:
+        manifold.scatter(fn, range(50), engine="threads://1", chunk_size=10)
+        assert [execution() for execution in made] == [None] * 5
+    finally:
+        gc.enable()

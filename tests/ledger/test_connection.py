@@ -101,6 +101,7 @@ def test_a_ledger_that_nobody_holds_any_more_closes_its_connection(postgres_url:
 
 
 def test_statements_that_one_ledger_compiled_are_used_by_the_next_and_connections_by_none(tmp_path: Path) -> None:
+    gc.collect()  # of what other tests left: of engines that nobody uses, the newest few are kept
     url = f"sqlite:///{tmp_path / 'ledger.db'}"
     first, meanwhile = open_ledger(url), open_ledger(url)
     engines = {id(one.database.engine) for one in (first, meanwhile)}

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from manifold.protocol.codec import FailedItem, Segment
@@ -115,6 +116,15 @@ class Execution:
                 concurrent.run(self)
             else:
                 self._run_in_turn(self._in_turn())
+
+    @contextmanager
+    def released(self) -> Iterator[None]:
+        """After it, nothing that holds this object is held by it: else all items would stay until garbage is collected,
+        which may be many chunks later."""
+        try:
+            yield
+        finally:
+            self.ended, self._report = _nobody, None
 
     def retract(self, failed: Mapping[int, BaseException]) -> None:
         """Make the items at these indexes, whose values stand in `values`, failed ones."""
@@ -235,6 +245,10 @@ class Execution:
         except BaseException as exc:  # noqa: BLE001 - a label only
             self.raised(exc)
             return f"(key failed: {type(exc).__name__})"
+
+
+def _nobody(position: int) -> None:
+    """Nobody is to be told."""
 
 
 def _reported(call: Callable[[Any], Any], report: Callable[[], None]) -> Callable[[Any], Any]:

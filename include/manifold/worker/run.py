@@ -222,7 +222,12 @@ def _run(
     if beat.draining():
         execution.stop()
     began = process.monotonic()
-    with granted.given(loaded.environment), current.executing(task.uid, execution), capture.capturing(lines):
+    with (
+        execution.released(),
+        granted.given(loaded.environment),
+        current.executing(task.uid, execution),
+        capture.capturing(lines),
+    ):
         execution.run()
     seconds = process.monotonic() - began
     whole = execution.done == len(positions)
