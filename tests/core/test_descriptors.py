@@ -37,6 +37,8 @@ def leaking(x: int) -> int:
     """Leaves a file open, in a process that may have 80."""
     resource.setrlimit(resource.RLIMIT_NOFILE, (80, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
     held = sys.__dict__.setdefault("_held_open", [])
+    while not held or len(os.listdir("/proc/self/fd")) < 50:  # so that the last one is taken in the midst of a chunk
+        held.append(open(os.devnull))  # noqa: SIM115
     held.append(open(os.devnull))  # noqa: SIM115
     return os.getpid()
 
