@@ -1,85 +1,102 @@
-"""Adapters by URL scheme: imported on first use, by dotted path, with the line that installs what they need.
+"""The adapters: one row for each engine, store and file format, with all that is known of it before it is imported.
 
-Other people's adapters come by entry points of the group (`manifold.engines`, `manifold.stores`): name = scheme.
+Opening, `manifold engines --help`, Airflow's connection types, the documents' tables and the contract tests are made of
+these rows. Other people's come by entry points (`manifold.engines`, `manifold.stores`, `manifold.formats`): the name is
+the scheme, the value an `Adapter`, or the adapter itself.
 """
 
 from __future__ import annotations
 
 import difflib
+import logging
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
-from importlib import import_module
-from importlib.metadata import entry_points
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from manifold.errors import ConfigError, MissingExtra
+from manifold.adapter import Adapter, Connection, Form, Reach
+from manifold.errors import ConfigError
 
+_log = logging.getLogger(__name__)
 _SECRET_QUERY = re.compile(r"((?:pass|pwd|secret|token|key|sig|cred|auth)[^=&]*=)[^&#]*", re.IGNORECASE)
 _AFTER_PLACE = re.compile("[/?#]")
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One row of a registry.
+class Registry:
+    """The adapters of one kind.
 
     Args:
-        path: "module:Class".
-        clients: the packages that it imports.
-        install: the pip line.
-        reads: "module:function" that reads a URL and options without opening anything or importing a client, and
-            raises ConfigError for what the adapter could not read. For checks while a DAG file is read.
-        kills_items: an engine's class attribute of that name, known without importing it.
+        kind: "engine", "store" or "format".
+        entries: Manifold's own rows, by scheme.
+        other: which of these serves a scheme that has none, if one does.
     """
 
-    path: str
-    example: str
-    clients: tuple[str, ...] = ()
-    install: str = ""
-    reads: str = ""
-    kills_items: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Registry:
-    """The adapters of one kind. `kind` is "engine" or "store"."""
-
     kind: str
-    entries: Mapping[str, Entry]
+    entries: Mapping[str, Adapter]
+    other: Callable[[str], str | None] = lambda scheme: None
+
+    def rows(self) -> list[Adapter]:
+        """Return all rows, other packages' included. What cannot be loaded of these is told in the log."""
+        rows = [*self.entries.values()]
+        for point in entry_points(group=f"manifold.{self.kind}s"):
+            try:
+                rows += [_row_of(point)] if point.name not in self.entries else []
+            except Exception:  # noqa: BLE001 - another package's fault is no reason to list nothing
+                _log.warning("the %s %s (%s) cannot be loaded", self.kind, point.name, point.value, exc_info=True)
+        return rows
+
+    def named(self, scheme: str) -> Adapter | None:
+        """Return the row of that scheme, if there is one."""
+        own = scheme if scheme in self.entries else self.other(scheme)
+        if own is not None:
+            return self.entries[own]
+        return next(map(_row_of, entry_points(group=f"manifold.{self.kind}s", name=scheme)), None)
+
+    def reads(self, url: str) -> bool:
+        """True where an adapter reads that URL; raises ConfigError for what is no URL."""
+        return self.named(scheme_of(url)) is not None
+
+    def row(self, url: str) -> Adapter:
+        """Return the row that reads `url`; raises ConfigError, with those that there are, where none does."""
+        scheme = scheme_of(url)
+        row = self.named(scheme)
+        if row is None:
+            near = difflib.get_close_matches(scheme, self.entries, n=1)
+            hint = f"did you mean {self.entries[near[0]].example}? " if near else ""
+            known = ", ".join(f"{row.scheme}://" for row in self.rows())
+            raise ConfigError(f"no {self.kind} has the scheme of {masked(url)!r}. {hint}Known: {known}")
+        return row
 
     def adapter(self, url: str) -> type[Any]:
-        """The class for `url`'s scheme; raises ConfigError for an unknown one, MissingExtra without its client."""
-        scheme = scheme_of(url)
-        entry = self.entries.get(scheme)
-        if entry is None:
-            return self._foreign(scheme, url)
-        module, _, name = entry.path.partition(":")
-        try:
-            return getattr(import_module(module), name)  # type: ignore[no-any-return]
-        except ModuleNotFoundError as exc:
-            # Only a missing client is cured by pip; any other missing module is a fault to be shown.
-            if exc.name and exc.name.partition(".")[0] in entry.clients:
-                raise MissingExtra(f"{scheme}:// needs the package {exc.name!r}: {entry.install}") from exc
-            raise
+        """Import the class for `url`; raises ConfigError for an unknown scheme, MissingExtra without its client."""
+        return self.row(url).load()  # type: ignore[no-any-return]
 
-    def check(self, url: str, **options: Any) -> Entry | None:
-        """Raise ConfigError if no adapter can read `url`, without opening it. None: another package's adapter does."""
-        scheme = scheme_of(url)
-        entry = self.entries.get(scheme)
-        if entry is None:
-            self._foreign(scheme, url)
-        elif entry.reads:
-            module, _, name = entry.reads.partition(":")
-            getattr(import_module(module), name)(url, **options)
-        return entry
+    def open(self, url: str, **options: Any) -> Any:
+        """Open what is behind `url`; raises as `adapter` and as the adapter's `from_url`."""
+        row = self.row(url)
+        with row.installed(f"{url.partition('://')[0]}://"):
+            return row.load().from_url(url, **options)
 
-    def _foreign(self, scheme: str, url: str) -> type[Any]:
-        for found in entry_points(group=f"manifold.{self.kind}s", name=scheme):
-            return found.load()  # type: ignore[no-any-return]
-        near = difflib.get_close_matches(scheme, self.entries, n=1)
-        hint = f"did you mean {self.entries[near[0]].example}? " if near else ""
-        known = ", ".join(f"{name}://" for name in self.entries)
-        raise ConfigError(f"no {self.kind} has the scheme of {masked(url)!r}. {hint}Known: {known}")
+    def check(self, url: str, **options: Any) -> Adapter:
+        """Return the row of `url`, without opening it; raises ConfigError if no adapter can read it."""
+        row = self.row(url)
+        if row.reads:
+            row.load(row.reads)(url, **options)
+        return row
+
+
+def _row_of(point: EntryPoint) -> Adapter:
+    """The row that an entry point names, or what its adapter says of itself."""
+    found = point.load()
+    if isinstance(found, Adapter):
+        return replace(found, scheme=point.name)
+    says = (found.__doc__ or "").partition("\n")[0]
+    in_process, same_host = getattr(found, "in_process", False), getattr(found, "same_host", False)
+    reach: Reach = "process" if in_process else "host" if same_host else "hosts"
+    path, kills = f"{point.module}:{point.attr}", getattr(found, "kills_items", False)
+    return Adapter(point.name, path, (Form(f"{point.name}://", says),), reach=reach, kills_items=kills)
 
 
 def scheme_of(url: str) -> str:
@@ -120,3 +137,129 @@ def without_login(url: str) -> str:
     scheme, separator, rest = url.partition("://")
     place, slash, path = re.split("[?#]", rest, maxsplit=1)[0].partition("/")
     return f"{scheme}{separator}{place.rpartition('@')[2]}{slash}{path}"
+
+
+def _by_scheme(*rows: Adapter) -> dict[str, Adapter]:
+    return {row.scheme: row for row in rows}
+
+
+def _known_to_fsspec(scheme: str) -> str | None:
+    import fsspec  # costs 30 ms, and most stores do without
+
+    return "fsspec" if scheme in fsspec.available_protocols() else None
+
+
+_CELERY = "Airflow's Celery workers that serve this queue; `celery://` is the deployment's default queue"
+_PROCESSES = "four processes of the coordinator's host; `processes://` has one for each CPU"
+_BUCKET = "a bucket that every host reaches; also `gs://…`, `abfs://…`, any writable scheme of fsspec's"
+_SHARED = "Airflow on several hosts with a common folder"
+_CSV = "a dict of strings per row, by the header"
+
+ENGINES = Registry(
+    "engine",
+    _by_scheme(
+        Adapter(
+            "celery",
+            "manifold.engines.celery:CeleryEngine",
+            (Form("celery://manifold", _CELERY, "Airflow with the CeleryExecutor"),),
+            clients=("celery", "kombu", "airflow"),
+            extra="celery",
+            reads="manifold.engines.urls:celery_url",
+            kills_items=True,
+            options="`?silence=10`",
+            connection=Connection("Celery", "Queue", "queue"),
+        ),
+        Adapter(
+            "processes",
+            "manifold.engines.processes:ProcessesEngine",
+            (Form("processes://4", _PROCESSES, "CPU work on one host; scripts"),),
+            reads="manifold.engines.urls:processes_url",
+            reach="host",
+            kills_items=True,
+            options="`?start=forkserver` or `spawn`",
+            connection=Connection("processes", "Number of processes", "workers"),
+        ),
+        Adapter(
+            "threads",
+            "manifold.engines.threads:ThreadsEngine",
+            (Form("threads://8", "eight threads of the coordinator's process", "waiting for network or disk; tests"),),
+            reads="manifold.engines.urls:threads_url",
+            reach="process",
+            connection=Connection("threads", "Number of threads", "workers"),
+        ),
+    ),
+)
+STORES = Registry(
+    "store",
+    _by_scheme(
+        Adapter(
+            "file",
+            "manifold.stores.file:FileStore",
+            (
+                Form("file:///var/lib/manifold", "a folder of this host", "one host", "the disk"),
+                Form("file:///mnt/shared?shared=true", "a folder that every host mounts", _SHARED, "the disk"),
+            ),
+        ),
+        Adapter(
+            "fsspec",
+            "manifold.stores.fsspec:FsspecStore",
+            (Form("s3://bucket/folder", _BUCKET, "Airflow on several hosts", "what the service allows"),),
+        ),
+        Adapter(
+            "memory",
+            "manifold.stores.memory:MemoryStore",
+            (Form("memory://name", "this process, and nobody else's", "tests; refused in Airflow", "memory"),),
+            reach="process",
+        ),
+        Adapter(
+            "sql",
+            "manifold.stores.sql:SqlStore",
+            (
+                Form(
+                    "sql+postgresql://user:password@host/database",
+                    "a table of PostgreSQL that every host reaches",
+                    "Airflow on several hosts, without a bucket",
+                    "256 MiB",
+                ),
+                Form("sql+sqlite:////var/lib/blobs.db", "an SQLite file of this host", "one host", "256 MiB"),
+            ),
+            clients=("psycopg2",),
+            extra="postgres",
+        ),
+    ),
+    other=_known_to_fsspec,
+)
+_FORMATS, _JSON, _EXPORT = "manifold.sources.formats", "manifold.sources.json_text", "manifold.results.export"
+FORMATS = Registry(
+    "format",
+    _by_scheme(
+        Adapter("csv", f"{_FORMATS}:csv_rows", (Form("*.csv", _CSV),), suffixes=("csv",)),
+        Adapter(
+            "json",
+            f"{_JSON}:json_document",
+            (Form("*.json", "a member of the array that it holds, or a value a line"),),
+            suffixes=("json",),
+        ),
+        Adapter(
+            "jsonl",
+            f"{_JSON}:json_lines",
+            (Form("*.jsonl", "one JSON value a line"),),
+            suffixes=("jsonl", "ndjson"),
+            writer=f"{_EXPORT}:to_jsonl",
+            written=("jsonl", "jsonl.gz"),
+        ),
+        Adapter("lines", f"{_FORMATS}:text_lines", (Form("lines:*.log", "a line of text"),)),
+        Adapter(
+            "parquet",
+            f"{_FORMATS}:parquet_rows",
+            (Form("*.parquet", "a dict per row"),),
+            clients=("pyarrow",),
+            extra="parquet",
+            suffixes=("parquet", "pq"),
+            writer=f"{_EXPORT}:to_parquet",
+            written=("parquet", "pq"),
+        ),
+        Adapter("tsv", f"{_FORMATS}:tsv_rows", (Form("*.tsv", _CSV),), suffixes=("tsv", "tab")),
+    ),
+)
+REGISTRIES = (ENGINES, STORES, FORMATS)

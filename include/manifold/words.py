@@ -31,6 +31,12 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
+def either(words: Iterable[str]) -> str:
+    """`a, b or c`."""
+    *before, last = words
+    return f"{', '.join(before)} or {last}" if before else last
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """`did you mean NAME? `, or nothing where no name is near."""
     near = difflib.get_close_matches(name, list(known), n=1)

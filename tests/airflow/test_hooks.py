@@ -65,7 +65,10 @@ def test_an_unknown_connection_is_none_so_that_the_caller_can_say_what_it_is_for
 
 def test_a_connection_of_another_kind_is_refused_with_the_kinds_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_MAIL", "smtp://host")
-    with pytest.raises(ConfigError, match="has the type 'smtp'; Manifold reads: celery, manifold_ledger"):
+    with pytest.raises(
+        ConfigError,
+        match="has the type 'smtp'; Manifold reads: celery, processes, threads, manifold_ledger, manifold_store",
+    ):
         hooks.connection_url("mail")
 
 

@@ -43,13 +43,13 @@ def test_task_scatter_is_the_decorator() -> None:
 
 def test_every_hook_has_a_connection_type_and_every_connection_type_a_hook() -> None:
     told = {one["connection-type"]: one for one in provider.get_provider_info()["connection-types"]}
-    assert set(told) == {hook.conn_type for hook in hooks.HOOKS}
-    for hook in hooks.HOOKS:
+    assert set(told) == {hook.conn_type for hook in hooks.hooks()}
+    for hook in hooks.hooks():
         assert told[hook.conn_type]["hook-class-name"] == f"{hook.__module__}.{hook.__qualname__}"
         assert told[hook.conn_type]["hook-name"] == hook.hook_name
 
 
-@pytest.mark.parametrize("hook", hooks.HOOKS)
+@pytest.mark.parametrize("hook", hooks.hooks())
 def test_airflow_makes_each_hook_from_its_connection_type(
     hook: type[hooks.UrlHook], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -59,7 +59,7 @@ def test_airflow_makes_each_hook_from_its_connection_type(
 
 def test_the_connection_forms_are_known_to_the_api_server(manager: ProvidersManager) -> None:
     manager.initialize_providers_hooks()
-    for hook in hooks.HOOKS:
+    for hook in hooks.hooks():
         assert hook.conn_type in manager.field_behaviours
 
 

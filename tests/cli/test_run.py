@@ -113,7 +113,7 @@ def test_results_as_parquet(cli: Cli, work: str, tmp_path: Path) -> None:
         (["math:sqrt", "--items", "range:3", "--option", "tolerate=abc"], "tolerate='abc' is neither"),
         (["math:sqrt", "--items", "range:3", "--option", "chunksize=5"], "unknown option chunksize"),
         (["math:sqrt", "--items", "range:3", "--option", "engine=threads://1"], "say --engine instead"),
-        (["math:sqrt", "--items", "range:3", "--out", "roots.csv"], "must end in .jsonl, .jsonl.gz or .parquet"),
+        (["math:sqrt", "--items", "range:3", "--out", "roots.csv"], "must end in .jsonl, .jsonl.gz, .parquet or .pq"),
         (["math:sqrt", "--items", "range:3", "--out", "nowhere/roots.jsonl"], "there is no folder nowhere"),
     ],
 )

@@ -8,12 +8,12 @@ from contextlib import ExitStack
 import pytest
 from tests.celery.brokers import AIRFLOW_APP, Deployment, deployment, serves
 
-from manifold.engines import ENGINES
 from manifold.engines.open import open_engine
+from manifold.registry import ENGINES
 from manifold.settings import new_secret
 from manifold.testing.engines import EngineContract, EngineRow
 
-SCHEMES = ("celery", "processes", "threads")
+SCHEMES = tuple(ENGINES.entries)
 
 
 @pytest.fixture(scope="module")
@@ -57,11 +57,14 @@ class TestEngines(EngineContract):
 
 
 def test_no_engine_is_without_a_row() -> None:
-    assert sorted(ENGINES.entries) == sorted(SCHEMES)
+    assert {f"{scheme}_row" for scheme in SCHEMES} <= globals().keys()
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_what_a_registry_row_says_is_what_the_adapter_says(scheme: str) -> None:
-    entry = ENGINES.entries[scheme]
-    assert ENGINES.adapter(entry.example).kills_items == entry.kills_items
-    assert ENGINES.check(entry.example) is entry
+    row = ENGINES.entries[scheme]
+    engine = ENGINES.adapter(row.example)
+    assert engine.kills_items == row.kills_items
+    assert engine.in_process == (row.reach == "process")
+    assert engine.same_host == (row.reach != "hosts")
+    assert ENGINES.check(row.example) is row

@@ -11,12 +11,14 @@ import pytest
 from fsspec.implementations.dirfs import DirFileSystem
 from sqlalchemy import create_engine, text
 
-from manifold.stores import STORES, open_store
+from manifold.registry import STORES
+from manifold.stores import open_store
 from manifold.stores.fsspec import FsspecStore
 from manifold.testing.stores import SharedStoreContract, StoreContract, StoreRow
 
-ROWS = {"file": "file", "fsspec": "fsspec", "fsspec_by_rename": "fsspec", "memory": "memory"}
-ROWS |= {"sql_postgresql": "sql", "sql_sqlite": "sql"}
+WAYS = {"fsspec": ("", "_by_rename"), "sql": ("_postgresql", "_sqlite")}
+"""The stores that have two ways to work, each with a fixture of its own."""
+ROWS = [scheme + way for scheme in STORES.entries for way in WAYS.get(scheme, ("",))]
 SHARED = ("file", "fsspec_by_rename", "sql_postgresql", "sql_sqlite")
 
 
@@ -89,9 +91,11 @@ def test_a_row_that_others_see_is_held_to_the_contract_of_shared_stores(
     store_row: StoreRow, request: pytest.FixtureRequest
 ) -> None:
     store = store_row.open()
-    assert (store.reach != "process") == (request.node.callspec.params["store_row"] in SHARED)
+    name = request.node.callspec.params["store_row"]
+    assert (store.reach != "process") == (name in SHARED)
+    assert STORES.entries[name.partition("_")[0]].reach in ("hosts", store.reach)
     store.close()
 
 
 def test_no_store_is_without_a_row() -> None:
-    assert sorted(STORES.entries) == sorted(set(ROWS.values()))
+    assert {f"{name}_row" for name in ROWS} <= globals().keys()

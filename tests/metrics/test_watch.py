@@ -7,13 +7,13 @@ from contextlib import closing
 
 import pytest
 
-from manifold.engines import ENGINES
+from manifold.adapter import Adapter, Form
 from manifold.ledger import Ledger
 from manifold.monitors import watch
 from manifold.monitors.prometheus import LedgerCollector
 from manifold.monitors.watch import EngineWatch, Seen
 from manifold.protocol.records import WorkerInfo
-from manifold.registry import Entry
+from manifold.registry import ENGINES
 from manifold.testing.engines import until
 from tests.ledger.made import claimed
 from tests.metrics.far import FarEngine
@@ -24,7 +24,7 @@ NAME = "far://broker/queue"
 
 @pytest.fixture(autouse=True)
 def far(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[FarEngine]]:
-    monkeypatch.setitem(ENGINES.entries, "far", Entry("tests.metrics.far:FarEngine", "far://"))
+    monkeypatch.setitem(ENGINES.entries, "far", Adapter("far", "tests.metrics.far:FarEngine", (Form("far://", ""),)))
     monkeypatch.setattr(watch, "_EVERY", 0.02)
     monkeypatch.setattr(FarEngine, "there", True)
     monkeypatch.setattr(FarEngine, "crew", [WorkerInfo("a:1", "a", 1), WorkerInfo("a:2", "a", 2)])

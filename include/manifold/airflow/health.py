@@ -7,24 +7,21 @@ that must have a worker of each engine whose workers are elsewhere.
 
 from __future__ import annotations
 
-import os
 import secrets
 import socket
 import time
-from collections.abc import Callable, Iterator
 from typing import Any
 
 from airflow.sdk import Variable
 
 from manifold import settings
 from manifold.abc import Engine, Store
-from manifold.airflow.settings import configure, default_engine
-from manifold.engines import ENGINES
+from manifold.airflow.settings import configure, connections, default_engine
 from manifold.engines.open import open_engine
-from manifold.errors import ConfigError, EngineError, StoreError
+from manifold.errors import EngineError, StoreError
 from manifold.plain import scatter_items
-from manifold.registry import scheme_of, without_login
-from manifold.stores import is_store, open_store
+from manifold.registry import ENGINES, STORES, without_login
+from manifold.stores import open_store
 
 _HEARING = 5.0  # seconds in which every live worker has spoken
 
@@ -32,14 +29,13 @@ _HEARING = 5.0  # seconds in which every live worker has spoken
 def engines() -> list[str]:
     """URLs and connection ids of the engines to be looked at, the deployment's own first."""
     configure()
-    connections = _connections(lambda url: scheme_of(url) in ENGINES.entries)
-    return list(dict.fromkeys([default_engine(), *connections, *_listed("manifold_engines")]))
+    return list(dict.fromkeys([default_engine(), *connections(ENGINES), *_listed("manifold_engines")]))
 
 
 def stores() -> list[str]:
     """The same of the stores; "default" is the deployment's own."""
     configure()
-    return list(dict.fromkeys(["default", *_connections(is_store), *_listed("manifold_stores")]))
+    return list(dict.fromkeys(["default", *connections(STORES), *_listed("manifold_stores")]))
 
 
 def through_engine(name: str) -> dict[str, Any]:
@@ -111,15 +107,3 @@ def _hosts(engine: Engine, wanted: set[str]) -> set[str]:
 
 def _listed(variable: str) -> list[str]:
     return [str(one) for one in Variable.get(variable, default=[], deserialize_json=True)]
-
-
-def _connections(fits: Callable[[str], bool]) -> Iterator[str]:
-    """The connections in the environment whose URL fits."""
-    for variable in sorted(os.environ):
-        if variable.startswith("AIRFLOW_CONN_"):
-            name = variable.removeprefix("AIRFLOW_CONN_").lower()
-            try:
-                if fits(settings.resolve(name)):
-                    yield name
-            except ConfigError:
-                continue  # a connection of somebody else's

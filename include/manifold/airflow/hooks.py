@@ -2,21 +2,24 @@
 
 | connection type | fields | URL |
 |---|---|---|
-| `celery`, `processes`, `threads` | host: queue or number of workers; extra: options | `celery://queue?option=…` |
+| an engine's scheme | host: queue or number of workers; extra: options | `celery://queue?option=…` |
 | `manifold_ledger` | login, password, host, port; schema: the database | `postgresql://login:password@host/schema` |
 | `manifold_store` | host: the URL; login and password go into it | `s3://bucket/folder` |
 """
 
 from __future__ import annotations
 
+from functools import cache
 from typing import ClassVar
 from urllib.parse import quote, urlencode, urlsplit
 
 from airflow.sdk import BaseHook, Connection
 from airflow.sdk.exceptions import AirflowException, AirflowRuntimeError
 
+from manifold.adapter import Adapter
+from manifold.adapter import Connection as Form
 from manifold.errors import ConfigError, ManifoldError
-from manifold.registry import masked
+from manifold.registry import ENGINES, masked
 
 
 class UrlHook(BaseHook):
@@ -53,8 +56,9 @@ class UrlHook(BaseHook):
 
 
 class EngineHook(UrlHook):
-    """An engine behind a connection. A new engine is a subclass of a few lines."""
+    """An engine behind a connection. The subclasses are made of the rows of engines."""
 
+    scheme: ClassVar[str]
     host_option: ClassVar[str]
     """The name under which the host may stand among the extra options instead."""
 
@@ -63,40 +67,13 @@ class EngineHook(UrlHook):
         options = dict(connection.extra_dejson)
         where = _netloc(connection) or quote(str(options.pop(cls.host_option, "")))
         path = f"/{quote(connection.schema)}" if connection.schema else ""
-        return f"{cls.conn_type}://{where}{path}{'?' + urlencode(options) if options else ''}"
+        return f"{cls.scheme}://{where}{path}{'?' + urlencode(options) if options else ''}"
 
     def check(self) -> str:
         from manifold.engines.open import open_engine
 
         with open_engine(self.url) as engine:
             return engine.check() or f"{engine.slots()} chunks can run at once"
-
-
-class CeleryHook(EngineHook):
-    """Airflow's own Celery workers."""
-
-    conn_type = "celery"
-    default_conn_name = "celery_default"
-    hook_name = "Manifold engine: Celery"
-    host_option = "queue"
-
-
-class ProcessesHook(EngineHook):
-    """Processes on the task's own host."""
-
-    conn_type = "processes"
-    default_conn_name = "processes_default"
-    hook_name = "Manifold engine: processes"
-    host_option = "workers"
-
-
-class ThreadsHook(EngineHook):
-    """Threads of the task's own process."""
-
-    conn_type = "threads"
-    default_conn_name = "threads_default"
-    hook_name = "Manifold engine: threads"
-    host_option = "workers"
 
 
 class LedgerHook(UrlHook):
@@ -156,8 +133,29 @@ class StoreHook(UrlHook):
         return f"{masked(self.url)} answers"
 
 
-HOOKS: tuple[type[UrlHook], ...] = (CeleryHook, LedgerHook, StoreHook, ProcessesHook, ThreadsHook)
-"""One for each connection type. How their forms look stands in `provider.py`, where Airflow reads it."""
+@cache
+def hooks() -> tuple[type[UrlHook], ...]:
+    """One for each connection type. How their forms look stands in `provider.py`, where Airflow reads it."""
+    return (*(_engine_hook(row, row.connection) for row in ENGINES.rows() if row.connection), LedgerHook, StoreHook)
+
+
+def _engine_hook(row: Adapter, form: Form) -> type[UrlHook]:
+    said = {
+        "conn_type": row.connection_type,
+        "default_conn_name": f"{row.connection_type}_default",
+        "hook_name": form.hook_name,
+        "scheme": row.scheme,
+        "host_option": form.option,
+    }
+    return type(row.hook, (EngineHook,), {"__module__": __name__, "__doc__": row.says, **said})
+
+
+def __getattr__(name: str) -> type[UrlHook]:
+    if name.endswith("Hook"):  # as the provider names it
+        for hook in hooks():
+            if hook.__name__ == name:
+                return hook
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def connection_url(conn_id: str) -> str | None:
@@ -169,10 +167,10 @@ def connection_url(conn_id: str) -> str | None:
         connection = BaseHook.get_connection(conn_id)
     except (AirflowException, AirflowRuntimeError):
         return None
-    for hook in HOOKS:
+    for hook in hooks():
         if hook.conn_type == connection.conn_type:
             return hook.url_from(connection)
-    known = ", ".join(hook.conn_type for hook in HOOKS)
+    known = ", ".join(hook.conn_type for hook in hooks())
     raise ConfigError(f"the connection {conn_id!r} has the type {connection.conn_type!r}; Manifold reads: {known}")
 
 

@@ -254,12 +254,12 @@ def _check_places(policy: Policy, function: Callable[..., Any]) -> None:
     from manifold.airflow.settings import check_store
     from manifold.engines.open import check_engine
     from manifold.protocol.job import is_async
-    from manifold.stores import check_store_url
+    from manifold.registry import STORES
 
     queue = {"queue": policy.worker_queue} if policy.worker_queue and not is_template(policy.worker_queue) else {}
     if policy.engine and not is_template(policy.engine):
         timeout = policy.item_timeout
         check_engine(policy.engine, is_async=is_async(function), item_timeout=timeout, **queue)
     if policy.store and "://" in policy.store and not is_template(policy.store):
-        check_store_url(policy.store)
+        STORES.check(policy.store)
         check_store(policy.store)

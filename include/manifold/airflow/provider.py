@@ -6,9 +6,12 @@ Every Airflow process calls it, so it names things by their paths and imports ne
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
+
+from manifold.adapter import Adapter, Connection
+from manifold.registry import ENGINES
 
 _HERE = "manifold.airflow"
-_ENGINE_FIELDS = ["login", "password", "port", "schema"]
 
 
 def get_provider_info() -> dict[str, Any]:
@@ -28,11 +31,7 @@ def get_provider_info() -> dict[str, Any]:
 
 def _connection_types() -> list[dict[str, Any]]:
     return [
-        _connection("celery", "CeleryHook", "Manifold engine: Celery", {"host": "Queue"}, {"host": "manifold"}),
-        _connection(
-            "processes", "ProcessesHook", "Manifold engine: processes", {"host": "Number of processes"}, {"host": "4"}
-        ),
-        _connection("threads", "ThreadsHook", "Manifold engine: threads", {"host": "Number of threads"}, {"host": "8"}),
+        *(_engine(row, row.connection) for row in ENGINES.rows() if row.connection),
         _connection(
             "manifold_ledger",
             "LedgerHook",
@@ -52,6 +51,12 @@ def _connection_types() -> list[dict[str, Any]]:
     ]
 
 
+def _engine(row: Adapter, form: Connection) -> dict[str, Any]:
+    labels, examples = {"host": form.host}, {"host": urlsplit(row.example).netloc}
+    hidden = [field for field in ("login", "password", "port", "schema") if field not in form.fields]
+    return _connection(row.connection_type, row.hook, form.hook_name, labels, examples, hidden=hidden)
+
+
 def _connection(
     kind: str,
     hook: str,
@@ -59,7 +64,7 @@ def _connection(
     labels: dict[str, str],
     examples: dict[str, str],
     *,
-    hidden: list[str] = _ENGINE_FIELDS,
+    hidden: list[str],
 ) -> dict[str, Any]:
     return {
         "connection-type": kind,

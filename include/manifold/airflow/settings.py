@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from airflow.sdk.configuration import conf
@@ -22,7 +24,7 @@ from manifold import settings
 from manifold.airflow.compat import in_dags_test
 from manifold.airflow.hooks import connection_url
 from manifold.errors import ConfigError
-from manifold.registry import masked, scheme_of
+from manifold.registry import STORES, Registry, masked, scheme_of
 
 SECTION = "manifold"
 OPTIONS = ("ledger", "store", "secret")
@@ -81,11 +83,22 @@ def check_ledger(url: str, *, one_host: bool) -> None:
 
 def check_store(url: str) -> None:
     """Raises ConfigError for a store that ends with the task's process, before the next task reads from it."""
-    if scheme_of(url) == "memory":
+    row = STORES.named(scheme_of(url))
+    if row is not None and row.reach == "process":
         raise ConfigError(
             f"the store {url} ends with this task's process, so no other task could read the results. "
             f"Set AIRFLOW__MANIFOLD__STORE={_EXAMPLES['store']}"
         )
+
+
+def connections(registry: Registry) -> Iterator[str]:
+    """The ids of the connections in the environment that an adapter of this kind opens."""
+    for variable in sorted(os.environ):
+        if variable.startswith("AIRFLOW_CONN_"):
+            name = variable.removeprefix("AIRFLOW_CONN_").lower()
+            with suppress(ConfigError):  # a connection of somebody else's
+                if registry.reads(settings.resolve(name)):
+                    yield name
 
 
 def default_engine() -> str:

@@ -15,7 +15,7 @@ from manifold.cli.control import cancel, drain, pause, resume, set_
 from manifold.cli.db import check, migrate
 from manifold.cli.demo import demo
 from manifold.cli.doctor import doctor
-from manifold.cli.engines import engines
+from manifold.cli.engines import EnginesCommand, engines
 from manifold.cli.exporter import exporter
 from manifold.cli.failed import failed
 from manifold.cli.gc import gc
@@ -134,13 +134,14 @@ app = typer.Typer(
     epilog=exits.table(),
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+_CLASSES = {"engines": EnginesCommand}
 _db = typer.Typer(help="Make and check the ledger's tables.", no_args_is_help=True, rich_markup_mode=None)
 
 
 def _add(group: typer.Typer, command: Callable[..., None], name: str) -> None:
     # A line of "\b" keeps a help text's lines as they are.
     examples = "\n  ".join(["\b\nExamples:", *EXAMPLES[name]])
-    group.command(name.rpartition(" ")[2], epilog=examples)(command)
+    group.command(name.rpartition(" ")[2], cls=_CLASSES.get(name), epilog=examples)(command)
 
 
 _COMMANDS: dict[str, Callable[..., None]] = {

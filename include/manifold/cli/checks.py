@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import secrets
 from collections.abc import Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NoAnswer
-from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
+from contextlib import contextmanager, suppress
+from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Any
 
 from manifold import settings
@@ -18,10 +19,9 @@ from manifold.cli.here import answering, in_airflow, opened_ledger
 from manifold.cli.probe import seen_by_worker
 from manifold.cli.shapes import Check
 from manifold.errors import EngineError, ManifoldError, StoreError
-from manifold.registry import masked
+from manifold.registry import REGISTRIES, masked
 from manifold.words import counted
 
-_PACKAGES = ("airflow-manifold", "apache-airflow", "apache-airflow-providers-celery", "celery", "cloudpickle")
 _SECONDS = 15.0  # for a worker to answer; it may be at work on something else
 _FOLDER = "manifold-doctor"
 
@@ -41,7 +41,7 @@ def examine(engines: list[str]) -> Iterator[Check]:
 
 def versions() -> Check:
     """What is installed here."""
-    found = [f"Python {platform.python_version()}", *filter(None, map(_installed, _PACKAGES))]
+    found = [f"Python {platform.python_version()}", *filter(None, map(_installed, _packages()))]
     return Check(name="versions", state="ok", found=", ".join(found))
 
 
@@ -153,6 +153,16 @@ def _reach(store: Store) -> str:
     if store.reach == "hosts":
         return "every host reaches it"
     return "only this host reaches it" if store.reach == "host" else "it ends with the process"
+
+
+def _packages() -> Iterator[str]:
+    """What is worth naming: the core, and what the adapters' extras install."""
+    yield from ("airflow-manifold", "apache-airflow", "cloudpickle")
+    extras = {row.extra for registry in REGISTRIES for row in registry.entries.values() if row.extra}
+    with suppress(PackageNotFoundError):
+        for line in requires("airflow-manifold") or ():
+            if wanted := re.match(rf"([\w.-]+).*extra == .({'|'.join(extras)})\W", line):
+                yield wanted[1]
 
 
 def _installed(package: str) -> str | None:

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from manifold import settings
 from manifold.cli import out, shapes
 from manifold.cli.exits import UNREACHABLE
 from manifold.cli.here import in_airflow, opened_ledger
 from manifold.cli.params import AsJson
-from manifold.errors import ConfigError, ManifoldError
-from manifold.registry import masked
+from manifold.errors import ManifoldError
+from manifold.registry import ENGINES, masked
 
 if TYPE_CHECKING:
     from manifold.abc import Engine
 
 _LATEST = 50  # scatters whose engines count as known
 _STARTING = 5.0  # seconds for processes to come up
+
+
+class EnginesCommand(TyperCommand):
+    """A command whose help ends with the engines that there are, other packages' included."""
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        with formatter.section("Engines"):
+            formatter.write_dl([(row.example, row.says) for row in ENGINES.rows()])
+        super().format_epilog(ctx, formatter)
 
 
 def engines(
@@ -56,7 +64,11 @@ def engines(
 
 def known() -> list[str]:
     """The engines that this host has a reason to ask for; the default one first."""
-    names = [default(), *_connections()]
+    names = [default()]
+    if in_airflow():
+        from manifold.airflow.settings import connections
+
+        names += connections(ENGINES)
     try:
         with opened_ledger() as ledger:
             names += [row.engine for row in ledger.scatters(limit=_LATEST) if "://" in row.engine]
@@ -114,20 +126,3 @@ def _workers(engine: Engine) -> list[shapes.Worker]:
         for one in engine.workers()
         if one.alive
     ]
-
-
-def _connections() -> Iterator[str]:
-    """The ids of the connections in the environment that are engines."""
-    from manifold.engines import ENGINES
-    from manifold.registry import scheme_of
-
-    if not in_airflow():
-        return
-    for variable in sorted(os.environ):
-        if variable.startswith("AIRFLOW_CONN_"):
-            name = variable.removeprefix("AIRFLOW_CONN_").lower()
-            try:
-                if scheme_of(settings.resolve(name)) in ENGINES.entries:
-                    yield name
-            except ConfigError:
-                continue  # a connection of somebody else's

@@ -16,7 +16,8 @@ from manifold.abc import Source
 from manifold.cli import out
 from manifold.errors import ConfigError
 from manifold.policy import Policy
-from manifold.words import a_type
+from manifold.registry import FORMATS
+from manifold.words import a_type, either
 
 
 def _keep_stdout(ctx: typer.Context, as_json: bool) -> bool:
@@ -49,8 +50,9 @@ OnlyError = Annotated[
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
 
+_RECORDS = either(f".{row.suffixes[0]}" for row in FORMATS.entries.values() if row.suffixes)
 ITEMS_HELP = (
-    "A path or glob of .csv, .jsonl or .parquet files (an item per record) or .txt files (an item per line), packed or "
+    f"A path or glob of {_RECORDS} files (an item per record) or .txt files (an item per line), packed or "
     "not; lines:PATH reads any file by line; range:1000000 and range:5:50:5 are numbers; - is a line of stdin each."
 )
 

@@ -16,13 +16,15 @@ from manifold.cli import out, shapes
 from manifold.cli.here import opened_ledger
 from manifold.cli.params import ITEMS_HELP, AsJson, function_of, items_of, options_of
 from manifold.errors import ConfigError, EmptyReduce, ScatterError
-from manifold.words import counted
+from manifold.registry import FORMATS
+from manifold.words import counted, either
 
 if TYPE_CHECKING:
+    from manifold.adapter import Adapter
     from manifold.ledger import Ledger
     from manifold.results.view import Results
 
-_PARQUET = (".parquet", ".pq")
+_WRITTEN = either(f".{end}" for row in FORMATS.entries.values() for end in row.written)
 
 
 def run(
@@ -31,7 +33,7 @@ def run(
     ],
     items: Annotated[str, typer.Option(metavar="ITEMS", help=ITEMS_HELP, show_default=False)],
     engine: Annotated[
-        str, typer.Option(metavar="URL", help="Where it runs: a URL or connection id; `manifold engines` shows some.")
+        str, typer.Option(metavar="URL", help="Where it runs: a URL (see `manifold engines --help`) or connection id.")
     ] = "processes://",
     store: Annotated[str | None, typer.Option(metavar="URL", help="Where results rest.", show_default=False)] = None,
     ledger: Annotated[str | None, typer.Option(metavar="URL", help="Which ledger.", show_default=False)] = None,
@@ -52,7 +54,7 @@ def run(
     ] = None,
     output: Annotated[
         str | None,
-        typer.Option("--out", metavar="FILE", help="Write the results to it: .jsonl, .jsonl.gz or .parquet."),
+        typer.Option("--out", metavar="FILE", help=f"Write the results to it: {_WRITTEN}."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -163,15 +165,21 @@ def _check_output(output: str) -> None:
     """What cannot be written is said before anything runs."""
     from manifold.results.output import check_target
 
-    if not output.endswith((*_PARQUET, ".jsonl", ".jsonl.gz")):
-        raise ConfigError(f"--out {output}: its name must end in .jsonl, .jsonl.gz or .parquet")
+    if _writer(output) is None:
+        raise ConfigError(f"--out {output}: its name must end in {_WRITTEN}")
     check_target(output)
 
 
 def _write(results: Results, output: str) -> int:
-    if output.endswith(_PARQUET):
-        return results.to_parquet(output)
-    return results.to_jsonl(output)
+    row = _writer(output)
+    assert row is not None
+    number: int = row.load(row.writer)(results, output)
+    return number
+
+
+def _writer(output: str) -> Adapter | None:
+    """The format that the name of a file asks for."""
+    return next((row for row in FORMATS.rows() if output.endswith(tuple(f".{end}" for end in row.written))), None)
 
 
 def _value(results: Results) -> Any:

@@ -27,7 +27,7 @@ from manifold.engines.celery_link import Ear, broker_failures
 from manifold.engines.celery_roster import Roster
 from manifold.engines.celery_sender import Sender
 from manifold.engines.urls import celery_url
-from manifold.errors import ConfigError, EngineError, MissingExtra, Unpicklable
+from manifold.errors import ConfigError, EngineError, Unpicklable
 from manifold.protocol.records import WorkerInfo
 
 _CONNECT = 3.0  # seconds for the broker to answer when the engine is opened
@@ -217,10 +217,8 @@ def _leave(future: Future[Any]) -> None:
 
 
 def _airflow_app() -> Celery:
-    try:
-        from airflow.providers.celery.executors.celery_executor_utils import app
-    except ModuleNotFoundError as exc:
-        raise MissingExtra(f'celery:// needs {exc.name!r}: pip install "airflow-manifold[celery]"') from exc
+    from airflow.providers.celery.executors.celery_executor_utils import app  # only it needs Airflow
+
     return app
 
 

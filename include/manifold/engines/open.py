@@ -7,10 +7,9 @@ from typing import Any
 
 from manifold import settings
 from manifold.abc import Engine
-from manifold.engines import ENGINES
 from manifold.engines.wrapped import wrap
 from manifold.errors import ConfigError
-from manifold.registry import masked
+from manifold.registry import ENGINES, masked
 
 
 def check_engine(engine: str, *, is_async: bool = False, item_timeout: float | None = None, **options: Any) -> None:
@@ -23,16 +22,17 @@ def check_engine(engine: str, *, is_async: bool = False, item_timeout: float | N
     """
     if "://" not in engine:
         return
-    entry = ENGINES.check(engine, **options)
-    if item_timeout is not None and entry is not None and not entry.kills_items and not is_async:
+    row = ENGINES.check(engine, **options)
+    if item_timeout is not None and not row.kills_items and not is_async:
         raise ConfigError(cannot_stop_items(engine, item_timeout))
 
 
 def cannot_stop_items(engine: str, item_timeout: float) -> str:
     """What is told where an engine cannot enforce `item_timeout`."""
+    able = ", ".join(f"{row.scheme}://" for row in ENGINES.entries.values() if row.kills_items)
     return (
         f"item_timeout={item_timeout:g} cannot be enforced by {masked(engine)}, which cannot stop a running item; use "
-        "processes://, celery://, or an async def function"
+        f"{able}, or an async def function"
     )
 
 
@@ -52,6 +52,5 @@ def open_engine(engine: str | Executor, **options: Any) -> Engine:
         return engine
     if isinstance(engine, Executor):
         return wrap(engine)
-    url = settings.resolve(engine)
-    opened: Engine = ENGINES.adapter(url).from_url(url, **options)
+    opened: Engine = ENGINES.open(settings.resolve(engine), **options)
     return opened

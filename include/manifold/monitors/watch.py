@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from manifold import settings
 from manifold.errors import ManifoldError
 from manifold.ledger.gauges import HEARD, REMEMBERED, Crew
-from manifold.registry import without_login
+from manifold.registry import ENGINES, without_login
 
 if TYPE_CHECKING:
     from manifold.abc import Engine
@@ -104,8 +104,6 @@ class EngineWatch:
 
 def _remote(name: str) -> str | None:
     """The URL behind `name`, if its workers are processes elsewhere."""
-    from manifold.engines import ENGINES
-
     try:
         url = settings.resolve(name)
         return None if ENGINES.adapter(url).same_host else url

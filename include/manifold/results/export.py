@@ -11,7 +11,8 @@ from typing import Any
 
 import msgspec
 
-from manifold.errors import ConfigError, MissingExtra
+from manifold.errors import ConfigError
+from manifold.registry import FORMATS
 from manifold.results.output import written
 from manifold.words import a_type
 
@@ -34,13 +35,11 @@ def to_jsonl(values: Iterable[Any], path: str | PathLike[str]) -> int:
 
 def to_parquet(values: Iterable[Any], path: str | PathLike[str]) -> int:
     """Write a Parquet file; the number of rows. `values` is iterated twice: for all columns' types, then to write."""
-    try:
+    with FORMATS.entries["parquet"].installed("Parquet"):
         import pyarrow
         from pyarrow import parquet
 
         from manifold.results.columns import Columns
-    except ModuleNotFoundError as exc:
-        raise MissingExtra(f'Parquet needs {exc.name!r}: pip install "airflow-manifold[parquet]"') from exc
     number, columns = 0, Columns()
     try:
         for piece in _pieces(values):

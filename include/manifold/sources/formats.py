@@ -21,11 +21,12 @@ import lzma
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from functools import cache
 from itertools import chain
 from typing import IO, Any, cast
 
-from manifold.errors import ConfigError, ManifoldError, MissingExtra
-from manifold.sources.json_text import json_document, json_lines
+from manifold.errors import ConfigError, ManifoldError
+from manifold.registry import FORMATS
 
 _log = logging.getLogger(__name__)
 _PARQUET_ROWS = 4096
@@ -33,23 +34,14 @@ _RAGGED = "%s, line %d: %d fields, where the header has %d; missing ones are Non
 _DAMAGED = (csv.Error, UnicodeError, EOFError, OSError, ValueError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
 _LARGEST_FIELD = 64 << 20  # characters; the standard library's 128 KiB are less than many a text has
 _ARCHIVES = frozenset({"tar", "tgz", "tbz", "tbz2", "txz", "7z", "rar", "zst", "lz4", "br", "z"})
-_SUFFIXES = {
-    "csv": "csv",
-    "tsv": "tsv",
-    "tab": "tsv",
-    "jsonl": "jsonl",
-    "ndjson": "jsonl",
-    "json": "json",
-    "parquet": "parquet",
-    "pq": "parquet",
-}
 
 
 def checked(format: str | None) -> str | None:
     """`format`, if it can be read; raises ConfigError otherwise. None goes by the name of each file."""
-    if format is None or format in _READERS:
+    if format is None or (isinstance(format, str) and FORMATS.named(format)):
         return format
-    raise ConfigError(f"format={format!r} cannot be read; there are {', '.join(sorted(_READERS))}")
+    there_are = ", ".join(sorted(row.scheme for row in FORMATS.rows()))
+    raise ConfigError(f"format={format!r} cannot be read; there are {there_are}")
 
 
 def known_encoding(encoding: str) -> str:
@@ -144,25 +136,35 @@ def _split(name: str) -> tuple[str, str]:
 
 def _format_of(name: str) -> str | None:
     stem, suffix = _split(name)
-    return "zip" if suffix == "zip" else _format_of(stem) if suffix in _UNPACK else _SUFFIXES.get(suffix)
+    return "zip" if suffix == "zip" else _format_of(stem) if suffix in _UNPACK else _format_of_suffix(suffix)
+
+
+@cache
+def _format_of_suffix(suffix: str) -> str | None:
+    for rows in (FORMATS.entries.values, FORMATS.rows):  # the second one looks for other packages
+        for row in rows():
+            if suffix in row.suffixes:
+                return row.scheme
+    return None
 
 
 def _reader(name: str, format: str | None) -> Callable[[IO[bytes], str, str], Iterator[Any]]:
-    known = format or _SUFFIXES.get(_split(name)[1])
-    if known is None:
+    known = format or _format_of_suffix(_split(name)[1])
+    row = FORMATS.named(known) if known else None
+    if row is None:
         raise ConfigError(
             f"the name of {name} does not tell its format: give records(…, format={'csv'!r}), or use lines"
         )
-    return _READERS[known]
+    return row.load()  # type: ignore[no-any-return]
 
 
-def _lines(stream: IO[bytes], name: str, encoding: str) -> Iterator[str]:
+def text_lines(stream: IO[bytes], name: str, encoding: str) -> Iterator[str]:
     with io.TextIOWrapper(stream, encoding=encoding) as text:
         for line in text:
             yield line.rstrip("\n")
 
 
-def _csv(stream: IO[bytes], name: str, encoding: str, delimiter: str = ",") -> Iterator[dict[str | None, Any]]:
+def csv_rows(stream: IO[bytes], name: str, encoding: str, delimiter: str = ",") -> Iterator[dict[str | None, Any]]:
     # What csv.DictReader yields; its own loop would not tell of rows that do not fit.
     if csv.field_size_limit() < _LARGEST_FIELD:
         csv.field_size_limit(_LARGEST_FIELD)
@@ -239,15 +241,13 @@ def _ragged(header: list[str], row: list[str]) -> dict[str | None, Any]:
     return item
 
 
-def _tsv(stream: IO[bytes], name: str, encoding: str) -> Iterator[dict[str | None, Any]]:
-    return _csv(stream, name, encoding, delimiter="\t")
+def tsv_rows(stream: IO[bytes], name: str, encoding: str) -> Iterator[dict[str | None, Any]]:
+    return csv_rows(stream, name, encoding, delimiter="\t")
 
 
-def _parquet(stream: IO[bytes], name: str, encoding: str) -> Iterator[dict[str, Any]]:
-    try:
+def parquet_rows(stream: IO[bytes], name: str, encoding: str) -> Iterator[dict[str, Any]]:
+    with FORMATS.entries["parquet"].installed(name):
         from pyarrow import ArrowException, parquet
-    except ModuleNotFoundError as exc:
-        raise MissingExtra(f'{name} needs {exc.name!r}: pip install "airflow-manifold[parquet]"') from exc
     try:
         file = parquet.ParquetFile(stream, page_checksum_verification=True)
         _different(file.schema_arrow.names, name)
@@ -283,13 +283,3 @@ def _unreadable(batch: Any) -> tuple[str, str]:
         except Exception:  # noqa: BLE001 - the search is for what raises
             return column.name, str(column.type)
     return "?", "values"
-
-
-_READERS: dict[str, Callable[[IO[bytes], str, str], Iterator[Any]]] = {
-    "csv": _csv,
-    "json": json_document,
-    "jsonl": json_lines,
-    "lines": _lines,
-    "parquet": _parquet,
-    "tsv": _tsv,
-}
