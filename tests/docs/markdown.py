@@ -56,6 +56,15 @@ def blocks(page: Path) -> Iterator[Block]:
         at = end + 1
 
 
+def between(text: str, name: str, made: str) -> str:
+    """A page with what was made of the code between its marks, `<!-- name -->` and `<!-- end of name -->`."""
+    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+    head, found, rest = text.partition(begin)
+    _, ends, tail = rest.partition(end)
+    assert all((found, ends)), f"the page has no {begin} and {end}"
+    return f"{head}{begin}\n{made}\n{end}{tail}"
+
+
 def anchors(page: Path) -> set[str]:
     """What a link may point to within a page, as GitHub makes it of the headings."""
     headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from manifold.policy import Policy
 
+from .markdown import between
+
 PAGE = Path(__file__).parents[2] / "docs" / "options.md"
-BEGIN, END = "<!-- options -->", "<!-- end of options -->"
 
 
 def tables() -> str:
@@ -33,9 +34,7 @@ def tables() -> str:
 
 def page(text: str) -> str:
     """The page with its tables made anew."""
-    head, _, rest = text.partition(BEGIN)
-    _, _, tail = rest.partition(END)
-    return f"{head}{BEGIN}\n{tables()}\n{END}{tail}"
+    return between(text, "options", tables())
 
 
 def _groups() -> Iterator[tuple[str, list[tuple[list[str], str]]]]:

@@ -24,7 +24,7 @@ import manifold.errors
 from manifold.airflow.provider import get_provider_info
 from manifold.cli.app import app
 
-from . import options
+from . import adapters, options
 from .markdown import ALL, PAGES, ROOT, Block, anchors, blocks, prose
 
 NAMED = [block for page in PAGES for block in blocks(page) if block.how == "names"]
@@ -35,6 +35,11 @@ NO_ERRORS = {"To start afresh", "Everything else"}
 def test_the_page_of_options_is_what_policy_says() -> None:
     text = options.PAGE.read_text()
     assert options.page(text) == text, "run: python -m tests.docs.options"
+
+
+def test_the_tables_of_adapters_are_what_their_rows_say() -> None:
+    text = adapters.PAGE.read_text()
+    assert adapters.page(text) == text, "run: python -m tests.docs.adapters"
 
 
 @pytest.mark.parametrize("page", ALL, ids=lambda page: page.name)

@@ -7,12 +7,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from manifold.engines.open import open_engine
+from manifold.registry import ENGINES
+
 GUIDE = Path(__file__).parents[2] / "docs" / "adapters.md"
 LONGEST = 100  # lines of code, as the guide says of it
 
 
 def test_the_example_engine_passes_the_contract_tests_as_the_guide_shows_them(tmp_path: Path) -> None:
-    engine, contract, *_ = re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL)
+    engine, contract, _ = re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL)
     assert sum(bool(line.strip()) for line in engine.splitlines()) < LONGEST
     (tmp_path / "lanes.py").write_text(engine)
     (tmp_path / "test_lanes.py").write_text(contract)
@@ -21,3 +26,21 @@ def test_the_example_engine_passes_the_contract_tests_as_the_guide_shows_them(tm
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=280, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
     assert re.search(r"\d\d passed", run.stdout)
+
+
+def test_the_row_of_the_guide_is_one_that_opens_the_engine_of_the_guide(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, _, row = re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL)
+    ((group, point),) = re.findall(r"```toml\n\[project.entry-points.\"(.*?)\"\]\n(.*?)\n```", GUIDE.read_text())
+    (tmp_path / "lanes.py").write_text(engine)
+    (tmp_path / "lanes_row.py").write_text(row)
+    about = tmp_path / "airflow_lanes-1.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: airflow-lanes\nVersion: 1\n")
+    (about / "entry_points.txt").write_text(f"[{group}]\n{point}\n".replace('"', ""))
+    monkeypatch.syspath_prepend(tmp_path)
+    found = ENGINES.row("lanes://2")
+    with open_engine("lanes://2") as lanes:
+        assert lanes.slots() == 2
+        assert found.path == f"{type(lanes).__module__}:{type(lanes).__qualname__}"
