@@ -69,12 +69,8 @@ class Registry:
             raise ConfigError(f"no {self.kind} has the scheme of {masked(url)!r}. {hint}Known: {known}")
         return row
 
-    def adapter(self, url: str) -> type[Any]:
-        """Import the class for `url`; raises ConfigError for an unknown scheme, MissingExtra without its client."""
-        return self.row(url).load()  # type: ignore[no-any-return]
-
     def open(self, url: str, **options: Any) -> Any:
-        """Open what is behind `url`; raises as `adapter` and as the adapter's `from_url`."""
+        """Open what is behind `url`; raises as `row` and the adapter's `from_url`, MissingExtra without its client."""
         row = self.row(url)
         with row.installed(f"{url.partition('://')[0]}://"):
             return row.load().from_url(url, **options)

@@ -63,7 +63,7 @@ def test_no_engine_is_without_a_row() -> None:
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_what_a_registry_row_says_is_what_the_adapter_says(scheme: str) -> None:
     row = ENGINES.entries[scheme]
-    engine = ENGINES.adapter(row.example)
+    engine = row.load()
     assert engine.kills_items == row.kills_items
     assert engine.in_process == (row.reach == "process")
     assert engine.same_host == (row.reach != "hosts")

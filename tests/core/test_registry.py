@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import tomllib
 from collections.abc import Callable
 from importlib.metadata import metadata
 from pathlib import Path
@@ -103,6 +104,14 @@ def test_what_a_row_names_is_there(registry: Registry, row: Adapter) -> None:
     assert bool(row.writer) == bool(row.written)
     if registry is not FORMATS:
         assert all(registry.row(form.example) is row for form in row.forms)
+
+
+def test_no_client_is_imported_where_the_core_could_pay_for_it() -> None:
+    rules = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["tool"]["ruff"]["lint"]
+    banned = rules["flake8-tidy-imports"]["banned-module-level-imports"]
+    assert {client for registry in REGISTRIES for row in registry.entries.values() for client in row.clients} <= {
+        *banned
+    }
 
 
 def test_every_engine_can_be_a_connection() -> None:

@@ -46,7 +46,7 @@ def test_secrets_in_urls_are_masked(url: str) -> None:
 @pytest.mark.parametrize(("registry", "near"), [(ENGINES, "proceses://4"), (STORES, "fil:///x")])
 def test_an_unknown_scheme_names_the_nearest_and_all(registry: object, near: str) -> None:
     with pytest.raises(ConfigError, match="did you mean"):
-        registry.adapter(near)  # type: ignore[attr-defined]
+        registry.row(near)  # type: ignore[attr-defined]
 
 
 def test_the_registries_are_sorted() -> None:

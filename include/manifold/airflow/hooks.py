@@ -139,6 +139,7 @@ def hooks() -> tuple[type[UrlHook], ...]:
     return (*(_engine_hook(row, row.connection) for row in ENGINES.rows() if row.connection), LedgerHook, StoreHook)
 
 
+@cache
 def _engine_hook(row: Adapter, form: Form) -> type[UrlHook]:
     said = {
         "conn_type": row.connection_type,

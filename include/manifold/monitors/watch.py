@@ -106,7 +106,7 @@ def _remote(name: str) -> str | None:
     """The URL behind `name`, if its workers are processes elsewhere."""
     try:
         url = settings.resolve(name)
-        return None if ENGINES.adapter(url).same_host else url
+        return None if ENGINES.row(url).load().same_host else url
     except ManifoldError as exc:
         log.warning("%s is not watched: %s", without_login(name), exc)
         return None
