@@ -109,7 +109,7 @@ class Adapter:
     def load(self, path: str = "") -> Any:
         """Import the adapter, or what another path of the row names; raises MissingExtra without a client."""
         module, _, name = (path or self.path).partition(":")
-        with self.installed(f"{self.scheme}://"):
+        with self.installed(f"{self.scheme}://" if "://" in self.example else self.scheme):
             return getattr(import_module(module), name)
 
     @contextmanager

@@ -6,7 +6,7 @@ import logging
 import sys
 import tomllib
 from collections.abc import Callable
-from importlib.metadata import metadata
+from importlib.metadata import metadata, version
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from manifold.abc import Source
 from manifold.adapter import Adapter
 from manifold.cli.app import app
+from manifold.cli.checks import versions
 from manifold.engines.open import check_engine, open_engine
 from manifold.errors import ConfigError, MissingExtra
 from manifold.registry import ENGINES, FORMATS, REGISTRIES, STORES, Registry
@@ -118,6 +119,13 @@ def test_every_engine_can_be_a_connection() -> None:
     assert all(row.connection for row in ENGINES.entries.values())
 
 
+def test_the_doctor_names_the_version_of_what_each_extra_of_a_row_installs() -> None:
+    found = versions().found
+    for package in ("airflow-manifold", "celery", "apache-airflow-providers-celery", "psycopg2-binary", "pyarrow"):
+        assert f" {package} {version(package)}" in found
+    assert "pytest" not in found
+
+
 @pytest.mark.usefixtures("tunnel")
 def test_another_packages_engine_is_opened_under_each_of_its_schemes_without_a_change_here() -> None:
     for scheme in ("tunnel", "tunnels"):
@@ -144,6 +152,8 @@ def test_another_packages_adapters_are_listed_beside_ours() -> None:
     assert all(row.example in told for row in ENGINES.entries.values())
     with pytest.raises(ConfigError, match=r"Known: celery://.*tunnel://, tunnels://"):
         ENGINES.row("nowhere://")
+    with pytest.raises(ConfigError, match="did you mean tunnel://gate"):
+        ENGINES.row("tunel://gate")
     assert "tunnel_engine" not in sys.modules
 
 
@@ -170,6 +180,18 @@ def test_another_packages_store_and_format_are_rows_too(tmp_path: Path) -> None:
     formats._format_of_suffix.cache_clear()
     assert items(records(tmp_path / "words.pairs")) == items(records(tmp_path / "words.pairs", "pairs"))
     assert items(records(tmp_path / "words.pairs")) == [("a", "b"), ("c", "d")]
+
+
+def test_the_lack_of_a_formats_client_is_told_by_the_formats_name(install: Install, tmp_path: Path) -> None:
+    row = ROW.replace('"tunnel:pairs"', '"diggers:pairs"').replace(
+        'suffixes=("pairs",)', 'clients=("digger",), extra="dig"'
+    )
+    install("[manifold.formats]\npairs = tunnel:PAIRS\n", tunnel=row, diggers="import digger")
+    (tmp_path / "words").write_text("a b\n")
+    with pytest.raises(
+        MissingExtra, match=r"pairs needs the package 'digger': pip install \"airflow-manifold\[dig\]\""
+    ):
+        items(records(tmp_path / "words", "pairs"))
 
 
 def test_an_entry_point_that_names_the_class_itself_makes_a_row_of_what_it_says(install: Install) -> None:
