@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import sys
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from typing import Any
 
 from manifold import events
 from manifold.redaction import mask
-from manifold.registry import masked
+from manifold.registry import masked_in
 from manifold.visible import storable
 
 FIELDS = {
@@ -40,8 +39,6 @@ FIELDS = {
     "exception": "text",
 }
 """Every field of a line, with its type in Elasticsearch. `event` is the text; `chunk` has `start` and `stop`."""
-
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]+")
 
 
 def wanted() -> bool:
@@ -112,5 +109,5 @@ def without_secrets(_logger: object, _method: str, line: MutableMapping[str, Any
     """The line with *** in place of passwords in URLs and of the secrets in this process's environment."""
     for name, value in line.items():
         if isinstance(value, str):
-            line[name] = storable(mask(_URL.sub(lambda found: masked(found[0]), value)))
+            line[name] = storable(mask(masked_in(value)))
     return line

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _SECRET_QUERY = re.compile(r"((?:pass|pwd|secret|token|key|sig|cred|auth)[^=&]*=)[^&#]*", re.IGNORECASE)
 _AFTER_PLACE = re.compile("[/?#]")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +130,11 @@ def masked(url: str) -> str:
     elif not at and "@" in rest and _is_login(place):
         rest = f"{place.partition(':')[0]}:***@{rest.rpartition('@')[2]}"
     return f"{scheme}://" + _SECRET_QUERY.sub(r"\1***", rest)
+
+
+def masked_in(text: str) -> str:
+    """Return `text` with the secrets of every URL in it replaced by ***."""
+    return _URL.sub(lambda found: masked(found[0]), text)
 
 
 def _is_login(place: str) -> bool:

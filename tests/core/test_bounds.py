@@ -16,8 +16,9 @@ from manifold.coordinator.chunks import Sizer
 from manifold.errors import BlobNotFound, StoreError
 from manifold.ledger import Ledger, open_ledger, verify, verify_blobs
 from manifold.ledger.gc import collect
+from manifold.protocol.blob_keys import blob_of
 from manifold.stores.file import FileStore
-from manifold.stores.patient import PatientStore, blob_of
+from manifold.stores.patient import PatientStore
 from manifold.worker.meter import Meter
 from tests.core.shared import ByReference
 

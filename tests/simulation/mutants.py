@@ -41,6 +41,7 @@ from manifold.ledger.rows import columns
 from manifold.ledger.tables import attempt, chunk, control, scatter
 from manifold.policy import Tolerance
 from manifold.protocol import definitions
+from manifold.protocol.blob_keys import scatter_prefix
 from manifold.protocol.records import ChunkRow, ControlRow, Receipt, ScatterRow
 from manifold.stores.patient import PatientStore
 from manifold.worker import alarm, concurrent, process
@@ -170,12 +171,11 @@ _STATES = gc._states
 
 def _looks_first(book: ledger.Ledger, row: ScatterRow, store: Store, *, dry_run: bool = False) -> gc.Collected:
     """gc that reads the ledger before it lists the store."""
-    prefix = f"{book.uuid}/{row.uid}/"
     attempts = book.database.read(lambda conn: conn.execute(select(attempt.c.id)).scalars().all())
     states = book.database.read(lambda conn: _STATES(conn, list(attempts)))
-    listed = sorted(store.keys(prefix))
+    listed = sorted(store.keys(scatter_prefix(book.uuid, row.uid)))
     with _patch(gc, "_states", lambda _conn, ids: {id_: states[id_] for id_ in ids if id_ in states}):
-        wanted = book.database.read(lambda conn: gc._wanted(conn, row.uid, prefix, listed))
+        wanted = book.database.read(lambda conn: gc._wanted(conn, row.uid, listed))
     keys = [key for key in listed if key not in wanted]
     gc._delete(store, keys)
     return gc.Collected(row.uid, row.name, keys)

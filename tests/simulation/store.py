@@ -7,9 +7,7 @@ from typing import Any, Self
 
 from manifold.abc import Store
 from manifold.errors import BlobNotFound, ConfigError, StoreError
-from manifold.stores.keys import checked, checked_prefix
-from manifold.stores.marker import FOLDER
-from manifold.stores.patient import blob_of
+from manifold.protocol.blob_keys import blob_of, checked, checked_prefix, marker_key
 from tests.simulation.world import Actor, World
 
 
@@ -20,8 +18,8 @@ class Shelf:
         self.world = world
         self.reach = reach
         self.max_bytes = max_bytes
-        self.blobs: dict[str, bytes] = {f"{FOLDER}/store": b"made for the simulation"}
-        self.elsewhere: dict[str, bytes] = {f"{FOLDER}/other": b"another store"}
+        self.blobs: dict[str, bytes] = {marker_key("store"): b"made for the simulation"}
+        self.elsewhere: dict[str, bytes] = {marker_key("other"): b"another store"}
         self.lost: set[str] = set()
         self.deleted: set[str] = set()
         self.away_until = 0.0

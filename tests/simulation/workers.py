@@ -28,7 +28,7 @@ from greenlet import getcurrent
 from manifold.abc import Store
 from manifold.errors import BlobNotFound, ConfigError, StoreError
 from manifold.protocol import wire
-from manifold.stores.keys import checked
+from manifold.protocol.blob_keys import checked
 from manifold.worker import beat
 from manifold.worker import process as processes
 from manifold.worker.loops import ThreadLoop

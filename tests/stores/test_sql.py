@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -83,6 +84,6 @@ def test_an_error_does_not_repeat_the_value(tmp_path: Path) -> None:
         connection.execute(text("DROP TABLE manifold_blob"))
     raw.dispose()
     with pytest.raises(StoreError, match="manifold_blob") as caught:
-        store.put("a/k", b"personal data" * 1000)
-    assert "personal" not in str(caught.value)
+        store.put("a/k", b"personal data")
+    assert "personal" not in "".join(traceback.format_exception(caught.value))
     store.close()

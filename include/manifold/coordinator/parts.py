@@ -19,6 +19,7 @@ from manifold.coordinator.redrive import Redrive, chooser
 from manifold.errors import ConfigError
 from manifold.policy import Policy
 from manifold.protocol import secrets, shipment, wire
+from manifold.protocol.blob_keys import function_key
 from manifold.protocol.job import Job
 from manifold.protocol.records import ChunkRow, ScatterRow
 from manifold.registry import masked
@@ -238,7 +239,7 @@ class _Assembly:
         code = row.fn_digest if asked.same_code and row.fn_digest else self._given.code
         consts = self._same.constants or row.consts_digest
         job_digest, job_blob = self._sealed(job, row)
-        fn_key = wire.function_key(f"{means.ledger.uuid}/{row.uid}", claim.epoch, job_digest)
+        fn_key = function_key(means.ledger.uuid, row.uid, claim.epoch, job_digest)
         means.store.put(fn_key, job_blob)
         described: dict[str, Any] = {"policy": asked.policy.describe(), "engine": asked.engine_url}
         described |= {"fn_key": fn_key, "fn_digest": code, "consts_digest": consts}

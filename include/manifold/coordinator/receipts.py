@@ -14,6 +14,7 @@ from manifold.abc import Store
 from manifold.coordinator.chunks import Chunk
 from manifold.errors import BlobNotFound, ManifoldError, ResultsLost, StoreError, StoreNotShared, WireError
 from manifold.protocol import codec, wire
+from manifold.protocol.blob_keys import chunk_key
 from manifold.protocol.itemdigest import item_digest
 from manifold.protocol.records import Attempt, Receipt
 from manifold.redaction import mask
@@ -108,8 +109,7 @@ class Receipts:
             digest=None if chunk.raw else item_digest(item),
         )
         nonce = self._new_id()[:16]
-        place = f"{attempt.start:016x}-{attempt.stop:016x}.{attempt.id}.{nonce}.f"
-        key = f"{self._ledger.uuid}/{self._uid}/{place}"
+        key = chunk_key(self._ledger.uuid, self._uid, attempt.start, attempt.stop, attempt.id, nonce, "f")
         header = wire.Header(
             kind="failed",
             uid=self._uid,

@@ -7,7 +7,6 @@ time of the second look can never be committed.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from typing import Any
@@ -23,12 +22,11 @@ from manifold.ledger.queries import scatter_row
 from manifold.ledger.rows import built, columns
 from manifold.ledger.states import alive
 from manifold.ledger.tables import attempt, chunk, control, error_kind, failure, pin, scatter, scatter_try, worker
+from manifold.protocol.blob_keys import blob_of, execution_of, parsed, scatter_prefix
 from manifold.protocol.records import TERMINAL, ScatterRow
-from manifold.stores.patient import blob_of
 
 OpenStore = Callable[[ScatterRow], Store]
 
-_BLOB = re.compile(r"[0-9a-f]{16,}-[0-9a-f]{16,}\.(?P<attempt>[^./]+)\.(?P<nonce>[^./]+)\.(?P<kind>[a-z]+)(-[0-9]+)?")
 _RESULTS = ("r", "f")  # blob and sidecar, which a chunk names; a log is named by nobody and stays with its execution
 _COLLECTED = "collected"
 _IDS_AT_ONCE = 500
@@ -88,9 +86,9 @@ def sweep(
 
 def collect(ledger: Ledger, row: ScatterRow, store: Store, *, dry_run: bool = False) -> Collected:
     """The keys of one scatter that no chunk names and no attempt can still commit; deleted."""
-    prefix = f"{ledger.uuid}/{row.uid}/"
+    prefix = scatter_prefix(ledger.uuid, row.uid)
     listed = sorted(store.keys(prefix))
-    wanted = ledger.database.read(lambda conn: _wanted(conn, row.uid, prefix, listed))
+    wanted = ledger.database.read(lambda conn: _wanted(conn, row.uid, listed))
     keys = [key for key in listed if key not in wanted]
     if not dry_run:
         _delete(store, keys)
@@ -123,7 +121,7 @@ def _last_sign() -> ColumnElement[float]:
 def retire(ledger: Ledger, row: ScatterRow, store: Store, *, dry_run: bool = False) -> Collected:
     """A scatter that nobody coordinates, gone as a whole: first its rows, then its keys. Its uid stays, so that
     nothing of it ever comes back, and its name may be used again."""
-    prefix = f"{ledger.uuid}/{row.uid}/"
+    prefix = scatter_prefix(ledger.uuid, row.uid)
     if dry_run:
         return Collected(row.uid, row.name, sorted(store.keys(prefix)), retired=True)
     if not ledger.database.write(lambda conn: _empty(conn, row, ledger.now())):
@@ -144,19 +142,19 @@ def _uncollected(ledger: Ledger) -> list[ScatterRow]:
     )
 
 
-def _wanted(conn: Connection, uid: str, prefix: str, listed: Iterable[str]) -> set[str]:
+def _wanted(conn: Connection, uid: str, listed: Iterable[str]) -> set[str]:
     """The keys that stay: named by a chunk or the scatter, of an attempt that may still commit, or unknown to us while
     the scatter runs (its function's key is put before it is written down)."""
     row = scatter_row(conn, uid)
-    parsed = {key: _BLOB.fullmatch(key.removeprefix(prefix)) for key in listed}
-    states = _states(conn, sorted({match["attempt"] for match in parsed.values() if match}))
+    chunks = {key: parsed(key) for key in listed}
+    states = _states(conn, sorted({key.attempt for key in chunks.values() if key}))
     wanted = set()
-    for key, match in parsed.items():
-        if match is None:
+    for key, said in chunks.items():
+        if said is None:
             keep = blob_of(key) == row.fn_key or row.state not in TERMINAL
         else:
-            state, named = states.get(match["attempt"], ("void", ()))
-            same = blob_of(key) in named if match["kind"] in _RESULTS else execution_of(key) in map(execution_of, named)
+            state, named = states.get(said.attempt, ("void", ()))
+            same = blob_of(key) in named if said.kind in _RESULTS else execution_of(key) in map(execution_of, named)
             keep = state == "open" or same
         if keep:
             wanted.add(key)
@@ -175,11 +173,6 @@ def _states(conn: Connection, ids: list[str]) -> dict[str, tuple[str, tuple[str,
         for id_, state, *keys in conn.execute(asked):
             found[id_] = (state, tuple(key for key in keys if key))
     return found
-
-
-def execution_of(key: str) -> str:
-    """What the keys of one execution share: blob, sidecar and log differ in the last part."""
-    return key.rpartition(".")[0]
 
 
 def _empty(conn: Connection, row: ScatterRow, now: ColumnElement[float]) -> bool:

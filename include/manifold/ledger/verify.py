@@ -9,16 +9,16 @@ from sqlalchemy import Connection, select
 
 from manifold.abc import Store
 from manifold.errors import BlobNotFound, WireError
-from manifold.ledger.gc import execution_of
 from manifold.ledger.invariants import rules
 from manifold.ledger.ledger import Ledger
 from manifold.ledger.merged import MergedRow
 from manifold.ledger.queries import PAGE, Reader, merged_page
 from manifold.ledger.tables import failure, scatter
 from manifold.protocol import outcome
+from manifold.protocol.blob_keys import blob_of, execution_of, function_digest, scatter_prefix
 from manifold.protocol.records import ChunkRow
-from manifold.protocol.wire import named_digest, sealed_digest
-from manifold.stores.patient import blob_of, in_one_piece
+from manifold.protocol.wire import sealed_digest
+from manifold.stores.patient import in_one_piece
 
 
 class Violation(NamedTuple):
@@ -78,7 +78,7 @@ def verify_blobs(
     if collected:
         strays = [
             key
-            for key in store.keys(f"{ledger.uuid}/{uid}/")
+            for key in store.keys(scatter_prefix(ledger.uuid, uid))
             if blob_of(key) != function and execution_of(key) not in named
         ]
         found += [Violation("I7", uid, f"{key} is of no chunk") for key in sorted(strays)]
@@ -99,7 +99,7 @@ def _wrong_blob(store: Store, row: ChunkRow, key: str, digest: str | None, compl
 
 def _wrong_function(store: Store, key: str) -> str | None:
     """A missing one is no violation: it may have travelled with the chunks alone."""
-    if not (digest := named_digest(key)):
+    if not (digest := function_digest(key)):
         return None
     try:
         right = sealed_digest(store.get(key)).startswith(digest)

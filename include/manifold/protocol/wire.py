@@ -192,17 +192,6 @@ def sealed_digest(data: bytes) -> str:
     return peek(data).digest
 
 
-def function_key(prefix: str, epoch: int, digest: str) -> str:
-    """Where the function of one try rests. Under its epoch: gc may be about to delete what an earlier one left."""
-    return f"{prefix}/function.{epoch}.{digest[:32]}"
-
-
-def named_digest(key: str) -> str:
-    """What the digest of the payload under a key of `function_key` begins with; "" for another kind of key."""
-    named = key.rpartition("/")[2].split(".")
-    return named[2] if len(named) == 3 else ""
-
-
 def sealed_size(data: bytes) -> int:
     """Return how many bytes the message has that begins with `data`; those that are here where it does not say."""
     try:

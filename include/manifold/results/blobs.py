@@ -15,6 +15,7 @@ import msgspec
 from manifold.abc import Store
 from manifold.errors import BlobNotFound, ResultsLost, Unpicklable, WireError
 from manifold.protocol import codec, proof, shipment, wire
+from manifold.protocol.blob_keys import function_digest, log_key
 from manifold.protocol.job import Job
 from manifold.protocol.records import ChunkRow, LogLine, ScatterRow
 from manifold.stores.marker import check_marker
@@ -79,11 +80,11 @@ class Blobs:
         key = row.blob_key or row.fail_key
         if key is None:
             return []
-        execution = key.rpartition(".")[0]
+        log, nonce = log_key(key)
         try:
             # A redelivered attempt ran more than once: the nonce tells the execution that the row counts.
-            place = {"uid": row.uid, "attempt": row.attempt, "nonce": execution.rpartition(".")[2]}
-            _, payload = wire.unseal(self._keyring, self._store.get(f"{execution}.l"), "log", **place)
+            place = {"uid": row.uid, "attempt": row.attempt, "nonce": nonce}
+            _, payload = wire.unseal(self._keyring, self._store.get(log), "log", **place)
         except BlobNotFound:
             return []
         return msgspec.msgpack.decode(payload, type=list[LogLine])
@@ -111,7 +112,7 @@ class Blobs:
             if not wire.is_ours(self._keyring, blob):
                 raise  # perhaps it is this process that has another secret
             raise self._not_the_function(str(exc)) from exc
-        if not header.digest.startswith(wire.named_digest(key)):
+        if not header.digest.startswith(function_digest(key)):
             raise self._not_the_function("it is signed, but it is the function of another try")
         return payload
 

@@ -10,7 +10,7 @@ from typing import Any
 from manifold import settings
 from manifold.abc import Store
 from manifold.patience import PATIENCE
-from manifold.registry import STORES
+from manifold.registry import STORES, masked
 from manifold.stores.patient import PatientStore
 
 
@@ -26,7 +26,10 @@ def open_store(url: str | None = None, **options: Any) -> Store:
         ConfigError: no adapter reads that URL. MissingExtra, one of them, names the package to install.
         StoreError: nothing answers there.
     """
-    store: Store = STORES.open(settings.resolve(url or settings.store_url()), **options)
+    where = settings.resolve(url or settings.store_url())
+    store: Store = STORES.open(where, **options)
+    if isinstance(store, Store) and not store.url:
+        store.url = masked(where)
     return store
 
 

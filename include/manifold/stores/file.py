@@ -12,27 +12,17 @@ import os
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from manifold.abc import Store
-from manifold.errors import BlobNotFound, ConfigError, StoreError
-from manifold.stores.keys import checked, checked_prefix
+from manifold.errors import ConfigError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NOT_THERE = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 _CUT_OFF = 86_400.0  # seconds after which a file that is still on its way into place has been abandoned
-
-
-@contextmanager
-def _translated(doing: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as exc:
-        why = "the disk is full: free some space there, or point the store elsewhere" if exc.errno in _FULL else exc
-        raise StoreError(f"{doing}: {why}") from exc
 
 
 class FileStore(Store):
@@ -44,6 +34,7 @@ class FileStore(Store):
         if not root.is_absolute():
             raise ConfigError(f"{str(root)!r} is a relative path, which each process would read in its own way")
         self.root = root
+        self.url = root.as_uri()
         self.reach = "hosts" if shared else "host"
         self._settled: set[Path] = set()
 
@@ -59,57 +50,51 @@ class FileStore(Store):
             raise ConfigError(f"{url!r}: the only option is shared=true, for a folder that all hosts mount")
         return cls(Path(unquote(parts.path)), shared=shared == "true")
 
-    def put(self, key: str, value: bytes) -> None:
-        path = self._path(key)
+    def _put(self, key: str, value: bytes) -> None:
+        path = self.root / key
         fresh = path.with_name(f".{secrets.token_hex(8)}")
-        with _translated(f"could not write {path} ({len(value):,} bytes)"):
-            try:
-                with _open_new(fresh) as file:
-                    file.write(value)
-                    file.flush()
-                    os.fsync(file.fileno())
-                fresh.rename(path)
-            except BaseException:
-                with suppress(OSError):
-                    fresh.unlink()
-                raise
-            self._settle(path.parent)
+        try:
+            with _open_new(fresh) as file:
+                file.write(value)
+                file.flush()
+                os.fsync(file.fileno())
+            fresh.rename(path)
+        except BaseException:
+            with suppress(OSError):
+                fresh.unlink()
+            raise
+        self._settle(path.parent)
 
-    def get(self, key: str) -> bytes:
-        path = self._path(key)
-        with _translated(f"could not read {path}"):
-            try:
-                return path.read_bytes()
-            except _NOT_THERE as exc:
-                raise BlobNotFound(f"{self.root} has no {key}") from exc
+    def _get(self, key: str) -> bytes | None:
+        with suppress(*_NOT_THERE):
+            return (self.root / key).read_bytes()
+        return None
 
-    def delete(self, key: str) -> None:
-        path = self._path(key)
-        with _translated(f"could not delete {path}"), suppress(*_NOT_THERE):
-            path.unlink()
+    def _delete(self, key: str) -> None:
+        with suppress(*_NOT_THERE):
+            (self.root / key).unlink()
 
-    def keys(self, prefix: str = "") -> Iterator[str]:
-        folder = checked_prefix(prefix).rpartition("/")[0]
-        return self._walk(folder, prefix)
+    def _keys(self, prefix: str) -> Iterator[str]:
+        return self._walk(prefix.rpartition("/")[0], prefix)
+
+    def _explained(self, exc: Exception) -> str:
+        if isinstance(exc, OSError) and exc.errno in _FULL:
+            return "the disk is full: free some space there, or point the store elsewhere"
+        return super()._explained(exc)
 
     def _walk(self, folder: str, prefix: str) -> Iterator[str]:
-        with _translated(f"could not list {self.root / folder}"):
-            try:
-                found = list(os.scandir(self.root / folder))
-            except _NOT_THERE:
-                return
-        for entry in found:
+        try:
+            entries = list(os.scandir(self.root / folder))
+        except _NOT_THERE:
+            return
+        for entry in entries:
             key = f"{folder}/{entry.name}" if folder else entry.name
             if entry.name.startswith("."):
                 _sweep(entry)
-            elif entry.is_dir(follow_symlinks=False):
-                if key.startswith(prefix) or prefix.startswith(f"{key}/"):
-                    yield from self._walk(key, prefix)
-            elif key.startswith(prefix):
+            elif not entry.is_dir(follow_symlinks=False):
                 yield key
-
-    def _path(self, key: str) -> Path:
-        return self.root / checked(key)
+            elif key.startswith(prefix) or prefix.startswith(f"{key}/"):
+                yield from self._walk(key, prefix)
 
     def _settle(self, folder: Path) -> None:
         """Sync `folder`; and at its first use the folders above it, which another process may just have made."""

@@ -9,41 +9,31 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any, Self
 from urllib.parse import urlsplit
 
 import fsspec
 
 from manifold.abc import Store
-from manifold.errors import BlobNotFound, ConfigError, MissingExtra, StoreError
+from manifold.errors import ConfigError, MissingExtra
 from manifold.registry import masked
-from manifold.stores.keys import checked, checked_prefix
 
 # Where one upload appears whole or not at all. Elsewhere a blob is written under another name and renamed.
 _WHOLE = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oss", "oci", "tos", "memory"}
 _LOCAL = {"file", "local"}
-
-
-@contextmanager
-def _translated(doing: str, absent: type[StoreError] = BlobNotFound) -> Iterator[None]:
-    try:
-        yield
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as exc:
-        raise absent(f"{doing}: not there") from exc
-    except NotImplementedError as exc:
-        raise ConfigError(f"{doing}: this file system cannot do that, so it cannot be a store") from exc
-    except Exception as exc:
-        # Each client has errors of its own, with no common root.
-        raise StoreError(f"{doing}: {type(exc).__name__}: {exc}") from exc
+_NOT_THERE = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 
 
 class FsspecStore(Store):
     """Results as objects below `root` of a file system of fsspec's."""
 
+    errors = (Exception,)  # each client has its own, with no common root
+
     def __init__(self, fs: Any, root: str) -> None:
         self.fs = fs
         self.root = root.rstrip("/")
+        self.url = str(fs.unstrip_protocol(self.root))
         names = {fs.protocol} if isinstance(fs.protocol, str) else set(fs.protocol)
         self._whole = not names.isdisjoint(_WHOLE)
         if "memory" in names:
@@ -63,36 +53,35 @@ class FsspecStore(Store):
             raise MissingExtra(f"{scheme}:// needs a package that is not here: pip install {missing} ({exc})") from exc
         except ValueError as exc:
             raise ConfigError(f"{masked(url)!r}: {exc}") from exc
-        return cls(fs, root)
+        store = cls(fs, root)
+        store.url = masked(url)
+        return store
 
-    def put(self, key: str, value: bytes) -> None:
-        path = self._path(key)
-        with _translated(f"could not write {path} ({len(value):,} bytes)", StoreError):
-            if self._whole:
-                self.fs.pipe_file(path, value)
-            else:
-                self._put_by_rename(path, value)
+    def _put(self, key: str, value: bytes) -> None:
+        if self._whole:
+            self.fs.pipe_file(self._path(key), value)
+        else:
+            self._put_by_rename(self._path(key), value)
 
-    def get(self, key: str) -> bytes:
-        path = self._path(key)
-        with _translated(f"could not read {path}"):
-            return bytes(self.fs.cat_file(path))
+    def _get(self, key: str) -> bytes | None:
+        with suppress(*_NOT_THERE):
+            return bytes(self.fs.cat_file(self._path(key)))
+        return None
 
-    def delete(self, key: str) -> None:
-        path = self._path(key)
-        with suppress(BlobNotFound), _translated(f"could not delete {path}"):
-            self.fs.rm_file(path)
+    def _delete(self, key: str) -> None:
+        with suppress(*_NOT_THERE):
+            self.fs.rm_file(self._path(key))
 
-    def keys(self, prefix: str = "") -> Iterator[str]:
-        folder = f"{self.root}/{checked_prefix(prefix).rpartition('/')[0]}".rstrip("/")
-        found: list[str] = []
-        with suppress(BlobNotFound), _translated(f"could not list {folder}"):
-            self.fs.invalidate_cache()  # other processes write here, too
-            found = self.fs.find(folder)
-        for path in found:
-            key = path[len(self.root) :].lstrip("/")
-            if key.startswith(prefix) and "/." not in f"/{key}":
-                yield key
+    def _keys(self, prefix: str) -> Iterator[str]:
+        self.fs.invalidate_cache()  # other processes write here, too
+        with suppress(*_NOT_THERE):
+            for path in self.fs.find(self._path(prefix.rpartition("/")[0])):
+                yield path[len(self.root) :].lstrip("/")
+
+    def _explained(self, exc: Exception) -> str:
+        if isinstance(exc, NotImplementedError):
+            raise ConfigError(f"{self.url}: this file system cannot do that, so it cannot be a store") from exc
+        return super()._explained(exc)
 
     def _put_by_rename(self, path: str, value: bytes) -> None:
         folder, _, name = path.rpartition("/")
@@ -107,4 +96,4 @@ class FsspecStore(Store):
             raise
 
     def _path(self, key: str) -> str:
-        return f"{self.root}/{checked(key)}"
+        return f"{self.root}/{key}".rstrip("/")

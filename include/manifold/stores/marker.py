@@ -10,8 +10,7 @@ from uuid import uuid4
 
 from manifold.abc import Store
 from manifold.errors import BlobNotFound, StoreNotShared
-
-FOLDER = "manifold-store"
+from manifold.protocol.blob_keys import MARKERS, marked, marker_key
 
 
 def mark(store: Store, ledger_uuid: str) -> str:
@@ -19,18 +18,18 @@ def mark(store: Store, ledger_uuid: str) -> str:
 
     Two that mark an empty store at once may leave two markers. Both are true for ever: each proves this store.
     """
-    found = sorted(store.keys(f"{FOLDER}/"))
+    found = sorted(store.keys(MARKERS))
     if found:
-        return found[0].removeprefix(f"{FOLDER}/")
+        return marked(found[0])
     store_uuid = uuid4().hex
-    store.put(f"{FOLDER}/{store_uuid}", f"made for ledger {ledger_uuid}\n".encode())
+    store.put(marker_key(store_uuid), f"made for ledger {ledger_uuid}\n".encode())
     return store_uuid
 
 
 def check_marker(store: Store, store_uuid: str) -> None:
     """Return if `store` is the one marked `store_uuid`; raises StoreNotShared if not, StoreError if it cannot tell."""
     try:
-        store.get(f"{FOLDER}/{store_uuid}")
+        store.get(marker_key(store_uuid))
     except BlobNotFound as exc:
         raise StoreNotShared(
             f"this is not the store that the scatter wrote to: {exc}. With a file:// store, run on the host that has "

@@ -7,12 +7,11 @@ workers are other processes sends its results back through the coordinator.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Any, Self
 
 from manifold.abc import Store
-from manifold.errors import BlobNotFound, ConfigError
-from manifold.stores.keys import checked, checked_prefix
+from manifold.errors import ConfigError
 
 _SPACES: dict[str, dict[str, bytes]] = {}
 
@@ -24,7 +23,7 @@ class MemoryStore(Store):
     reach = "process"
 
     def __init__(self, name: str = "") -> None:
-        self.name = name
+        self.url = f"memory://{name}"
         self._blobs = _SPACES.setdefault(name, {})
 
     @classmethod
@@ -35,18 +34,14 @@ class MemoryStore(Store):
             raise ConfigError(f"{url!r} must read memory://NAME, with letters, digits, '-' and '_' in the name")
         return cls(name)
 
-    def put(self, key: str, value: bytes) -> None:
-        self._blobs[checked(key)] = bytes(value)
+    def _put(self, key: str, value: bytes) -> None:
+        self._blobs[key] = bytes(value)
 
-    def get(self, key: str) -> bytes:
-        try:
-            return self._blobs[checked(key)]
-        except KeyError:
-            raise BlobNotFound(f"memory://{self.name} has no {key}") from None
+    def _get(self, key: str) -> bytes | None:
+        return self._blobs.get(key)
 
-    def delete(self, key: str) -> None:
-        self._blobs.pop(checked(key), None)
+    def _delete(self, key: str) -> None:
+        self._blobs.pop(key, None)
 
-    def keys(self, prefix: str = "") -> Iterator[str]:
-        checked_prefix(prefix)
-        return iter([key for key in list(self._blobs) if key.startswith(prefix)])
+    def _keys(self, prefix: str) -> Iterable[str]:
+        return list(self._blobs)

@@ -1,13 +1,12 @@
 """A store as the core uses it: it is waited for while it does not answer, and takes blobs of any size.
 
 A blob that is larger than a value of the store may be rests in pieces: its beginning under its own key, the rest under
-`KEY-1`, `KEY-2` and so on. Its header says how long it is, so a reader knows what belongs to it.
+`piece_key`s. Its header says how long it is, so a reader knows what belongs to it.
 """
 
 from __future__ import annotations
 
 import logging
-import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,19 +20,14 @@ from manifold.abc import Store
 from manifold.errors import BlobNotFound, StoreError, StoreNotShared
 from manifold.patience import PATIENCE, persist
 from manifold.protocol import wire
+from manifold.protocol.blob_keys import piece_key
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_PIECE = re.compile(r"(?<=\.[a-z])-[0-9]+$|(?<=\.[0-9a-f]{32})-[0-9]+$")
 _BRIEFLY = 5.0  # seconds, for descriptors of this process that something else here may be about to close
 _LASTING = (PermissionError, NotADirectoryError, IsADirectoryError)
-
-
-def blob_of(key: str) -> str:
-    """Return the key of the blob that the key of a piece belongs to; any other key as it is."""
-    return _PIECE.sub("", key)
 
 
 class PatientStore(Store):
@@ -77,7 +71,7 @@ class PatientStore(Store):
     def put(self, key: str, value: bytes) -> None:
         most = self.max_bytes or len(value) or 1
         for number, at in enumerate(range(most, len(value), most), 1):
-            self._again(self.store.put, f"{key}-{number}", value[at : at + most])
+            self._again(self.store.put, piece_key(key, number), value[at : at + most])
         self._again(self.store.put, key, value[:most] if len(value) > most else value)
 
     def get(self, key: str) -> bytes:
@@ -88,7 +82,7 @@ class PatientStore(Store):
         pieces, held = [data], len(data)
         while held < size:
             try:
-                piece = self._again(self.store.get, f"{key}-{len(pieces)}")
+                piece = self._again(self.store.get, piece_key(key, len(pieces)))
             except BlobNotFound:
                 break  # it is cut short, as its digest shows
             pieces.append(piece)

@@ -8,7 +8,6 @@ one field, and its client holds it about three times in memory. PostgreSQL needs
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Self
 
 import sqlalchemy as sa
@@ -17,10 +16,9 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlch
 from sqlalchemy.schema import CreateTable
 
 from manifold.abc import Store
-from manifold.errors import BlobNotFound, ConfigError, MissingExtra, StoreError
+from manifold.errors import ConfigError, MissingExtra
+from manifold.protocol.blob_keys import LONGEST
 from manifold.registry import masked
-from manifold.stores.keys import LONGEST, checked, checked_prefix
-from manifold.words import shortened
 
 _PAGE = 1000
 # Bytewise order on both, so that keys with a prefix are one range of the index. SQLite's default is that already.
@@ -34,24 +32,15 @@ BLOBS = sa.Table(
 _INSERT: dict[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 
 
-@contextmanager
-def _translated(doing: str) -> Iterator[None]:
-    try:
-        yield
-    except SQLAlchemyError as exc:
-        cause = exc.orig if isinstance(exc, DBAPIError) else exc
-        # The driver's own words: SQLAlchemy's would repeat the whole value.
-        raise StoreError(f"{doing}: {shortened(str(cause).strip(), 500)}") from cause
-
-
 class SqlStore(Store):
     """Results in the table `manifold_blob`, which is made where the role may make it."""
 
     max_bytes = 256 * 1024 * 1024
+    errors = (SQLAlchemyError,)
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
-        self._where = engine.url.render_as_string()  # the password is masked
+        self.url = f"sql+{engine.url.render_as_string()}"  # the password is masked
         self._insert = _INSERT[engine.dialect.name]
         self.reach = "hosts" if engine.dialect.name == "postgresql" else "host"
         if engine.dialect.name == "sqlite":
@@ -69,7 +58,7 @@ class SqlStore(Store):
             where = sa.make_url(url.removeprefix("sql+"))
             if where.drivername in ("postgresql", "postgres"):
                 where = where.set(drivername="postgresql+psycopg2")  # what the extra installs, whatever the default
-            return cls(sa.create_engine(where, **_settings(where), **options))
+            return cls(sa.create_engine(where, **{**_settings(where), **options}))
         except (ArgumentError, NoSuchModuleError) as exc:
             raise ConfigError(f"{masked(url)!r} is no database that SQLAlchemy knows: {exc}") from exc
         except ModuleNotFoundError as exc:
@@ -77,63 +66,55 @@ class SqlStore(Store):
                 f'sql+postgresql:// needs {exc.name!r}: pip install "airflow-manifold[postgres]"'
             ) from exc
 
-    def put(self, key: str, value: bytes) -> None:
-        if len(value) > self.max_bytes:
-            raise StoreError(
-                f"{len(value):,} bytes are more than a row of {self._where} takes ({self.max_bytes:,}): "
-                "choose a smaller chunk_bytes or chunk_size, or a file or object store"
-            )
+    def _put(self, key: str, value: bytes) -> None:
         # A put whose COMMIT was in doubt comes again with the same bytes.
-        row = self._insert(BLOBS).values(key=checked(key), value=value)
+        row = self._insert(BLOBS).values(key=key, value=value)
         row = row.on_conflict_do_update(index_elements=["key"], set_={"value": row.excluded.value})
-        with _translated(f"could not write {key} to {self._where}"), self._engine.begin() as connection:
+        with self._engine.begin() as connection:
             connection.execute(row)
 
-    def get(self, key: str) -> bytes:
-        wanted = sa.select(BLOBS.c.value).where(BLOBS.c.key == checked(key))
-        with _translated(f"could not read {key} from {self._where}"), self._engine.connect() as connection:
-            value = connection.scalar(wanted)
-        if value is None:
-            raise BlobNotFound(f"{self._where} has no {key}")
-        return bytes(value)
+    def _get(self, key: str) -> bytes | None:
+        with self._engine.connect() as connection:
+            return connection.scalar(sa.select(BLOBS.c.value).where(BLOBS.c.key == key))
 
-    def delete(self, key: str) -> None:
-        with _translated(f"could not remove {key} from {self._where}"), self._engine.begin() as connection:
-            connection.execute(sa.delete(BLOBS).where(BLOBS.c.key == checked(key)))
+    def _delete(self, key: str) -> None:
+        with self._engine.begin() as connection:
+            connection.execute(sa.delete(BLOBS).where(BLOBS.c.key == key))
 
-    def keys(self, prefix: str = "") -> Iterator[str]:
-        return self._pages(checked_prefix(prefix))
-
-    def close(self) -> None:
-        self._engine.dispose()
-
-    def _pages(self, prefix: str) -> Iterator[str]:
+    def _keys(self, prefix: str) -> Iterator[str]:
         # By pages, so that no connection is held while the caller does something with the keys.
         key = BLOBS.c.key
         page = sa.select(key).where(key < prefix + "\x7f").order_by(key).limit(_PAGE)
         after = key >= prefix
         while True:
-            with _translated(f"could not list {self._where}"), self._engine.connect() as connection:
+            with self._engine.connect() as connection:
                 found = list(connection.scalars(page.where(after)))
             yield from found
             if len(found) < _PAGE:
                 return
             after = key > found[-1]
 
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def _explained(self, exc: Exception) -> str:
+        # The driver's own words: SQLAlchemy's would repeat the whole value.
+        return super()._explained(exc.orig if isinstance(exc, DBAPIError) and isinstance(exc.orig, Exception) else exc)
+
     def _make_table(self) -> None:
-        with _translated(f"could not look into {self._where}"):
+        with self._translated("could not look into"):
             if sa.inspect(self._engine).has_table(BLOBS.name):
                 return
         try:
             BLOBS.create(self._engine)
         except SQLAlchemyError as exc:
-            with _translated(f"could not look into {self._where}"):
+            with self._translated("could not look into"):
                 if sa.inspect(self._engine).has_table(BLOBS.name):
                     return  # another process was quicker
             ddl = str(CreateTable(BLOBS).compile(self._engine)).strip()
             why = str(exc.orig if isinstance(exc, DBAPIError) else exc).splitlines()[0]
             raise ConfigError(
-                f"{self._where} has no table {BLOBS.name}, and may not make it ({why}). Let its owner run:\n"
+                f"{self._place} has no table {BLOBS.name}, and may not make it ({why}). Let its owner run:\n"
                 f"{ddl};\nGRANT SELECT, INSERT, UPDATE, DELETE ON {BLOBS.name} TO {self._engine.url.username};"
             ) from exc
 

@@ -9,6 +9,7 @@ import msgspec
 from manifold.abc import Store
 from manifold.errors import StoreError, Unpicklable
 from manifold.protocol import codec, outcome, proof, wire
+from manifold.protocol.blob_keys import BlobKind, chunk_key
 from manifold.protocol.records import LogLine, Receipt
 from manifold.protocol.task import Answer, ChunkTask
 from manifold.words import a_type
@@ -179,11 +180,11 @@ class Packing:
         reason = f"its result, {a_type(execution.values[good])}, cannot be read beside those before it: {exc}"
         execution.retract({ok[good]: Unpicklable(reason)})
 
-    def _seal(self, kind: wire.Kind, suffix: str, payload: bytes) -> tuple[str, str, int]:
+    def _seal(self, kind: wire.Kind, suffix: BlobKind, payload: bytes) -> tuple[str, str, int]:
         """Seals one blob under a key that names this execution; its key, digest and size."""
         task = self._task
-        place = f"{task.start:016x}-{task.stop:016x}.{task.attempt}.{self._nonce}.{suffix}"
-        key = f"{task.ledger_uuid}/{task.uid}/{place}"
+        place = (task.ledger_uuid, task.uid, task.start, task.stop, task.attempt, self._nonce)
+        key = chunk_key(*place, suffix)
         header = wire.Header(
             kind=kind,
             uid=task.uid,
