@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Self
 
 from manifold.errors import BlobNotFound, ManifoldError, StoreError
 from manifold.events import Event
-from manifold.protocol.blob_keys import checked, checked_prefix, is_key
+from manifold.protocol.blob_keys import checked, checked_prefix
 from manifold.protocol.records import WorkerInfo
 from manifold.redaction import mask
 from manifold.registry import masked, masked_in
@@ -151,7 +151,6 @@ class Store(ABC):
         """The store behind `url`; raises ConfigError for a URL it cannot read, StoreError where nothing answers."""
 
     def put(self, key: str, value: bytes) -> None:
-        """Keep `value` under `key`."""
         size = f"{len(value):,} bytes"
         if self.max_bytes is not None and len(value) > self.max_bytes:
             raise StoreError(
@@ -162,7 +161,6 @@ class Store(ABC):
             self._put(key, value)
 
     def get(self, key: str) -> bytes:
-        """Return what was put under `key`; raises BlobNotFound."""
         with self._translated(f"could not read {checked(key)} from"):
             value = self._get(key)
         if value is None:
@@ -170,15 +168,13 @@ class Store(ABC):
         return bytes(value)
 
     def delete(self, key: str) -> None:
-        """Remove what is under `key`, if anything is."""
         with self._translated(f"could not delete {checked(key)} from"):
             self._delete(key)
 
     def keys(self, prefix: str = "") -> Iterator[str]:
-        """Yield every key that begins with `prefix`."""
         with self._translated(f"could not list {checked_prefix(prefix)}… of"):
             for key in self._keys(prefix):
-                if key.startswith(prefix) and is_key(key):
+                if key.startswith(prefix) and "/." not in f"/{key}":
                     yield key
 
     def _put(self, key: str, value: bytes) -> None:

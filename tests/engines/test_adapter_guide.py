@@ -1,4 +1,4 @@
-"""The example in docs/adapters.md is the code that it claims to be."""
+"""The examples in docs/adapters.md are the code that they claim to be."""
 
 from __future__ import annotations
 
@@ -13,16 +13,20 @@ from manifold.engines.open import open_engine
 from manifold.registry import ENGINES
 
 GUIDE = Path(__file__).parents[2] / "docs" / "adapters.md"
-LONGEST = 100  # lines of code, as the guide says of it
 
 
-def test_the_example_engine_passes_the_contract_tests_as_the_guide_shows_them(tmp_path: Path) -> None:
-    engine, contract, _ = re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL)
-    assert sum(bool(line.strip()) for line in engine.splitlines()) < LONGEST
-    (tmp_path / "lanes.py").write_text(engine)
-    (tmp_path / "test_lanes.py").write_text(contract)
+@pytest.mark.parametrize(("name", "at", "longest"), [("lanes", 0, 100), ("rows", -2, 45)])
+def test_an_example_passes_the_contract_tests_as_the_guide_shows_them(
+    name: str, at: int, longest: int, tmp_path: Path
+) -> None:
+    """`longest`: lines of code, as the guide says of it."""
+    code = re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL)
+    adapter, contract = code[at], code[at + 1]
+    assert sum(bool(line.strip()) for line in adapter.splitlines()) < longest
+    (tmp_path / f"{name}.py").write_text(adapter)
+    (tmp_path / f"test_{name}.py").write_text(contract)
     (tmp_path / "pytest.ini").write_text("[pytest]\n")  # so that pytest looks no further up for settings
-    command = [sys.executable, "-m", "pytest", "-q", "--timeout=250", "test_lanes.py"]
+    command = [sys.executable, "-m", "pytest", "-q", "--timeout=250", f"test_{name}.py"]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=280, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
     assert re.search(r"\d\d passed", run.stdout)
@@ -31,7 +35,7 @@ def test_the_example_engine_passes_the_contract_tests_as_the_guide_shows_them(tm
 def test_the_row_of_the_guide_is_one_that_opens_the_engine_of_the_guide(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine, _, row = re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL)
+    engine, _, row, *_ = re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL)
     ((group, point),) = re.findall(r"```toml\n\[project.entry-points.\"(.*?)\"\]\n(.*?)\n```", GUIDE.read_text())
     (tmp_path / "lanes.py").write_text(engine)
     (tmp_path / "lanes_row.py").write_text(row)

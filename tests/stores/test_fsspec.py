@@ -45,7 +45,7 @@ def test_an_upload_that_fails_leaves_nothing(tmp_path: Path) -> None:
             raise OSError("the network is down")
 
     store = FsspecStore(Breaks(str(tmp_path), fsspec.filesystem("local")), "in")
-    with pytest.raises(StoreError, match=r"a/k \(1 bytes\) to dir://in: OSError: the network is down"):
+    with pytest.raises(StoreError, match=r"a/k \(1 bytes\) to FsspecStore: OSError: the network is down"):
         store.put("a/k", b"v")
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 

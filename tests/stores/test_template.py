@@ -1,4 +1,4 @@
-"""What the template does for every store, and that a store which does it all itself goes on working."""
+"""What the template does for every store, and that a store which does it all itself still works."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def uses(store: Store, key: str) -> dict[str, Any]:
     }
 
 
-def test_an_error_of_the_library_becomes_one_that_names_key_place_cause_and_what_to_do(shelf: ShelfStore) -> None:
+def test_an_error_of_the_library_becomes_one_that_names_key_url_cause_and_what_to_do(shelf: ShelfStore) -> None:
     shelf.trouble = ClientError(f"no answer from {URL}")
     for said, use in uses(shelf, "a/k").items():
         with pytest.raises(StoreError) as caught:
@@ -141,7 +141,7 @@ def test_our_own_errors_stay_what_they_are_where_every_exception_is_the_librarys
         wide.get("a/k")
 
 
-def test_what_is_not_there_is_told_with_key_and_place(shelf: ShelfStore) -> None:
+def test_a_key_that_is_not_there_is_reported_with_its_url(shelf: ShelfStore) -> None:
     with pytest.raises(BlobNotFound, match=r"^shelf://me:\*\*\*@host/place\?token=\*\*\* has no a/k$"):
         shelf.get("a/k")
 
@@ -156,7 +156,9 @@ def test_an_adapter_sees_no_key_out_of_bounds_and_no_value_that_is_too_large(she
     for use in uses(shelf, "a/../k").values():
         with pytest.raises(ConfigError):
             use()
-    with pytest.raises(StoreError, match=r"1,001 bytes are more .* host/place.* may have \(1,000\), for a/k: .*chunk_size"):
+    with pytest.raises(
+        StoreError, match=r"1,001 bytes are more .* host/place.* may have \(1,000\), for a/k: .*chunk_size"
+    ):
         shelf.put("a/k", bytes(1001))
     assert shelf.seen == []
     shelf.put("a/k", bytes(1000))
@@ -199,7 +201,7 @@ def test_a_store_without_a_url_is_called_by_its_class() -> None:
         ShelfStore("x").get("a/k")
 
 
-def test_a_store_that_overrides_every_operation_goes_on_working(ledger: Ledger) -> None:
+def test_a_store_that_overrides_every_operation_still_works(ledger: Ledger) -> None:
     store = WholeStore()
     results = manifold.scatter(lambda x: x * x, range(100), engine="threads://2", store=store, ledger=ledger)
     assert list(results) == [x * x for x in range(100)]

@@ -20,7 +20,6 @@ from manifold.airflow.settings import configure, connections, default_engine
 from manifold.engines.open import open_engine
 from manifold.errors import EngineError, StoreError
 from manifold.plain import scatter_items
-from manifold.protocol.blob_keys import trial_key
 from manifold.registry import ENGINES, STORES, without_login
 from manifold.stores import open_store
 
@@ -79,7 +78,7 @@ def through_store(name: str) -> dict[str, Any]:
     """Put a value into the store, read it and delete it: the store, and the seconds it took; raises StoreError."""
     configure()
     url = settings.store_url() if name == "default" else settings.resolve(name)
-    key, value = trial_key("cluster_health"), secrets.token_bytes(64)
+    key, value = f"cluster_health/{secrets.token_hex(8)}", secrets.token_bytes(64)
     began = time.monotonic()
     store: Store = open_store(url)
     try:

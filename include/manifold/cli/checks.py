@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import secrets
 from collections.abc import Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NoAnswer
@@ -18,11 +19,11 @@ from manifold.cli.here import answering, in_airflow, opened_ledger
 from manifold.cli.probe import seen_by_worker
 from manifold.cli.shapes import Check
 from manifold.errors import EngineError, ManifoldError, StoreError
-from manifold.protocol.blob_keys import trial_key
 from manifold.registry import REGISTRIES, masked
 from manifold.words import counted
 
 _SECONDS = 15.0  # for a worker to answer; it may be at work on something else
+_FOLDER = "manifold-doctor"
 
 
 def examine(engines: list[str]) -> Iterator[Check]:
@@ -31,7 +32,7 @@ def examine(engines: list[str]) -> Iterator[Check]:
     yield configuration()
     yield ledger()
     yield secret()
-    key = trial_key("manifold-doctor")
+    key = f"{_FOLDER}/{secrets.token_hex(8)}"
     with _trial_store(key) as (found, store):
         yield found
         for name in engines:
@@ -95,7 +96,7 @@ def engine(name: str, key: str | None) -> Check:
         with open_engine(name) as opened:
             if trouble := opened.check():
                 return Check(name=title, state="broken", found="chunks would not run", mend=trouble)
-            seen = _answer(opened.submit(seen_by_worker, key or trial_key("manifold-doctor")))
+            seen = _answer(opened.submit(seen_by_worker, key or f"{_FOLDER}/none"))
             slots, needs_store = opened.slots(), not opened.in_process
     except ManifoldError as exc:
         return Check(name=title, state="broken", found="no call came back from it", mend=str(exc))

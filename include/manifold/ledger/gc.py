@@ -147,14 +147,14 @@ def _wanted(conn: Connection, uid: str, listed: Iterable[str]) -> set[str]:
     the scatter runs (its function's key is put before it is written down)."""
     row = scatter_row(conn, uid)
     chunks = {key: parsed(key) for key in listed}
-    states = _states(conn, sorted({key.attempt for key in chunks.values() if key}))
+    states = _states(conn, sorted({match["attempt"] for match in chunks.values() if match}))
     wanted = set()
-    for key, said in chunks.items():
-        if said is None:
+    for key, match in chunks.items():
+        if match is None:
             keep = blob_of(key) == row.fn_key or row.state not in TERMINAL
         else:
-            state, named = states.get(said.attempt, ("void", ()))
-            same = blob_of(key) in named if said.kind in _RESULTS else execution_of(key) in map(execution_of, named)
+            state, named = states.get(match["attempt"], ("void", ()))
+            same = blob_of(key) in named if match["kind"] in _RESULTS else execution_of(key) in map(execution_of, named)
             keep = state == "open" or same
         if keep:
             wanted.add(key)

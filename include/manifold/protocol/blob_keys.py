@@ -8,7 +8,6 @@
 | `LEDGER/SCATTER/function.EPOCH.DIGEST` | the function of one try |
 | `KEY-1`, `KEY-2`, … | the rest of a blob that is larger than a value of the store may be |
 | `manifold-store/STORE` | the store's marker |
-| `manifold-doctor/RANDOM`, `cluster_health/RANDOM` | what a store is tried with, for a moment |
 
 LEDGER, SCATTER and STORE are ids, DIGEST is the first half of a SHA-256, positions have 16 hexadecimal digits. Without
 the ledger's id, two ledgers on one bucket would collect each other's blobs.
@@ -17,8 +16,7 @@ the ledger's id, two ledgers on one bucket would collect each other's blobs.
 from __future__ import annotations
 
 import re
-import secrets
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from manifold.errors import ConfigError
 
@@ -40,14 +38,6 @@ _PIECE = re.compile(r"(?<=\.[a-z])-[0-9]+$|(?<=\.[0-9a-f]{32})-[0-9]+$")
 _DIGEST = 32
 
 
-class ChunkKey(NamedTuple):
-    """What the key of a chunk's blob, or of a piece of it, says."""
-
-    attempt: str
-    nonce: str
-    kind: str
-
-
 def checked(key: str) -> str:
     """Return `key`, if a store can use it; raises ConfigError otherwise."""
     if len(key) > LONGEST or not _KEY.fullmatch(key):
@@ -65,11 +55,6 @@ def checked_prefix(prefix: str) -> str:
     return prefix
 
 
-def is_key(text: str) -> bool:
-    """Return whether a name that a store listed can be a key; not one is `a/.half-written`."""
-    return not text.startswith(".") and "/." not in text
-
-
 def scatter_prefix(ledger: str, scatter: str) -> str:
     """Return what all keys of one scatter begin with: `LEDGER/SCATTER/`."""
     return f"{ledger}/{scatter}/"
@@ -80,10 +65,9 @@ def chunk_key(ledger: str, scatter: str, start: int, stop: int, attempt: str, no
     return f"{scatter_prefix(ledger, scatter)}{start:016x}-{stop:016x}.{attempt}.{nonce}.{kind}"
 
 
-def parsed(key: str) -> ChunkKey | None:
-    """Return what a key of `chunk_key`, or of a piece of that blob, says; None for a key of another form."""
-    match = _CHUNK.fullmatch(key)
-    return ChunkKey(match["attempt"], match["nonce"], match["kind"]) if match else None
+def parsed(key: str) -> re.Match[str] | None:
+    """Return `attempt`, `nonce` and `kind` of `LEDGER/SCATTER/START-STOP.ATTEMPT.NONCE.r` or a piece of it, or None."""
+    return _CHUNK.fullmatch(key)
 
 
 def execution_of(key: str) -> str:
@@ -129,8 +113,3 @@ def marker_key(store: str) -> str:
 def marked(key: str) -> str:
     """Return the id of the store that has a marker at `manifold-store/STORE`."""
     return key.removeprefix(MARKERS)
-
-
-def trial_key(of: Literal["manifold-doctor", "cluster_health"]) -> str:
-    """Return a new key to try a store with: `manifold-doctor/RANDOM`."""
-    return f"{of}/{secrets.token_hex(8)}"

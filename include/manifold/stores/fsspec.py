@@ -33,7 +33,6 @@ class FsspecStore(Store):
     def __init__(self, fs: Any, root: str) -> None:
         self.fs = fs
         self.root = root.rstrip("/")
-        self.url = str(fs.unstrip_protocol(self.root))
         names = {fs.protocol} if isinstance(fs.protocol, str) else set(fs.protocol)
         self._whole = not names.isdisjoint(_WHOLE)
         if "memory" in names:
@@ -53,9 +52,7 @@ class FsspecStore(Store):
             raise MissingExtra(f"{scheme}:// needs a package that is not here: pip install {missing} ({exc})") from exc
         except ValueError as exc:
             raise ConfigError(f"{masked(url)!r}: {exc}") from exc
-        store = cls(fs, root)
-        store.url = masked(url)
-        return store
+        return cls(fs, root)
 
     def _put(self, key: str, value: bytes) -> None:
         if self._whole:
@@ -80,7 +77,7 @@ class FsspecStore(Store):
 
     def _explained(self, exc: Exception) -> str:
         if isinstance(exc, NotImplementedError):
-            raise ConfigError(f"{self.url}: this file system cannot do that, so it cannot be a store") from exc
+            raise ConfigError(f"{self._place}: this file system cannot do that, so it cannot be a store") from exc
         return super()._explained(exc)
 
     def _put_by_rename(self, path: str, value: bytes) -> None:

@@ -51,14 +51,12 @@ class SqlStore(Store):
     def from_url(cls, url: str, **options: Any) -> Self:
         """The store behind `sql+` and a URL of SQLAlchemy's; `options` go to `sqlalchemy.create_engine`."""
         if not url.startswith("sql+"):
-            raise ConfigError(
-                f"{masked(url)!r} names no database; one looks like sql+postgresql://user:password@host/db"
-            )
+            raise ConfigError(f"{masked(url)!r} names no database: sql+postgresql://user:password@host/db does")
         try:
             where = sa.make_url(url.removeprefix("sql+"))
             if where.drivername in ("postgresql", "postgres"):
                 where = where.set(drivername="postgresql+psycopg2")  # what the extra installs, whatever the default
-            return cls(sa.create_engine(where, **{**_settings(where), **options}))
+            return cls(sa.create_engine(where, **{"hide_parameters": True, **_settings(where), **options}))
         except (ArgumentError, NoSuchModuleError) as exc:
             raise ConfigError(f"{masked(url)!r} is no database that SQLAlchemy knows: {exc}") from exc
         except ModuleNotFoundError as exc:
@@ -98,8 +96,8 @@ class SqlStore(Store):
         self._engine.dispose()
 
     def _explained(self, exc: Exception) -> str:
-        # The driver's own words: SQLAlchemy's would repeat the whole value.
-        return super()._explained(exc.orig if isinstance(exc, DBAPIError) and isinstance(exc.orig, Exception) else exc)
+        # The driver's own words, without the statement.
+        return super()._explained(getattr(exc, "orig", None) or exc)
 
     def _make_table(self) -> None:
         with self._translated("could not look into"):

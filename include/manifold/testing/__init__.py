@@ -12,4 +12,4 @@ import sys
 if "pytest" in sys.modules:
     import pytest
 
-    pytest.register_assert_rewrite("manifold.testing.engines")
+    pytest.register_assert_rewrite("manifold.testing.engines", "manifold.testing.stores")
