@@ -151,13 +151,12 @@ class Store(ABC):
         """The store behind `url`; raises ConfigError for a URL it cannot read, StoreError where nothing answers."""
 
     def put(self, key: str, value: bytes) -> None:
-        size = f"{len(value):,} bytes"
         if self.max_bytes is not None and len(value) > self.max_bytes:
             raise StoreError(
-                f"{size} are more than a value of {self._place} may have ({self.max_bytes:,}), for {checked(key)}: "
-                "choose a smaller chunk_bytes or chunk_size, or a file or object store"
+                f"{len(value):,} bytes are more than a value of {self._place} may have ({self.max_bytes:,}), "
+                f"for {checked(key)}: choose a smaller chunk_bytes or chunk_size, or a file or object store"
             )
-        with self._translated(f"could not write {checked(key)} ({size}) to"):
+        with self._translated(f"could not write {checked(key)} ({len(value):,} bytes) to"):
             self._put(key, value)
 
     def get(self, key: str) -> bytes:
