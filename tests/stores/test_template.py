@@ -9,10 +9,11 @@ import pytest
 
 import manifold
 from manifold.abc import Store
+from manifold.adapter import Adapter, Form
 from manifold.errors import BlobNotFound, ConfigError, StoreError
 from manifold.ledger import Ledger
-from manifold.registry import Entry
-from manifold.stores import STORES, open_store
+from manifold.registry import STORES
+from manifold.stores import open_store
 
 
 class ClientError(Exception):
@@ -92,8 +93,8 @@ URL = "shelf://me:a-secret@host/place?token=another-secret"
 @pytest.fixture
 def shelf(monkeypatch: pytest.MonkeyPatch) -> ShelfStore:
     ShelfStore.spaces.clear()
-    entry = Entry(f"{__name__}:ShelfStore", "shelf://host/place")
-    monkeypatch.setitem(cast(dict[str, Entry], STORES.entries), "shelf", entry)
+    row = Adapter("shelf", f"{__name__}:ShelfStore", (Form("shelf://host/place", "a shelf"),))
+    monkeypatch.setitem(cast(dict[str, Adapter], STORES.entries), "shelf", row)
     store = open_store(URL)
     assert isinstance(store, ShelfStore)
     return store
