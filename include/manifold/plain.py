@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from manifold.abc import Engine, Monitor, Store
-from manifold.coordinator.tries import Mode, Plan, run
+from manifold.coordinator.start import Mode, Plan, run
 from manifold.engines.open import open_engine
 from manifold.errors import MissingExtra
 from manifold.monitors import progress

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from manifold.airflow import ending
-from manifold.airflow.cookie import KEY, Cookie, Mode, Resume, decide, stays_cancelled
+from manifold.airflow.resume import KEY, Cookie, Mode, Resume, decide, stays_cancelled
 from manifold.protocol.records import ScatterRow, ScatterState
 
 UID = "a" * 32

@@ -26,7 +26,7 @@ from airflow.utils.session import create_session
 from airflow.utils.state import TaskInstanceState
 from sqlalchemy import select
 
-from manifold import steering
+from manifold import control_requests
 from manifold.airflow import ending
 from manifold.airflow.decorator import scatter
 from manifold.airflow.operator import ScatterOperator
@@ -351,7 +351,7 @@ def test_a_drained_task_waits_without_a_slot_a_try_or_a_failure_until_somebody_l
 @pytest.mark.usefixtures("deployed")
 def test_a_drained_task_whose_scatter_is_cancelled_fails_and_runs_nothing_until_it_is_cleared(ledger: Ledger) -> None:
     done, row = drained(ledger, "given_up")
-    assert steering.ask(ledger, row, "cancel", {}, "ann").done
+    assert control_requests.ask(ledger, row, "cancel", {}, "ann").done
     assert starts_again(done) == "failed"
     left = ledger.scatter(row.uid)
     assert (left.state, left.done) == ("cancelled", row.done)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from manifold.cli import shapes
-from manifold.cli.here import in_airflow
+from manifold.cli.context import in_airflow
 from manifold.ledger import open_ledger
 from tests.cli.test_show import made
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from manifold.cli import out
 from manifold.cli.params import named_values, seconds_of
-from manifold.figures import Work, mean_rate, percentiles, recent_rate
+from manifold.rates import Work, mean_rate, percentiles, recent_rate
 
 
 def test_the_rate_is_that_of_the_last_minute() -> None:

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from manifold.cli import shapes
-from manifold.cli.here import find
-from manifold.coordinator.tries import Plan, run
+from manifold.cli.context import find
+from manifold.coordinator.start import Plan, run
 from manifold.engines.open import open_engine
 from manifold.errors import ManifoldError
 from manifold.ledger import Ledger, Owner, scatter_name

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import update
 
 from manifold import settings
-from manifold.cli import checks, here, shapes
+from manifold.cli import checks, context, shapes
 from manifold.ledger import Ledger, open_ledger
 from manifold.ledger.tables import scatter
 from manifold.stores import open_store
@@ -118,7 +118,7 @@ def test_tables_are_checked_and_made(cli: Cli, monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_a_ledger_that_does_not_answer_ends_in_code_4(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(here, "_PATIENCE", 0.2)
+    monkeypatch.setattr(context, "_PATIENCE", 0.2)
     monkeypatch.setenv("MANIFOLD_LEDGER", "postgresql://me:secret@127.0.0.1:1/db")
     for words in (["ls"], ["show", "x"], ["db", "check"], ["gc"], ["run", "math:sqrt", "--items", "range:3"]):
         result = cli(*words)
@@ -215,7 +215,7 @@ def test_a_new_secret_is_good_and_never_the_same(cli: Cli, monkeypatch: pytest.M
 def test_the_schema_that_is_found_is_told_apart(home: Path) -> None:
     ledger = open_ledger()
     ledger.close()
-    with here.answering(settings.ledger_url()) as database:
+    with context.answering(settings.ledger_url()) as database:
         from manifold.ledger import schema
 
         assert schema.found_version(database) == schema.version()

@@ -22,13 +22,13 @@ from sqlalchemy import text
 
 import manifold
 from manifold import per_worker
-from manifold.coordinator.tries import Plan, run
+from manifold.coordinator.start import Plan, run
 from manifold.engines.open import open_engine
 from manifold.errors import CodeChanged, InputGone, ItemsChanged, TooManyFailures
 from manifold.ledger import Ledger, Owner, open_ledger
 from manifold.monitors.progress import ProgressMonitor
 from manifold.policy import Policy
-from manifold.protocol.itemdigest import item_digest
+from manifold.protocol.digests import item_digest
 from manifold.sources import as_source, lines
 from manifold.stores import open_store
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manifold.words import shortened
-from manifold.worker import faults
+from manifold.worker import error_report
 from manifold.worker.hints import hint
 
 
@@ -44,7 +44,7 @@ def test_other_errors_say_what_they_say() -> None:
 
 def test_the_advice_stands_whole_at_the_end_of_a_long_message() -> None:
     error = ImportError("cannot import name 'SUPERVISOR_COMMS' from " + "x" * 1000)
-    record, text = faults.failure(error, pos=0, attempts=1, item=0, key=None, digest=None)
+    record, text = error_report.failure(error, pos=0, attempts=1, item=0, key=None, digest=None)
     assert len(record.message) <= 300
     assert record.message.endswith("write it in a task further down")
     assert text.rstrip().endswith("write it in a task further down")
@@ -83,7 +83,7 @@ def test_a_path_is_not_cut_within_one_of_its_parts(folder: str) -> None:
         OSError(24, "Too many open files", f"{folder}file.csv"),
         FileNotFoundError(2, "No such file or directory", f"{folder}file.csv" * 3),
     ):
-        record, _ = faults.failure(error, pos=0, attempts=1, item=0, key=None, digest=None)
+        record, _ = error_report.failure(error, pos=0, attempts=1, item=0, key=None, digest=None)
         assert len(record.message) <= 300
         before, cut, after = record.message.partition("…")
         assert not cut or before[-1] in "/ :,", record.message
@@ -92,6 +92,6 @@ def test_a_path_is_not_cut_within_one_of_its_parts(folder: str) -> None:
 
 def test_an_advice_with_a_long_name_is_cut_at_a_boundary_too() -> None:
     error = type("AirflowNotFoundException", (Exception,), {})(f"The conn_id `{'crm_' * 60}` isn't defined")
-    record, _ = faults.failure(error, pos=0, attempts=1, item=0, key=None, digest=None)
+    record, _ = error_report.failure(error, pos=0, attempts=1, item=0, key=None, digest=None)
     assert len(record.message) <= 300
     assert record.message.startswith("Workers have the connections that @task.scatter(")

@@ -17,7 +17,7 @@ from sqlalchemy.exc import OperationalError
 import manifold
 from manifold import plain
 from manifold.abc import Monitor
-from manifold.coordinator import loop, tries
+from manifold.coordinator import loop, start
 from manifold.errors import Cancelled, EngineError, Fenced, InputGone, LedgerUnavailable
 from manifold.events import Event, Progress
 from manifold.ledger import open_ledger, verify
@@ -114,7 +114,7 @@ def test_a_try_that_is_stopped_keeps_what_had_finished(monkeypatch: pytest.Monke
     stop = threading.Event()
     runs = Runs(stop.set)
     with monkeypatch.context() as patch:
-        patch.setattr(plain, "run", partial(tries.run, stop=stop))
+        patch.setattr(plain, "run", partial(start.run, stop=stop))
         with pytest.raises(Cancelled, match="stopped"):
             try_once(runs)
     assert committed() == WINDOW

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from manifold.coordinator.chunks import Chunk, Sizer
 from manifold.coordinator.losses import Losses
-from manifold.coordinator.pace import Rate
-from manifold.coordinator.plan import Planner, missing
+from manifold.coordinator.planner import Planner, missing
 from manifold.errors import ItemsChanged, WorkerLost
 from manifold.protocol.records import MAX_CHUNK, ChunkRow, WorkerInfo
 from manifold.sources import as_source
+from manifold.token_bucket import TokenBucket
 
 cuts = st.lists(st.integers(0, 200), unique=True).map(sorted)
 
@@ -222,7 +222,7 @@ def test_chunks_are_bounded_by_bytes_and_by_the_ledgers_limit() -> None:
 
 @given(st.floats(1, 1000), st.lists(st.tuples(st.floats(0.001, 0.5), st.integers(1, 5)), max_size=200))
 def test_tokens_never_exceed_the_rate(rate: float, steps: list[tuple[float, int]]) -> None:
-    bucket, now, granted = Rate(rate, 0.0), 0.0, 0
+    bucket, now, granted = TokenBucket(rate, 0.0), 0.0, 0
     for wait, items in steps:
         now += wait
         if bucket.take(items, now):
@@ -243,7 +243,7 @@ class _Again:
 @pytest.mark.parametrize("slots", [1, 2, 8])
 @pytest.mark.parametrize("per_second", [0.5, 3, 100, 12_345])
 def test_a_rate_is_used_to_the_full(per_second: float, slots: int) -> None:
-    rate, now, granted = Rate(per_second, 0.0), 0.0, 0
+    rate, now, granted = TokenBucket(per_second, 0.0), 0.0, 0
     while now < 60:
         size = rate.most(slots) or 0
         if rate.take(size, now):

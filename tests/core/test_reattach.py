@@ -14,7 +14,7 @@ from sqlalchemy import update
 import manifold
 from manifold.abc import Engine, Monitor
 from manifold.cli import redrive_here
-from manifold.coordinator.tries import Plan, run
+from manifold.coordinator.start import Plan, run
 from manifold.errors import ConfigError, EngineError, Fenced, Incomplete, ScatterError, Stopped, WorkerLost
 from manifold.events import ChunkLost, Event, Notice
 from manifold.ledger import Claim, Ledger, Owner, open_ledger, verify

@@ -17,7 +17,7 @@ import manifold.errors
 from manifold.cli.app import app
 from manifold.ledger import Ledger, verify
 from manifold.protocol import wire
-from manifold.protocol.itemdigest import item_digest
+from manifold.protocol.digests import item_digest
 from manifold.protocol.task import Answer
 from manifold.sources import lines
 from manifold.visible import storable, visible

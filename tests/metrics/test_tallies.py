@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import event, func, select
 
 import manifold
-from manifold.coordinator.tally import BUCKETS, Tally
+from manifold.coordinator.counters import BUCKETS, Counters
 from manifold.errors import Fenced
 from manifold.ledger import Ledger, gauges, gc, open_ledger
 from manifold.ledger.gauges import Living
@@ -74,7 +74,7 @@ def test_an_engine_is_named_without_login_and_options(url: str, shown: str) -> N
 
 
 def test_a_duration_falls_into_the_first_bucket_that_holds_it() -> None:
-    counted = Tally()
+    counted = Counters()
     for seconds in (0.0, 0.01, 0.3, 0.5, 10_000.0):
         counted.observe("chunk_seconds", seconds)
     assert counted.sums == {
@@ -198,7 +198,7 @@ def test_workers_are_counted_once_each_by_host(sqlite_ledger: Ledger) -> None:
     ]
     for name in ("first", "second"):
         claimed(ledger, name).commit(workers=crew)
-    found = {one.host: (one.up, one.busy, round(one.silence)) for one in gauges.read(ledger).crews}
+    found = {one.host: (one.up, one.busy, round(one.silence)) for one in gauges.read(ledger).worker_groups}
     assert found == {"a": (2, 1, 0), "b": (0, 0, 40)}
 
 

@@ -34,7 +34,7 @@ def far(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[FarEngine]]:
 
 
 def up(seen: Seen) -> dict[str, int]:
-    return {one.host: one.up for one in seen.crews}
+    return {one.host: one.up for one in seen.worker_groups}
 
 
 def test_only_engines_with_workers_elsewhere_are_watched() -> None:

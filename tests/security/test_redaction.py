@@ -17,14 +17,14 @@ import pytest
 import manifold
 from manifold import redaction
 from manifold.abc import Monitor
-from manifold.coordinator import tries
+from manifold.coordinator import start
 from manifold.engines.threads import ThreadsEngine
 from manifold.errors import ConfigError, WireError
 from manifold.events import Event, Notice
 from manifold.policy import Policy
 from manifold.protocol import secrets, wire
 from manifold.settings import keyring
-from manifold.worker import capture, faults
+from manifold.worker import capture, error_report
 
 SECRET = 'pä/ss "w0rd" & \\more\n'.strip() + "\tend"
 LONG = "".join(chr(97 + n % 26) for n in range(0, 40_000, 7))
@@ -56,9 +56,9 @@ def test_a_hidden_text_is_masked_before_a_text_is_shortened(text: str) -> None:
             return "x" * 90 + text + "x" * 90
 
     for item in (text, [text], {"pw": text}, "x" * 90 + text + "x" * 10_000, Odd(), ("y" * 9000) + text):
-        assert not shows(text, faults.shown(item))
+        assert not shows(text, error_report.shown(item))
     error = ValueError("x" * 290 + text)
-    record, trace = faults.failure(error, pos=0, attempts=1, item=0, key="k" * 190 + text, digest=None)
+    record, trace = error_report.failure(error, pos=0, attempts=1, item=0, key="k" * 190 + text, digest=None)
     for shown in (record.message, record.key, trace):
         assert shown is not None
         assert not shows(text, shown)
@@ -184,7 +184,7 @@ def test_what_a_function_is_given_is_seen_by_it_alone_and_kept_nowhere(
     policy = {"tolerate": 1, "keep_logs": True, "chunk_size": 5, "connections": ["crm"]}
     with monkeypatch.context() as patch:
         patch.setenv("AIRFLOW_CONN_CRM", CRM)
-        genuine = tries.run
+        genuine = start.run
 
         def run(*args: Any, **kwargs: Any) -> Any:
             patch.delenv("AIRFLOW_CONN_CRM")  # what workers find is what they were given

@@ -15,7 +15,7 @@ from manifold.cli import out
 from manifold.monitors.progress import ProgressMonitor
 from manifold.protocol.records import Failure, LogLine
 from manifold.visible import on_one_line, visible
-from manifold.worker import capture, faults
+from manifold.worker import capture, error_report
 
 CLEAR = "\x1b[2J\x1b]0;owned\x07"
 ACTING = [CLEAR, "\r", "\x00", "\x7f", "\x9b31m", "\u202e", "\u2028", "\u2066"]
@@ -109,7 +109,9 @@ def test_an_item_that_fails_over_a_secret_does_not_tell_it(
     try:
         raise ConnectionError("no login as user with hunter2hunter2")
     except ConnectionError as exc:
-        record, text = faults.failure(exc, pos=0, attempts=1, item="hunter2hunter2", key="hunter2hunter2", digest=None)
+        record, text = error_report.failure(
+            exc, pos=0, attempts=1, item="hunter2hunter2", key="hunter2hunter2", digest=None
+        )
     for shown in (record.message, record.item_repr, record.key, text, redaction.mask("hunter2hunter2")):
         assert shown is not None
         assert "hunter2" not in shown.replace('"no login as user with hunter2hunter2"', "")

@@ -10,9 +10,9 @@ import msgspec
 
 from manifold import settings
 from manifold.abc import Engine
-from manifold.coordinator.choice import WINDOW
 from manifold.coordinator.chunks import Chunk
 from manifold.coordinator.dispatch import Dispatch, Sent
+from manifold.coordinator.flow_control import WINDOW
 from manifold.errors import ConfigError, EngineError
 from manifold.protocol import wire
 from manifold.protocol.records import Attempt, WorkerInfo

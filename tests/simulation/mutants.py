@@ -17,23 +17,23 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from manifold.abc import Store
 from manifold.coordinator import (
-    backlog,
     budget,
-    choice,
     chunks,
+    compatibility,
     dispatch,
     given,
     losses,
-    pace,
-    parts,
-    plan,
+    planner,
     receipts,
     redrive,
-    sameness,
-    tries,
+    start,
+    wiring,
 )
 from manifold.coordinator import loop as coordinator
-from manifold.coordinator.plan import Planner
+from manifold.coordinator.compatibility import Compatibility
+from manifold.coordinator.flow_control import FlowControl
+from manifold.coordinator.pending import PendingChunks
+from manifold.coordinator.planner import Planner
 from manifold.errors import Fenced
 from manifold.ledger import claim, commit, ending, gc, guards, ledger, queries, withdraw
 from manifold.ledger.describing import described
@@ -44,6 +44,7 @@ from manifold.protocol import definitions
 from manifold.protocol.blob_keys import scatter_prefix
 from manifold.protocol.records import ChunkRow, ControlRow, Receipt, ScatterRow
 from manifold.stores.patient import PatientStore
+from manifold.token_bucket import TokenBucket
 from manifold.worker import alarm, concurrent, process
 
 Mutant = Callable[[], AbstractContextManager[object]]
@@ -199,7 +200,7 @@ _MERGED_PAGE = queries.merged_page
 
 
 def _deletes_unsettled(self: coordinator.Coordinator, chunks: Any) -> None:
-    batch = list(self._hearing.receipts)
+    batch = list(self._replies.receipts)
     try:
         _WRITE(self, chunks)
     except Fenced:
@@ -240,7 +241,7 @@ _PENDING = queries.Reader.pending_controls
 
 
 def _first_page(ledger: ledger.Ledger, uid: str) -> Iterator[ChunkRow]:
-    yield from ledger.chunks(uid, limit=parts._PAGE)
+    yield from ledger.chunks(uid, limit=wiring._PAGE)
 
 
 def _takes_receipts_as_they_are(self: receipts.Receipts, receipt: Receipt, blobs: Any) -> Receipt:
@@ -269,7 +270,7 @@ def _if_asked_for(self: Any, _row: ScatterRow) -> list[str] | None:
     return [] if self._plan.mode == "fresh" else None
 
 
-def _only_other_items(self: sameness.Sameness) -> bool:
+def _only_other_items(self: Compatibility) -> bool:
     return self.compare
 
 
@@ -301,7 +302,7 @@ MUTANTS: dict[str, Mutant] = {
     "a fresh start leaves the old one alive": lambda: _patch(claim, "end", _old_one_lives_on),
     # the end
     "a rest is forgotten, and gaps do not matter": lambda: _both(
-        _patch(claim, "account", _counts_as_whole), _patch(backlog.Backlog, "again", lambda *_: None)
+        _patch(claim, "account", _counts_as_whole), _patch(PendingChunks, "again", lambda *_: None)
     ),
     "suspects do not matter": lambda: _patch(claim, "account", _no_suspects),
     "tolerance does not matter": lambda: _both(
@@ -333,36 +334,36 @@ MUTANTS: dict[str, Mutant] = {
     "blobs are deleted before the commit is settled": lambda: _patch(
         coordinator.Coordinator, "_write", _deletes_unsettled
     ),
-    "the rest after a prefix is forgotten": lambda: _patch(backlog.Backlog, "again", lambda *_: None),
+    "the rest after a prefix is forgotten": lambda: _patch(PendingChunks, "again", lambda *_: None),
     "blobs are committed before they are put": lambda: _patch(
         receipts.Receipts, "complete", lambda _self, receipt, _blobs: receipt
     ),
-    "what was adopted is planned again": lambda: _patch(plan, "in_order", lambda rows, _spans: rows),
-    "another input is not noticed": lambda: _patch(sameness, "input_changed", lambda *_: False),
+    "what was adopted is planned again": lambda: _patch(planner, "in_order", lambda rows, _spans: rows),
+    "another input is not noticed": lambda: _patch(compatibility, "input_changed", lambda *_: False),
     "committed items are not compared": lambda: _patch(Planner, "_pass", _no_change_is_met),
-    "the rest of an overlay is forgotten": lambda: _patch(backlog.Backlog, "_overlay_again", lambda *_: None),
+    "the rest of an overlay is forgotten": lambda: _patch(PendingChunks, "_overlay_again", lambda *_: None),
     "copies are not stopped": lambda: _patch(dispatch.Dispatch, "stop_copies", lambda *_: 0),
     "a cancel outlives its epoch": lambda: _patch(queries.Reader, "pending_controls", _wishes_of_any_epoch),
     "all failed items run again, whichever were chosen": lambda: _patch(redrive.Redrive, "_is_chosen", lambda *_: True),
-    "the plan sees one page of what is committed": lambda: _patch(parts, "base_rows", _first_page),
+    "the plan sees one page of what is committed": lambda: _patch(wiring, "base_rows", _first_page),
     "failures that were cut off are not read": lambda: _patch(
         receipts.Receipts, "complete", _takes_receipts_as_they_are
     ),
-    "what fails to arrive is taken for done": lambda: _patch(backlog.Backlog, "put", lambda *_: None),
+    "what fails to arrive is taken for done": lambda: _patch(PendingChunks, "put", lambda *_: None),
     # bounds
     "one death makes poison": lambda: _patch(losses, "STRIKES", 1),
     "no number of deaths makes poison": lambda: _patch(losses, "STRIKES", 1000),
-    "the window is open": lambda: _patch(choice.Choice, "_room", lambda _self: 99),
+    "the window is open": lambda: _patch(FlowControl, "_room", lambda _self: 99),
     "the weight of items bounds nothing": lambda: _patch(chunks.Sizer, "packed", lambda *_: None),
-    "tokens are not asked for": lambda: _patch(pace.Rate, "take", lambda *_: True),
-    "retries cost no token": lambda: _patch(pace.Rate, "charge", lambda *_: None),
+    "tokens are not asked for": lambda: _patch(TokenBucket, "take", lambda *_: True),
+    "retries cost no token": lambda: _patch(TokenBucket, "charge", lambda *_: None),
     # changes between tries
     "a changed global is not noticed": lambda: _patch(definitions, "_referred", lambda _: {}),
     "what was loaded again has changed": lambda: _patch(given.Given, "code_changed", lambda _, row: bool(row.fn_key)),
-    "a change stops nothing": lambda: _patch(sameness, "refuse_changes", lambda *_: None),
-    "a change begins nothing from scratch": lambda: _patch(tries._Try, "_takes_its_place", _if_asked_for),
-    "nobody is told of a change": lambda: _patch(sameness, "warnings", lambda *_: []),
-    "what other code has sent counts": lambda: _patch(sameness.Sameness, "other_work", property(_only_other_items)),
+    "a change stops nothing": lambda: _patch(compatibility, "refuse_changes", lambda *_: None),
+    "a change begins nothing from scratch": lambda: _patch(start._Try, "_takes_its_place", _if_asked_for),
+    "nobody is told of a change": lambda: _patch(compatibility, "warnings", lambda *_: []),
+    "what other code has sent counts": lambda: _patch(Compatibility, "other_work", property(_only_other_items)),
     # time
     "no alarm rings": lambda: _patch(alarm.Alarm, "around", lambda _, call: call),
     "nobody knows when an item is overdue": lambda: _patch(alarm.Alarm, "deadline", lambda _: None),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from manifold.abc import Source
-from manifold.coordinator.tries import Mode, Plan
+from manifold.coordinator.start import Mode, Plan
 from manifold.policy import Policy
 from manifold.sources import as_source
 from tests.simulation import editions

@@ -15,7 +15,7 @@ from typing import Any
 from unittest import mock
 
 from manifold import policy
-from manifold.coordinator import budget, chunks, dispatch, parts, plan, receipts
+from manifold.coordinator import budget, chunks, dispatch, planner, receipts, wiring
 from manifold.ledger import commit, gc, queries
 from manifold.protocol import wire
 from manifold.results import walk
@@ -23,10 +23,10 @@ from manifold.worker import capture, packing, process, run
 
 verify = import_module("manifold.ledger.verify")  # whose name the package gives to a function
 SIZES: dict[str, tuple[tuple[tuple[Any, str], ...], tuple[int, ...]]] = {
-    "rows in a page": (((parts, "_PAGE"), (walk, "_PAGE"), (verify, "PAGE")), (1, 2, 3, 7)),
+    "rows in a page": (((wiring, "_PAGE"), (walk, "_PAGE"), (verify, "PAGE")), (1, 2, 3, 7)),
     "failures in a receipt": (((packing, "_RECEIPT_FAILURES"),), (0, 1, 2, 400)),
     "ids in a statement": (((commit, "_IDS_AT_ONCE"), (gc, "_IDS_AT_ONCE")), (1, 2)),
-    "items read over at once": (((plan, "_SKIP"),), (1, 2, 5)),
+    "items read over at once": (((planner, "_SKIP"),), (1, 2, 5)),
     "items in a chunk": (((chunks, "MAX_CHUNK"), (queries, "MAX_CHUNK"), (budget, "MAX_CHUNK")), (8, 16)),
     "jobs that a process remembers": (((process, "_JOBS_KEPT"),), (1, 2)),
     "scatters that a process remembers": (((process, "_SCATTERS_KEPT"),), (1, 1000)),
@@ -160,9 +160,9 @@ _WATCHED: tuple[tuple[Any, str, Around], ...] = (
     (commit, "batches", _before("a second statement for ids", lambda ids: len(ids) > commit._IDS_AT_ONCE)),
     (gc, "_states", _before("a second statement for ids of gc", lambda _conn, ids: len(ids) > gc._IDS_AT_ONCE)),
     (
-        plan.Planner,
+        planner.Planner,
         "_read_over",
-        _before("a committed row read over in parts", lambda self, row: row.stop - self.frontier > plan._SKIP),
+        _before("a committed row read over in parts", lambda self, row: row.stop - self.frontier > planner._SKIP),
     ),
     (chunks.Sizer, "size", _watch("a chunk of the largest size", lambda size, *_: size >= vars(chunks)["MAX_CHUNK"])),
     (process.Process, "loaded", _forgotten),

@@ -9,7 +9,7 @@ from dataclasses import replace
 from unittest import mock
 
 from manifold.abc import Monitor
-from manifold.coordinator import parts, tries
+from manifold.coordinator import start, wiring
 from manifold.coordinator.chunks import Chunk
 from manifold.coordinator.dispatch import Address, Dispatch
 from manifold.errors import ScatterBusy
@@ -79,7 +79,7 @@ class Try:
         story = self._story
         blobs = story.shelf.elsewhere if self.wish.wrong_store else None
         try:
-            self.results = tries.run(
+            self.results = start.run(
                 self.plan,
                 ledger=story.checks.book.opened(actor),
                 store=SimStore(story.shelf, actor, blobs=blobs),
@@ -233,7 +233,7 @@ def simulate(
     before = random.getstate()
     random.seed(seed)  # the worker's jitter
     try:
-        with mock.patch.object(parts, "Dispatch", _dispatch), constants(world.rng) as world.crossed:
+        with mock.patch.object(wiring, "Dispatch", _dispatch), constants(world.rng) as world.crossed:
             Story(world, wild=wild, shape=shape).tell()
     except Exception as exc:
         raise Violation(f"{type(exc).__name__} where none may be: {exc}") from exc

@@ -21,7 +21,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manifold.protocol.itemdigest import chunk_digest, item_digest, whole_digest
+from manifold.protocol.digests import chunk_digest, item_digest, whole_digest
 
 text = st.text(st.characters(codec="utf-8"))
 leaves = (
@@ -216,7 +216,7 @@ def test_a_range_needs_none() -> None:
 
 def test_another_process_with_another_hash_seed_makes_the_same_digest() -> None:
     code = (
-        "from manifold.protocol.itemdigest import chunk_digest; "
+        "from manifold.protocol.digests import chunk_digest; "
         "print(chunk_digest([{'b': {'x', 'y', 'zz'}, 'a': 1.5}, b'q']))"
     )
     seeds = ("1", "2")

@@ -13,7 +13,7 @@ import pytest
 
 from manifold.ledger import Claim, Ledger
 from manifold.web import deployment
-from manifold.web.remembered import remembered
+from manifold.web.cache import remembered
 
 # Makes Airflow's home before anything imports Airflow.
 from tests.airflow.conftest import HOME, airflow_db

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, update
 from manifold.ledger import Claim, Ledger
 from manifold.ledger.tables import attempt, scatter
 from manifold.protocol.records import WorkerInfo
-from manifold.web import spans
+from manifold.web import heatmap
 from tests.ledger import made
 from tests.web.conftest import TestClient, airflow_scatter, get
 
@@ -139,8 +139,8 @@ def test_the_timeline_is_the_latest_of_many(admin: TestClient, book: Ledger) -> 
 
 
 def test_a_range_that_holds_another_is_left_out() -> None:
-    assert spans.innermost([(0, 10), (0, 5), (5, 10), (20, 30), (0, 5)]) == [(0, 5), (5, 10), (20, 30)]
-    assert spans.union([(5, 7), (0, 3), (3, 4), (6, 9)]) == [(0, 4), (5, 9)]
+    assert heatmap.innermost([(0, 10), (0, 5), (5, 10), (20, 30), (0, 5)]) == [(0, 5), (5, 10), (20, 30)]
+    assert heatmap.union([(5, 7), (0, 3), (3, 4), (6, 9)]) == [(0, 4), (5, 9)]
 
 
 def test_a_chunk_counts_over_the_time_that_it_ran(admin: TestClient, book: Ledger) -> None:

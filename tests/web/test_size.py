@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from manifold.ledger import Claim, Ledger, open_ledger
 from manifold.web import deployment
-from manifold.web.remembered import remembered
+from manifold.web.cache import remembered
 from tests.ledger import made
 from tests.web.conftest import API, Login, TestClient, airflow_scatter, get
 

@@ -19,7 +19,7 @@ from airflow.sdk.exceptions import (
 )
 
 from manifold.airflow.compat import in_dags_test, is_a_try, may_retry, refused_by_policy, state_in_airflow
-from manifold.airflow.cookie import Cookie
+from manifold.airflow.resume import Cookie
 from manifold.errors import ConfigError, Drained, Fenced, ManifoldError, ScatterBusy, ScatterError
 from manifold.redaction import mask
 

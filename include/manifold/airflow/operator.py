@@ -14,22 +14,22 @@ from airflow.sdk.configuration import conf
 from airflow.sdk.log import mask_secret
 
 from manifold.airflow.compat import around_pre_execute, bundle_root
-from manifold.airflow.cookie import Cookie, Decision, decide, stays_cancelled
 from manifold.airflow.deleted import TEMPORARY
 from manifold.airflow.ending import goes_on, translated, waits_drained, was_drained, written_down
 from manifold.airflow.items import Items
 from manifold.airflow.link import ScatterLink
+from manifold.airflow.resume import Cookie, Decision, decide, stays_cancelled
+from manifold.control_requests import asked_again
 from manifold.errors import Cancelled, Drained
 from manifold.option_checks import is_template
 from manifold.policy import Policy
-from manifold.steering import asked_again
 from manifold.worker.perworker import PerWorker
 
 if TYPE_CHECKING:
     import jinja2
     from airflow.sdk import Context
 
-    from manifold.coordinator.tries import Plan
+    from manifold.coordinator.start import Plan
     from manifold.ledger import Ledger, Owner
     from manifold.results.view import Results
 
@@ -133,7 +133,7 @@ class ScatterOperator(BaseOperator):
         from manifold.airflow.inside import secrets_of
         from manifold.airflow.monitor import TaskLogMonitor
         from manifold.airflow.settings import check_store, default_engine
-        from manifold.coordinator.tries import Plan, run
+        from manifold.coordinator.start import Plan, run
         from manifold.engines.open import open_engine
         from manifold.ledger import open_ledger
         from manifold.protocol.ship import by_value

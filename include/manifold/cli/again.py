@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_type_hints
 
 import typer
 
-from manifold import steering
+from manifold import control_requests
 from manifold.cli import out, redrive_airflow, redrive_here, shapes
+from manifold.cli.context import find, opened_ledger, task_of
 from manifold.cli.exits import Conflict
-from manifold.cli.here import find, opened_ledger, task_of
 from manifold.cli.params import AsJson, DryRun, ScatterId
 from manifold.cli.run import tell_ran
 from manifold.errors import ConfigError, Incomplete, ScatterError
@@ -21,8 +21,8 @@ from manifold.protocol.records import ScatterRow
 from manifold.words import counted
 
 if TYPE_CHECKING:
+    from manifold.control_requests import Again
     from manifold.ledger import Ledger
-    from manifold.steering import Again
 
 Function = Annotated[
     str | None,
@@ -87,7 +87,14 @@ def continue_(scatter_id: ScatterId, options: Options) -> None:
         row = find(ledger, scatter_id)
         missing = None if row.total is None else row.total - row.done
         run_again(
-            ledger, row, "missing", steering.MISSING, row.n_failed, missing, len(ledger.suspects(row.uid)), options
+            ledger,
+            row,
+            "missing",
+            control_requests.MISSING,
+            row.n_failed,
+            missing,
+            len(ledger.suspects(row.uid)),
+            options,
         )
 
 
@@ -101,7 +108,7 @@ def restart(scatter_id: ScatterId, options: Options) -> None:
     with opened_ledger() as ledger:
         row = find(ledger, scatter_id)
         missing = None if row.total is None else row.total - row.n_failed
-        run_again(ledger, row, "everything", steering.EVERYTHING, row.n_failed, missing, 0, options)
+        run_again(ledger, row, "everything", control_requests.EVERYTHING, row.n_failed, missing, 0, options)
 
 
 def run_again(
@@ -164,7 +171,7 @@ def refuse_own(row: ScatterRow, options: dict[str, str | None]) -> None:
 
 
 def _refuse_busy(ledger: Ledger, row: ScatterRow) -> None:
-    if by := steering.coordinator(row, ledger.time()):
+    if by := control_requests.coordinator(row, ledger.time()):
         raise Conflict(f"{row.title} is being run by {by}; wait for its end (manifold watch {row.uid})")
 
 

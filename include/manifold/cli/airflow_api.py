@@ -10,8 +10,8 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import quote
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
+from manifold.cli.context import in_airflow
 from manifold.cli.exits import Unreachable
-from manifold.cli.here import in_airflow
 from manifold.errors import ConfigError
 from manifold.registry import masked
 from manifold.words import shortened

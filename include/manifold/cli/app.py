@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 from manifold import logs
 from manifold.cli import exits, out
 from manifold.cli.again import continue_, restart
+from manifold.cli.context import use_airflow
 from manifold.cli.control import cancel, drain, pause, resume, set_
 from manifold.cli.db import check, migrate
 from manifold.cli.demo import demo
@@ -19,7 +20,6 @@ from manifold.cli.engines import EnginesCommand, engines
 from manifold.cli.exporter import exporter
 from manifold.cli.failed import failed
 from manifold.cli.gc import gc
-from manifold.cli.here import use_airflow
 from manifold.cli.listing import ls
 from manifold.cli.redrive import redrive
 from manifold.cli.run import run

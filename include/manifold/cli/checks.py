@@ -15,7 +15,7 @@ from typing import Any
 
 from manifold import settings
 from manifold.abc import Store
-from manifold.cli.here import answering, in_airflow, opened_ledger
+from manifold.cli.context import answering, in_airflow, opened_ledger
 from manifold.cli.probe import seen_by_worker
 from manifold.cli.shapes import Check
 from manifold.errors import EngineError, ManifoldError, StoreError

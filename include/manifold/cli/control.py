@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from manifold import steering
+from manifold import control_requests
 from manifold.cli import out, shapes
+from manifold.cli.context import find, opened_ledger, person
 from manifold.cli.exits import Conflict
-from manifold.cli.here import find, opened_ledger, person
 from manifold.cli.params import AsJson, ScatterId, named_values
 from manifold.coordinator.controls import SETTINGS
 from manifold.protocol.records import TERMINAL
@@ -53,7 +53,7 @@ def set_(
 ) -> None:
     """Change options while it runs. They outlive a retry."""
     changes = dict(named_values(settings))
-    steering.check_settings(changes)  # what makes no sense is refused before anything is written
+    control_requests.check_settings(changes)  # what makes no sense is refused before anything is written
     _ask(scatter_id, "set", changes, as_json)
 
 
@@ -62,7 +62,7 @@ def _ask(scatter_id: str, verb: str, value: dict[str, Any], as_json: bool) -> No
         row = find(ledger, scatter_id)
         if row.state in TERMINAL:
             raise Conflict(f"scatter {row.title} has ended ({row.state}); there is nothing to {verb}")
-        asked = steering.ask(ledger, row, verb, value, person())
+        asked = control_requests.ask(ledger, row, verb, value, person())
     if as_json:
         told: dict[str, Any] = {"verb": verb, "value": value, "coordinator": asked.coordinator, "done": asked.done}
         out.say_json(shapes.Asked(scatter=row.uid, name=row.name, **told))

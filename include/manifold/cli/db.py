@@ -8,8 +8,8 @@ import typer
 
 from manifold import settings
 from manifold.cli import out, shapes
+from manifold.cli.context import answering
 from manifold.cli.exits import FAILED
-from manifold.cli.here import answering
 from manifold.cli.params import AsJson
 from manifold.errors import SchemaError
 from manifold.registry import masked

@@ -10,8 +10,8 @@ from typer.core import TyperCommand
 
 from manifold import settings
 from manifold.cli import out, shapes
+from manifold.cli.context import in_airflow, opened_ledger
 from manifold.cli.exits import UNREACHABLE
-from manifold.cli.here import in_airflow, opened_ledger
 from manifold.cli.params import AsJson
 from manifold.errors import ManifoldError
 from manifold.registry import ENGINES, masked

@@ -11,8 +11,8 @@ import typer
 
 from manifold import settings
 from manifold.cli import out
+from manifold.cli.context import answering
 from manifold.cli.engines import known
-from manifold.cli.here import answering
 from manifold.errors import ConfigError, MissingExtra
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import typer
 
 from manifold import settings
 from manifold.cli import out, shapes
-from manifold.cli.here import find, opened_ledger, opened_store
+from manifold.cli.context import find, opened_ledger, opened_store
 from manifold.cli.params import AsJson, OnlyError, ScatterId, chosen_kinds
 from manifold.protocol.records import ScatterRow
 from manifold.words import counted

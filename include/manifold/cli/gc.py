@@ -8,7 +8,7 @@ import typer
 
 from manifold.abc import Store
 from manifold.cli import out, shapes
-from manifold.cli.here import opened_ledger
+from manifold.cli.context import opened_ledger
 from manifold.cli.params import AsJson, DryRun, seconds_of
 from manifold.errors import ConfigError, StoreError
 from manifold.names import shown_name

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from manifold.cli import out, shapes
-from manifold.cli.here import opened_ledger
+from manifold.cli.context import opened_ledger
 from manifold.cli.params import AsJson
 from manifold.names import shown_name
 from manifold.protocol.records import ScatterRow

@@ -10,7 +10,7 @@ import typer
 from manifold import settings
 from manifold.cli import out
 from manifold.cli.again import Options, run_again, takes_options
-from manifold.cli.here import find, opened_ledger, opened_store
+from manifold.cli.context import find, opened_ledger, opened_store
 from manifold.cli.params import OnlyError, ScatterId, chosen_kinds
 from manifold.errors import ConfigError, ResultsLost
 from manifold.protocol.records import ScatterRow

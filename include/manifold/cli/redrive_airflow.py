@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from manifold.cli.airflow_api import Api
+from manifold.cli.context import person
 from manifold.cli.exits import Unreachable
-from manifold.cli.here import person
+from manifold.control_requests import ask_redrive
 from manifold.protocol.records import ScatterRow
-from manifold.steering import ask_redrive
 
 if TYPE_CHECKING:
     from manifold.ledger import Ledger

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 from manifold import settings
 from manifold.abc import Source, Store
 from manifold.cli import shapes
-from manifold.cli.here import opened_store, person
+from manifold.cli.context import opened_store, person
 from manifold.cli.params import function_of, items_of
 from manifold.cli.run import monitors, ran_shape
+from manifold.control_requests import Again
 from manifold.errors import BlobNotFound, ConfigError, InputGone, ResultsLost
 from manifold.policy import Policy, Tolerance
 from manifold.protocol.job import Job
 from manifold.protocol.records import ScatterRow
 from manifold.protocol.secrets import from_environment
-from manifold.steering import Again
 
 if TYPE_CHECKING:
-    from manifold.coordinator.tries import Mode
+    from manifold.coordinator.start import Mode
     from manifold.ledger import Ledger
     from manifold.worker.modules import JobModules
 
@@ -40,7 +40,7 @@ def redrive(
     Raises ConfigError where it needs what only the caller has: the input, the function, the engine.
     """
     from manifold.coordinator.redrive import chooser
-    from manifold.coordinator.tries import Plan, run
+    from manifold.coordinator.start import Plan, run
     from manifold.engines.open import open_engine
     from manifold.ledger import Owner
     from manifold.protocol.ship import by_value

@@ -13,7 +13,7 @@ import manifold
 from manifold import events, settings
 from manifold.abc import Monitor
 from manifold.cli import out, shapes
-from manifold.cli.here import opened_ledger
+from manifold.cli.context import opened_ledger
 from manifold.cli.params import ITEMS_HELP, AsJson, function_of, items_of, options_of
 from manifold.errors import ConfigError, EmptyReduce, ScatterError
 from manifold.registry import FORMATS

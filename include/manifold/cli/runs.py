@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from manifold.airflow.deleted import TEMPORARY, Run, deleted_runs, known_dags, surely_deleted
 from manifold.cli import out
 from manifold.cli.airflow_api import Api
+from manifold.cli.context import in_airflow, task_of
 from manifold.cli.exits import Unreachable
-from manifold.cli.here import in_airflow, task_of
 from manifold.ledger.states import LIVE
 from manifold.protocol.records import ScatterRow
 

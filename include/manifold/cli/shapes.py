@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from manifold.control_requests import coordinator
 from manifold.protocol.records import ScatterRow
 from manifold.registry import masked
-from manifold.steering import coordinator
 
 if TYPE_CHECKING:
     from manifold.ledger import FailureRow, KindRow

@@ -11,10 +11,10 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from manifold import figures
+from manifold import rates
 from manifold.cli import out, shapes
+from manifold.cli.context import find, opened_ledger, task_of
 from manifold.cli.exits import FAILED
-from manifold.cli.here import find, opened_ledger, task_of
 from manifold.cli.params import AsJson, ScatterId
 from manifold.names import shown_name
 from manifold.protocol.records import TERMINAL
@@ -65,10 +65,11 @@ def shown(ledger: Ledger, uid: str, *, run_deleted: bool = False) -> shapes.Show
     row, now = ledger.scatter(uid), ledger.time()
     task = task_of(ledger, row)
     standing = ledger.state(uid)
-    from manifold.ledger import figures as rates  # SQLAlchemy costs what `--help` need not pay
 
-    pace = ledger.database.read(lambda conn: rates.pace(conn, row, standing.state, ledger.now()))
-    times = figures.percentiles(ledger.item_seconds(uid), 0.5, 0.9, 0.99)
+    from manifold.ledger import dashboard  # SQLAlchemy costs what `--help` need not pay
+
+    pace = ledger.database.read(lambda conn: dashboard.pace(conn, row, standing.state, ledger.now()))
+    times = rates.percentiles(ledger.item_seconds(uid), 0.5, 0.9, 0.99)
     return shapes.Shown(
         **shapes.scatter_fields(row, now, standing, run_deleted=run_deleted),
         task=list(task) if task else None,

@@ -10,8 +10,8 @@ import typer
 
 from manifold import settings
 from manifold.cli import out, shapes
+from manifold.cli.context import find, opened_ledger, opened_store
 from manifold.cli.exits import FAILED
-from manifold.cli.here import find, opened_ledger, opened_store
 from manifold.cli.params import AsJson
 from manifold.errors import ManifoldError, WireError
 from manifold.protocol import outcome, proof, wire

@@ -16,7 +16,7 @@ from manifold.protocol.records import MAX_CHUNK, Why
 from manifold.protocol.task import Unsendable
 from manifold.visible import storable
 from manifold.words import a_type, shortened
-from manifold.worker import faults
+from manifold.worker import error_report
 
 TARGET_SECONDS = 1.0
 """Work in a chunk: long enough that its cost (a message, a commit, a blob) vanishes, short enough to lose."""
@@ -126,7 +126,7 @@ def _pack_one(item: Any) -> bytes | Unsendable:
         return wire.dumps(item)
     except Exception as exc:  # noqa: BLE001 - pickling runs a user's code
         reason = f"the item, {a_type(item)}, cannot be pickled: {type(exc).__name__}: {exc}"
-        return Unsendable(shortened(reason, 300), faults.shown(item))
+        return Unsendable(shortened(reason, 300), error_report.shown(item))
 
 
 class Sizer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from manifold.coordinator.report import Reporter
+from manifold.coordinator.reporter import Reporter
 from manifold.errors import Cancelled, ConfigError
 from manifold.protocol.records import ControlRow
 

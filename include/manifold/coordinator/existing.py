@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from manifold.coordinator import parts, sameness
-from manifold.coordinator.plan import Planner
+from manifold.coordinator import compatibility, wiring
+from manifold.coordinator.planner import Planner
 from manifold.errors import ItemsChanged
 from manifold.protocol.records import ScatterRow
 
 if TYPE_CHECKING:
-    from manifold.coordinator.tries import Plan
+    from manifold.coordinator.start import Plan
     from manifold.ledger import Ledger
 
 
@@ -26,13 +26,13 @@ def compared(plan: Plan, row: ScatterRow, ledger: Ledger) -> list[str]:
         fingerprint = source.fingerprint()
     except Exception as exc:  # noqa: BLE001 - whatever reading an input raises
         return [f"whether the input is what it was could not be checked: {type(exc).__name__}: {exc}"]
-    known = sameness.fingerprint(row) is not None or (fingerprint is not None and row.source_fp is None)
+    known = compatibility.fingerprint(row) is not None or (fingerprint is not None and row.source_fp is None)
     if known or source.kind != row.source_kind:
-        changed = sameness.input_changed(plan, row)
+        changed = compatibility.input_changed(plan, row)
         how = source.changes() or "another fingerprint"
         return [f"the input has changed since ({how}): these results are of what it was"] if changed else []
     told: list[str] = []
-    planner = Planner(source, parts.base_rows(ledger, row.uid), check=True, total=row.total)
+    planner = Planner(source, wiring.base_rows(ledger, row.uid), check=True, total=row.total)
     planner.tell = told.append
     if planner.next(1) is not None:
         raise ItemsChanged(f"the input goes on after item {planner.frontier - 2:,}, which was its last")

@@ -13,13 +13,13 @@ import msgspec
 
 from manifold import settings
 from manifold.protocol import wire
+from manifold.protocol.digests import item_digest
 from manifold.protocol.identity import Identity, code_digest
-from manifold.protocol.itemdigest import item_digest
 from manifold.protocol.records import ScatterRow
 from manifold.protocol.secrets import variables
 
 if TYPE_CHECKING:
-    from manifold.coordinator.tries import Plan
+    from manifold.coordinator.start import Plan
 
 
 class Constants(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from manifold.abc import Engine
 from manifold.coordinator.obstacle import WAITING, Obstacle
-from manifold.coordinator.report import Reporter
+from manifold.coordinator.reporter import Reporter
 from manifold.errors import EngineError
 
 _SECONDS = 60.0

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from manifold.coordinator.dispatch import Dispatch, Sent
-from manifold.coordinator.hearing import Hearing
+from manifold.coordinator.replies import ReplyHandler
 from manifold.errors import Fenced, LedgerError, LedgerUnavailable
 from manifold.protocol.records import Receipt, ScatterRow
 from manifold.stores.patient import PatientStore
@@ -33,13 +33,13 @@ class LastCommit:
         claim: Claim,
         store: PatientStore,
         dispatch: Dispatch,
-        hearing: Hearing,
+        replies: ReplyHandler,
         settle: Callable[[Sent | None, Receipt, bool], None],
     ) -> None:
         self._claim = claim
         self._store = store
         self._dispatch = dispatch
-        self._hearing = hearing
+        self._replies = replies
         self._settle = settle
         self.ledger_is_away = False
 
@@ -51,8 +51,8 @@ class LastCommit:
         row = None
         try:
             with self._store.briefly():
-                self._hearing.hear_last(self._dispatch.collect())
-            batch, self._hearing.receipts = self._hearing.receipts, []
+                self._replies.hear_last(self._dispatch.collect())
+            batch, self._replies.receipts = self._replies.receipts, []
             # One receipt that the ledger refuses may be what ends the try: the others count without it.
             for some in [[one] for one in batch] if isinstance(exc, LedgerError) else [batch]:
                 row = self._commit(some) or row

@@ -11,20 +11,20 @@ from contextlib import nullcontext, suppress
 from functools import partial
 from typing import Literal
 
-from manifold.coordinator.backlog import Backlog
 from manifold.coordinator.budget import Budget
-from manifold.coordinator.choice import Choice
 from manifold.coordinator.chunks import Chunk
 from manifold.coordinator.controls import Controls
+from manifold.coordinator.counters import Counters
 from manifold.coordinator.dispatch import Sent
 from manifold.coordinator.endings import ending_of, incomplete
-from manifold.coordinator.hearing import Hearing
+from manifold.coordinator.flow_control import FlowControl
 from manifold.coordinator.idle import IdleWatch
 from manifold.coordinator.last_commit import LastCommit
-from manifold.coordinator.parts import Parts
+from manifold.coordinator.pending import PendingChunks
 from manifold.coordinator.reattach import leaves_chunks
-from manifold.coordinator.report import Reporter
-from manifold.coordinator.tally import Tally
+from manifold.coordinator.replies import ReplyHandler
+from manifold.coordinator.reporter import Reporter
+from manifold.coordinator.wiring import Parts
 from manifold.errors import (
     Cancelled,
     Drained,
@@ -60,21 +60,21 @@ class Coordinator:
         self._policy = parts.policy
         self._clock = parts.clock
         self._report = Reporter(parts.monitors, self._row.uid, parts.claim.epoch)
-        self._tally = Tally()
+        self._counters = Counters()
         self._refusals = parts.engine.refused
         self._budget = Budget(parts.policy, queued=self._row.n_failed if parts.redrive is not None else 0)
         self._controls = Controls(parts.ledger, parts.claim, self._report)
-        self._backlog = Backlog(
+        self._backlog = PendingChunks(
             parts.ledger, self._row.uid, parts.dispatch, parts.planner, parts.redrive, self._input_ended
         )
-        self._choice = Choice(parts, self._backlog)
+        self._choice = FlowControl(parts, self._backlog)
         send_with_job = partial(self._send, with_job=True)
-        self._hearing = Hearing(parts, self._backlog, self._report, self._tally, send_with_job)
+        self._replies = ReplyHandler(parts, self._backlog, self._report, self._counters, send_with_job)
         self._trouble: BaseException | None = None
         self._rerun_after = 0  # losses of commits that were seen to
-        self._last = LastCommit(self._claim, parts.store, self._dispatch, self._hearing, self._settle)
+        self._last = LastCommit(self._claim, parts.store, self._dispatch, self._replies, self._settle)
         self._renewed = self._polled = self._clock.monotonic()
-        self._idle = IdleWatch(parts.engine, self._row.engine, self._hearing.obstacle, self._report, self._polled)
+        self._idle = IdleWatch(parts.engine, self._row.engine, self._replies.obstacle, self._report, self._polled)
 
     def run(self) -> ScatterRow:
         """The ledger's row of the scatter, succeeded.
@@ -100,7 +100,7 @@ class Coordinator:
                 self._report.notice("warning", trouble)
             self._controls.poll(self)
             while not self._round():
-                self._clock.wait(self._dispatch.signal, 0.0 if self._hearing.receipts else self._choice.patience())
+                self._clock.wait(self._dispatch.signal, 0.0 if self._replies.receipts else self._choice.patience())
         except BaseException as exc:
             self._trouble = exc
             parts = self._parts
@@ -125,12 +125,12 @@ class Coordinator:
     def _round(self) -> bool:
         """True when the scatter has succeeded."""
         for outcome in self._dispatch.collect():
-            self._hearing.hear(outcome)
+            self._replies.hear(outcome)
         self._poll()
         resting = self._controls.paused or self._controls.draining
         self._write(self._choice.next(self._clock.monotonic(), resting=resting))
         self._quarantine()
-        if self._hearing.receipts or self._dispatch.in_flight:
+        if self._replies.receipts or self._dispatch.in_flight:
             return False
         if self._controls.draining:
             by = self._controls.drained_by
@@ -153,7 +153,7 @@ class Coordinator:
             self._renewed = now
             self._count_refused()
             self._choice.share = max(1, self._parts.ledger.running(self._row.engine))
-            self._row = self._claim.commit(workers=self._parts.engine.workers(), tallies=self._tally.sums).row
+            self._row = self._claim.commit(workers=self._parts.engine.workers(), tallies=self._counters.sums).row
 
     def _wait_for_store(self, text: str) -> None:
         """Keep the claim while the store is waited for, and stop waiting where this try is to end."""
@@ -173,17 +173,17 @@ class Coordinator:
 
     def _write(self, chunks: list[Chunk]) -> None:
         """One transaction for what came and for what goes; only then is anything sent, reported or deleted."""
-        if not chunks and not self._hearing.receipts:
+        if not chunks and not self._replies.receipts:
             return
-        batch = self._hearing.receipts
+        batch = self._replies.receipts
         attempts = [self._dispatch.attempt(chunk) for chunk in chunks]
         began = self._clock.monotonic()
         committed = self._claim.commit([receipt for _, receipt in batch], attempts)
-        self._tally.observe("commit_seconds", self._clock.monotonic() - began)
+        self._counters.observe("commit_seconds", self._clock.monotonic() - began)
         self._row = committed.row
         for attempt, chunk in zip(attempts, chunks, strict=True):
             self._send(Sent(attempt, chunk))
-        self._hearing.receipts = []  # until here they would be committed once more on the way out, to no effect
+        self._replies.receipts = []  # until here they would be committed once more on the way out, to no effect
         for (sent, receipt), won in zip(batch, committed.won, strict=True):
             self._settle(sent, receipt, won)
             if sent is not None and (not won or receipt.stop < sent.attempt.stop):
@@ -203,31 +203,31 @@ class Coordinator:
             with_job=with_job,
         )
         self._choice.sent(sent, packed)
-        self._tally.add("bytes:in", packed)
+        self._counters.add("bytes:in", packed)
 
     def _settle(self, sent: Sent | None, receipt: Receipt, won: bool) -> None:
         """After the commit: what won is counted and reported; what lost is thrown away."""
         done = receipt.n_ok + receipt.n_failed + receipt.n_skipped
         self._choice.settled(receipt, won=won)
-        self._tally.add("retries", max(0, receipt.executions - done))
+        self._counters.add("retries", max(0, receipt.executions - done))
         if sent is not None and sent.chunk.why == "speculative":
-            self._tally.add("speculations:won" if won else "speculations:lost")
+            self._counters.add("speculations:won" if won else "speculations:lost")
         if won:
-            self._tally.committed(receipt)
+            self._counters.committed(receipt)
             self._budget.count(receipt)
             self._report.committed(receipt)
-            self._tally.add("speculations:lost", self._dispatch.stop_copies(receipt))
+            self._counters.add("speculations:lost", self._dispatch.stop_copies(receipt))
         else:
             self._parts.receipts.discard(receipt)
 
     def _quarantine(self) -> None:
         """Items that no worker survives: written as failed, by this process, in the next round."""
-        condemned, self._hearing.condemned = self._hearing.condemned, []
+        condemned, self._replies.condemned = self._replies.condemned, []
         attempts = [self._dispatch.attempt(chunk) for chunk, _ in condemned]
         if attempts:
             self._row = self._claim.commit(attempts=attempts).row
         for attempt, (chunk, error) in zip(attempts, condemned, strict=True):
-            self._hearing.receipts.append((None, self._parts.receipts.condemn(attempt, chunk, error)))
+            self._replies.receipts.append((None, self._parts.receipts.condemn(attempt, chunk, error)))
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
@@ -235,7 +235,7 @@ class Coordinator:
         """True if the account closes; otherwise what is missing is planned again."""
         if self._reruns_were_lost():
             return False
-        self._row = row = self._claim.finish(self._policy.tolerate, self._tally.sums)
+        self._row = row = self._claim.finish(self._policy.tolerate, self._counters.sums)
         if row.state == "failed":
             raise TooManyFailures(row.message or "too many items failed")
         if row.state == "succeeded":
@@ -277,7 +277,7 @@ class Coordinator:
         if self._row.state == "running":
             state: Literal["failed", "cancelled"] = "cancelled" if isinstance(exc, Cancelled) else "failed"
             self._count_refused()
-            self._row = self._claim.end(state, shortened(mask(str(exc)), 2000), self._tally.sums)
+            self._row = self._claim.end(state, shortened(mask(str(exc)), 2000), self._counters.sums)
 
     def _give_back(self) -> None:
         """Let the next try begin at once. A ledger that was waited for already is asked only once more."""
@@ -287,12 +287,12 @@ class Coordinator:
         with database.briefly() if self._last.ledger_is_away else nullcontext(), suppress(Fenced, LedgerUnavailable):
             self._count_refused()
             ending, message = ending_of(self._trouble)
-            self._claim.release(self._tally.sums, ending=ending, message=message, past=self._hearing.met)
+            self._claim.release(self._counters.sums, ending=ending, message=message, past=self._replies.met)
 
     def _count_refused(self) -> None:
         """Unsigned messages since the last look. The engine may have refused some before this try."""
         before, self._refusals = self._refusals, self._parts.engine.refused + self._dispatch.refused
-        self._tally.add("refused", self._refusals - before)
+        self._counters.add("refused", self._refusals - before)
 
     # -- what a person may change while it runs (controls.py) --------------------------------------------------------
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from manifold.abc import Engine, Source
 from manifold.coordinator.chunks import Chunk
 from manifold.coordinator.dispatch import Dispatch
-from manifold.coordinator.plan import Reader
+from manifold.coordinator.planner import Reader
 from manifold.coordinator.receipts import BlobLost, Receipts
 from manifold.errors import Fenced, InputGone, LedgerError, ScatterError, Stopped, StoreError, WireError
 from manifold.protocol.records import Attempt, Receipt, ScatterRow

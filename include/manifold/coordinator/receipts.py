@@ -15,12 +15,12 @@ from manifold.coordinator.chunks import Chunk
 from manifold.errors import BlobNotFound, ManifoldError, ResultsLost, StoreError, StoreNotShared, WireError
 from manifold.protocol import codec, wire
 from manifold.protocol.blob_keys import chunk_key
-from manifold.protocol.itemdigest import item_digest
+from manifold.protocol.digests import item_digest
 from manifold.protocol.records import Attempt, Receipt
 from manifold.redaction import mask
 from manifold.results.blobs import Blobs
 from manifold.stores.marker import check_marker
-from manifold.worker import faults
+from manifold.worker import error_report
 
 if TYPE_CHECKING:
     from manifold.ledger import Claim, Ledger
@@ -100,7 +100,7 @@ class Receipts:
         """The receipt that commits a single item as failed, which no worker can write."""
         item = chunk.items[0]
         raw: bytes | None = item if chunk.raw else wire.dumps_if_possible(item)
-        record, text = faults.failure(
+        record, text = error_report.failure(
             error,
             pos=attempt.start,
             attempts=max(1, chunk.strikes),

@@ -12,7 +12,7 @@ import msgspec
 
 from manifold.abc import Source, Store
 from manifold.coordinator.chunks import Chunk
-from manifold.coordinator.plan import Reader
+from manifold.coordinator.planner import Reader
 from manifold.errors import BlobNotFound, WireError
 from manifold.protocol import codec, outcome, proof, wire
 from manifold.protocol.records import ChunkRow, ScatterRow

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import psutil
 
-from manifold.demo import leash
+from manifold.demo import die_with_parent
 from manifold.demo.secrets import write_private
 from manifold.errors import ManifoldError
 
@@ -58,7 +58,7 @@ class Child:
         records.mkdir(parents=True, exist_ok=True)
         record = records / f"{name}.json"
         _end_recorded(record)
-        prefix = [sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), str(int(stop_signal)), user]
+        prefix = [sys.executable, "-I", "-S", die_with_parent.__file__, str(os.getpid()), str(int(stop_signal)), user]
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [*prefix, *map(str, command)],

@@ -16,14 +16,15 @@ from typing import Any
 from celery import Celery
 from celery.worker import state
 
-from manifold.coordinator.pace import Rate
 from manifold.engines import celery_refusals
 from manifold.engines import celery_wire as cw
 from manifold.engines.celery_board import Board, Entry, in_pool_process
 from manifold.engines.celery_guard import rarely
 from manifold.engines.celery_link import Outbox
 from manifold.errors import ConfigError
+from manifold.token_bucket import TokenBucket
 from manifold.worker import beat
+from manifold.worker.beat import RunningCall
 
 log = logging.getLogger(__name__)
 
@@ -42,11 +43,11 @@ class Pulse:
         self._board = board
         self._places = board if in_pool_process() else None
         self._outbox = Outbox(app)
-        self._calls: dict[str, tuple[beat.Call, str]] = {}
+        self._calls: dict[str, tuple[RunningCall, str]] = {}
         self._busy = threading.Event()
         self._longest = 0.0
         self._refused = 0
-        self._refusals = Rate(_REFUSALS, time.monotonic() - 1.0)
+        self._refusals = TokenBucket(_REFUSALS, time.monotonic() - 1.0)
         threading.Thread(target=self._watch, name="manifold-pulse", daemon=True).start()
 
     @contextmanager
@@ -113,14 +114,14 @@ class Pulse:
         if speak:
             self._speak(calls)
 
-    def _speak(self, calls: list[tuple[beat.Call, str]]) -> None:
+    def _speak(self, calls: list[tuple[RunningCall, str]]) -> None:
         running: dict[str, dict[str, int]] = {}
         for call, reply_to in calls:
             running.setdefault(reply_to, {})[call.token] = call.position()
         for reply_to, positions in running.items():
             self._outbox.reply(reply_to, cw.Running(self.worker, positions, draining=beat.draining()))
 
-    def _end_if_overdue(self, calls: list[tuple[beat.Call, str]]) -> None:
+    def _end_if_overdue(self, calls: list[tuple[RunningCall, str]]) -> None:
         """End this process over an item that does not yield; and if it does not even let this thread run, be ended."""
         now = time.monotonic()
         for call, reply_to in calls:
@@ -133,7 +134,7 @@ class Pulse:
         if self._places is not None and self._busy.is_set():
             self._places.expect(now + self._longest if deadlines else None)
 
-    def _report(self, call: beat.Call) -> None:
+    def _report(self, call: RunningCall) -> None:
         """Make known how far a call is, should this process die of the next item."""
         if self._places is not None:
             self._places.at(call.position())

@@ -14,8 +14,8 @@ from itertools import count
 from typing import Any, ClassVar, Self
 
 from manifold.abc import Engine
-from manifold.engines.local.crew import Crew
 from manifold.engines.local.frames import Frame, Kind, pack_call
+from manifold.engines.local.pool import WorkerPool
 from manifold.engines.local.worker import Call
 from manifold.engines.urls import cpus, processes_url
 from manifold.errors import Unpicklable
@@ -28,11 +28,11 @@ class ProcessesEngine(Engine):
     kills_items: ClassVar[bool] = True
 
     def __init__(self, slots: int, *, start: str = "forkserver") -> None:
-        self._crew = Crew(slots, fresh=start == "spawn")
-        self._backlog = self._crew.backlog
+        self._pool = WorkerPool(slots, fresh=start == "spawn")
+        self._backlog = self._pool.backlog
         self._numbers = count(1)
         # An engine that nobody holds any more finishes its calls and ends its workers.
-        weakref.finalize(self, self._crew.close, wait=False, cancel=False)
+        weakref.finalize(self, self._pool.close, wait=False, cancel=False)
 
     @classmethod
     def from_url(cls, url: str, **options: Any) -> Self:
@@ -49,17 +49,17 @@ class ProcessesEngine(Engine):
             error.__cause__ = exc
             call.fail(error)
             return call
-        self._crew.add(call)
+        self._pool.add(call)
         return call
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        self._crew.close(wait=wait, cancel=cancel_futures)
+        self._pool.close(wait=wait, cancel=cancel_futures)
 
     def slots(self) -> int:
-        return 0 if self._backlog.broken or self._backlog.closed else self._crew.size
+        return 0 if self._backlog.broken or self._backlog.closed else self._pool.size
 
     def workers(self) -> list[WorkerInfo]:
-        return self._crew.info()
+        return self._pool.info()
 
     def check(self) -> str | None:
         return self.broken()
@@ -69,4 +69,4 @@ class ProcessesEngine(Engine):
 
     def kill(self, future: Future[Any]) -> None:
         if isinstance(future, Call) and not future.cancel():
-            self._crew.stop(future)
+            self._pool.stop(future)

@@ -50,7 +50,7 @@ class Living(msgspec.Struct, frozen=True):
     items: int = 0
 
 
-class Crew(msgspec.Struct, frozen=True):
+class WorkersOfHost(msgspec.Struct, frozen=True):
     """The worker processes of one host, as coordinators have heard of them. `silence` is that of the latest."""
 
     engine: str
@@ -65,7 +65,7 @@ class Gauges(msgspec.Struct, frozen=True):
 
     stands: list[Stand]
     living: list[Living]
-    crews: list[Crew]
+    worker_groups: list[WorkersOfHost]
     tallies: dict[tuple[str, str], float]
 
 
@@ -78,7 +78,7 @@ def read(ledger: Reader) -> Gauges:
         return Gauges(
             stands=_stands(conn, now),
             living=_living(conn, now),
-            crews=_crews(conn, now),
+            worker_groups=_workers_of_hosts(conn, now),
             tallies={(engine, name): value for engine, name, value in rows},
         )
 
@@ -129,7 +129,7 @@ def _pairs(conn: Connection, asked: Any, uid: Any, uids: list[str]) -> list[tupl
     return [(one, value) for one, value in conn.execute(asked.where(uid.in_(uids)).group_by(uid))] if uids else []
 
 
-def _crews(conn: Connection, now: ColumnElement[float]) -> list[Crew]:
+def _workers_of_hosts(conn: Connection, now: ColumnElement[float]) -> list[WorkersOfHost]:
     """Each process once, however many scatters use it; of the scatters that somebody listens for."""
     up = worker.c.last_seen > now - HEARD
     busy = and_(up, cast(worker.c.holding, Text) != literal("[]"))
@@ -145,4 +145,4 @@ def _crews(conn: Connection, now: ColumnElement[float]) -> list[Crew]:
         .where(alive(now), worker.c.last_seen > now - REMEMBERED)
         .group_by(scatter.c.engine, worker.c.host)
     )
-    return [Crew(*row) for row in conn.execute(asked)]
+    return [WorkersOfHost(*row) for row in conn.execute(asked)]

@@ -22,9 +22,9 @@ from rich.text import Text
 
 from manifold import events, logs
 from manifold.abc import Monitor
-from manifold.figures import Work, recent_rate
 from manifold.monitors.log import LogMonitor
 from manifold.monitors.warnings import LogWarnings
+from manifold.rates import Work, recent_rate
 from manifold.visible import visible
 
 _NEWEST = 1000  # commits that the rate is told by

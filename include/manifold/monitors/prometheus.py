@@ -17,10 +17,10 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from manifold.coordinator.tally import BUCKETS, REST
+from manifold.coordinator.counters import BUCKETS, REST
 from manifold.errors import ManifoldError
 from manifold.ledger import Ledger, gauges
-from manifold.ledger.gauges import Crew, Gauges, Living, Stand
+from manifold.ledger.gauges import Gauges, Living, Stand, WorkersOfHost
 from manifold.ledger.states import CONDITIONS
 from manifold.monitors.watch import EngineWatch, Seen
 from manifold.policy import Policy
@@ -29,7 +29,7 @@ from manifold.registry import without_login
 log = logging.getLogger(__name__)
 
 Tallies = dict[tuple[str, str], float]
-"""What was counted, by engine and name (`manifold.coordinator.tally`)."""
+"""What was counted, by engine and name (`manifold.coordinator.counters`)."""
 
 # name in the tally → metric, help, label of the part after the colon
 _COUNTERS: tuple[tuple[str, str, str, str | None], ...] = (
@@ -73,7 +73,7 @@ class LedgerCollector(Collector):
             found = None
         yield GaugeMetricFamily("manifold_ledger_up", "1 if the ledger answered this scrape.", float(found is not None))
         yield from _engines(seen)
-        yield from _workers(found.crews if found is not None else [], seen)
+        yield from _workers(found.worker_groups if found is not None else [], seen)
         if found is not None:
             engines = sorted({*seen, *(engine for engine, _ in found.tallies), *map(_engine_of, found.stands)})
             yield _refused(engines, found.tallies, seen)
@@ -189,11 +189,11 @@ def _refused(engines: list[str], tallies: Tallies, seen: dict[str, Seen]) -> Met
     return metric
 
 
-def _workers(crews: list[Crew], seen: dict[str, Seen]) -> Iterator[Metric]:
+def _workers(worker_groups: list[WorkersOfHost], seen: dict[str, Seen]) -> Iterator[Metric]:
     """Of an engine that is watched, what the engine says; of others, what coordinators have heard."""
-    heard = [(without_login(one.engine), one) for one in crews]
+    heard = [(without_login(one.engine), one) for one in worker_groups]
     told = [(engine, one) for engine, one in heard if engine not in seen]
-    told += [(engine, one) for engine, each in seen.items() for one in each.crews]
+    told += [(engine, one) for engine, each in seen.items() for one in each.worker_groups]
     up = GaugeMetricFamily("manifold_worker_up", "Worker processes of the host that give signs of life.", labels=_HOST)
     busy = GaugeMetricFamily("manifold_worker_busy", "Worker processes of the host that run a chunk.", labels=_HOST)
     text = "Seconds since the latest sign of life of a worker process of the host."

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from manifold import settings
 from manifold.errors import ManifoldError
-from manifold.ledger.gauges import HEARD, REMEMBERED, Crew
+from manifold.ledger.gauges import HEARD, REMEMBERED, WorkersOfHost
 from manifold.registry import ENGINES, without_login
 
 if TYPE_CHECKING:
@@ -24,12 +24,12 @@ _EVERY = 5.0  # seconds between two looks
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One engine at the latest look. `crews` has the hosts of the last hour; `refused` the unsigned messages."""
+    """One engine at the latest look. `worker_groups`: hosts of the last hour; `refused`: unsigned messages."""
 
     reachable: bool = False
     slots: int = 0
     refused: int = 0
-    crews: list[Crew] = field(default_factory=list)
+    worker_groups: list[WorkersOfHost] = field(default_factory=list)
 
 
 class EngineWatch:
@@ -68,7 +68,7 @@ class EngineWatch:
                 except Exception as exc:  # noqa: BLE001 - a client may raise anything, and the watch goes on
                     log.warning("%s cannot be watched: %s", without_login(url), exc)
                     self._give_up(url)
-                    found = Seen(crews=self._crews(url, {}))
+                    found = Seen(worker_groups=self._workers_of_hosts(url, {}))
                 self._seen[without_login(url)] = found
             self._closing.wait(_EVERY if self._urls else None)
 
@@ -87,14 +87,14 @@ class EngineWatch:
             reachable=engine.connected and engine.broken() is None,
             slots=engine.slots(),
             refused=engine.refused + engine.refused_by_workers,
-            crews=self._crews(url, up),
+            worker_groups=self._workers_of_hosts(url, up),
         )
 
-    def _crews(self, url: str, up: dict[str, int]) -> list[Crew]:
+    def _workers_of_hosts(self, url: str, up: dict[str, int]) -> list[WorkersOfHost]:
         now, name = time.monotonic(), without_login(url)
         silence = {host: now - at for host, at in self._hosts[url].items() if now - at < REMEMBERED}
         self._hosts[url] = {host: now - ago for host, ago in silence.items()}
-        return [Crew(name, host, up.get(host, 0), 0, ago) for host, ago in silence.items()]
+        return [WorkersOfHost(name, host, up.get(host, 0), 0, ago) for host, ago in silence.items()]
 
     def _give_up(self, url: str) -> None:
         engine = self._open.pop(url, None)

@@ -17,7 +17,7 @@ import fsspec
 
 from manifold.abc import Source
 from manifold.errors import ConfigError, ItemsChanged, MissingExtra
-from manifold.protocol.itemdigest import item_digest
+from manifold.protocol.digests import item_digest
 from manifold.redaction import mask
 from manifold.registry import masked
 from manifold.sources import formats

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from manifold.abc import Source
-from manifold.protocol.itemdigest import item_digest, whole_digest
+from manifold.protocol.digests import item_digest, whole_digest
 
 _AT_ONCE = 64  # items that are asked of a sequence which is no list in one call
 

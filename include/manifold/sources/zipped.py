@@ -8,7 +8,7 @@ from typing import Any
 
 from manifold.abc import Source
 from manifold.errors import ConfigError
-from manifold.protocol.itemdigest import item_digest
+from manifold.protocol.digests import item_digest
 from manifold.words import counted
 
 _AHEAD = 64  # items read of each input at a time

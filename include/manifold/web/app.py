@@ -17,9 +17,9 @@ from fastapi.staticfiles import StaticFiles
 from manifold.errors import ConfigError, LedgerError, ManifoldError, StoreError
 from manifold.visible import visible
 from manifold.web import deployment, models
-from manifold.web.found import NotModified
+from manifold.web.dependencies import NotModified
 from manifold.web.guard import Guard, explain
-from manifold.web.routes import failures, scatters, steer
+from manifold.web.routes import controls, failures, scatters
 
 STATIC = Path(__file__).parent / "static"
 
@@ -49,7 +49,7 @@ def app() -> FastAPI:
         lifespan=_lifespan,
     )
     api = APIRouter(prefix="/api", responses=_PROBLEMS)
-    for one in (scatters, failures, steer):
+    for one in (scatters, failures, controls):
         api.include_router(one.router)
     made.include_router(api)
     if os.environ.get("MANIFOLD_METRICS") == "on":  # asked for: nobody gets multiples of every sum unawares

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from manifold import figures
+from manifold import rates
 from manifold.airflow.link import task_page
 from manifold.coordinator.controls import SETTINGS
 from manifold.errors import ConfigError
 from manifold.ledger import WorkerRow
-from manifold.ledger.figures import SILENT, Pace, Ran, Recent
+from manifold.ledger.dashboard import SILENT, Pace, Ran, Recent
 from manifold.ledger.rows import FailureRow, KindRow
 from manifold.ledger.states import Standing, of_deleted_run
 from manifold.names import name_parts
 from manifold.policy import Policy, Tolerance
 from manifold.protocol.records import ScatterRow
 from manifold.registry import masked
-from manifold.web import models, spans
+from manifold.web import heatmap, models
 
 _MINUTE = 60.0
 
@@ -69,7 +69,7 @@ def scatter(
 def counts(row: ScatterRow, flying: Flying) -> models.Counts:
     """The account; what is sent again counts by the outcome that it has."""
     left = None if row.of is None else max(0, row.of - row.done)
-    sent = spans.size(spans.union((start, stop) for layer, start, stop in flying if layer == 0))
+    sent = heatmap.size(heatmap.union((start, stop) for layer, start, stop in flying if layer == 0))
     running = sent if left is None else min(sent, left)
     return models.Counts(
         succeeded=row.n_ok,
@@ -114,7 +114,7 @@ def _whole_numbers(parts: Iterable[float]) -> list[int]:
 
 def item_seconds(newest: Iterable[Recent]) -> models.ItemSeconds | None:
     """Percentiles over the newest commits."""
-    found = figures.percentiles(((one.seconds / one.items, one.items) for one in newest if one.items), 0.5, 0.9, 0.99)
+    found = rates.percentiles(((one.seconds / one.items, one.items) for one in newest if one.items), 0.5, 0.9, 0.99)
     return None if found is None else models.ItemSeconds(p50=found[0], p90=found[1], p99=found[2])
 
 

@@ -16,7 +16,7 @@ from manifold.worker import forks
 
 
 @dataclass(slots=True, eq=False)
-class Call:
+class RunningCall:
     """One running call. `token` names it for the engine; `position` says how many of its items are done."""
 
     token: str
@@ -42,16 +42,16 @@ class Beat:
     overdue: bool
 
 
-_calls: dict[int, Call] = {}
-_current: ContextVar[Call | None] = ContextVar("manifold_call", default=None)
+_calls: dict[int, RunningCall] = {}
+_current: ContextVar[RunningCall | None] = ContextVar("manifold_call", default=None)
 _draining = False
 
 
 @contextmanager
-def calling(token: str) -> Iterator[Call]:
+def calling(token: str) -> Iterator[RunningCall]:
     """Around one call, in the thread that runs it."""
     forks.in_child(_in_child)
-    call = Call(token)
+    call = RunningCall(token)
     _calls[id(call)] = call
     reset = _current.set(call)
     try:
@@ -61,9 +61,9 @@ def calling(token: str) -> Iterator[Call]:
         _calls.pop(id(call), None)
 
 
-def current() -> Call:
+def current() -> RunningCall:
     """The call of this thread or task; one that nobody watches where no engine opened one."""
-    return _current.get() or Call("")
+    return _current.get() or RunningCall("")
 
 
 def snapshot() -> list[Beat]:
@@ -71,7 +71,7 @@ def snapshot() -> list[Beat]:
     return [Beat(call.token, call.position(), overdue(call)) for call in list(_calls.values())]
 
 
-def overdue(call: Call) -> bool:
+def overdue(call: RunningCall) -> bool:
     """The deadline of the item at hand has passed."""
     deadline = call.deadline()
     return deadline is not None and time.monotonic() > deadline

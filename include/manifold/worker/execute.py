@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from manifold.protocol.codec import FailedItem, Segment
-from manifold.protocol.itemdigest import item_digest
+from manifold.protocol.digests import item_digest
 from manifold.protocol.job import Job
 from manifold.protocol.task import Broken
-from manifold.worker import concurrent, faults, forks, retries
+from manifold.worker import concurrent, error_report, forks, retries
 from manifold.worker.alarm import Alarm
 from manifold.worker.fold import folded
 from manifold.worker.interrupts import Interrupts, is_awaitable
@@ -226,7 +226,7 @@ class Execution:
 
     def _fail(self, index: int, exc: BaseException, attempts: int) -> None:
         item, raw = self.originals.item(index), self.originals.packed(index)
-        record, text = faults.failure(
+        record, text = error_report.failure(
             exc,
             pos=self.positions[index],
             attempts=attempts,

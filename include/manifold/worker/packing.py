@@ -13,7 +13,7 @@ from manifold.protocol.blob_keys import BlobKind, chunk_key
 from manifold.protocol.records import LogLine, Receipt
 from manifold.protocol.task import Answer, ChunkTask
 from manifold.words import a_type
-from manifold.worker import capture, faults, interrupts
+from manifold.worker import capture, error_report, interrupts
 from manifold.worker.execute import Execution
 from manifold.worker.process import Process
 
@@ -144,7 +144,7 @@ class Packing:
             segments = execution.segments()
         except BaseException as exc:
             interrupts.pass_on(exc)
-            raise _ReduceFailed(faults.traceback_text(exc)) from exc
+            raise _ReduceFailed(error_report.traceback_text(exc)) from exc
         try:
             return codec.encode_segments(segments)
         except proof.BROKEN as exc:

@@ -11,10 +11,10 @@ import msgspec
 from manifold import descriptors, logs, settings
 from manifold.errors import ManifoldError, StoreError, Unpicklable, WireError
 from manifold.protocol import secrets, wire
-from manifold.protocol.itemdigest import chunk_digest
+from manifold.protocol.digests import chunk_digest
 from manifold.protocol.task import Answer, Broken, ChunkTask, Unsendable, Versions
 from manifold.redaction import mask
-from manifold.worker import airflow_import, beat, capture, current, faults, forks, granted, interrupts, loops
+from manifold.worker import airflow_import, beat, capture, current, error_report, forks, granted, interrupts, loops
 from manifold.worker.execute import Execution
 from manifold.worker.interrupts import Interrupts
 from manifold.worker.meter import Meter
@@ -100,7 +100,7 @@ def _answer(process: Process, keyring: wire.Keyring, task: ChunkTask, nonce: str
     except ManifoldError:
         raise
     except Exception as exc:  # noqa: BLE001 - a user's code: unpickling the function, factories of `per_worker`
-        text = f"{type(exc).__qualname__}: {faults.traceback_text(exc)}"
+        text = f"{type(exc).__qualname__}: {error_report.traceback_text(exc)}"
         return Answer(refused=text, refusal="set-up", worker=process.name)
     if loaded is None or call is None:
         return Answer(need="job")

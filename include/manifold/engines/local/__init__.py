@@ -3,10 +3,10 @@
 ::
 
     coordinator ── control socket ──► fork server (a fresh interpreter, one thread)
-      crew.py                           forkserver.py │ forks, reaps, reports, kills
+      pool.py                           forkserver.py │ forks, reaps, reports, kills
         │                                             ▼
         └────────── one socket and one page of shared memory each ─────► worker (child.py)
-             frames.py: calls and results            vitals.py: what it runs, and how far it is
+             frames.py: calls and results            status_page.py: what it runs, and how far it is
 
 * Each worker has a socket of its own, so one that is killed in the middle of a message harms nobody else's.
 * The page survives the worker: whether it had begun a call, and how far, is known after a SIGKILL too.

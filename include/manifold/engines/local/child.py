@@ -12,10 +12,11 @@ from collections import OrderedDict
 from contextlib import suppress
 
 from manifold.engines.local.frames import KEY, Frame, Kind, pack_result, read_frames, unpack_call
-from manifold.engines.local.vitals import Vitals
+from manifold.engines.local.status_page import StatusPage
 from manifold.engines.payload import dump_error
 from manifold.errors import WireError
 from manifold.worker import beat, forks
+from manifold.worker.beat import RunningCall
 
 BEAT = 0.05
 """Seconds between two looks at the running call."""
@@ -30,15 +31,15 @@ class Worker:
         descriptors: what the process holds open for as long as it lives, and its children do not.
     """
 
-    def __init__(self, sock: socket.socket, vitals: Vitals, descriptors: tuple[int, ...] = ()) -> None:
+    def __init__(self, sock: socket.socket, status_page: StatusPage, descriptors: tuple[int, ...] = ()) -> None:
         self._sock = sock
         self._descriptors = descriptors
-        self._vitals = vitals
+        self._status_page = status_page
         self._key = b""
         self._sending = threading.Lock()
         self._waiting: OrderedDict[int, Frame] = OrderedDict()
         self._stirred: queue.SimpleQueue[None] = queue.SimpleQueue()  # whose `put` is safe in a signal handler
-        self._running: tuple[int, beat.Call] | None = None
+        self._running: tuple[int, RunningCall] | None = None
         self._over = False
 
     def serve(self) -> None:
@@ -65,9 +66,9 @@ class Worker:
             number, frame = self._waiting.popitem(last=False)
         except KeyError:
             return  # it was recalled
-        self._vitals.begin(number)
+        self._status_page.begin(number)
         with beat.calling(str(number)) as call:
-            call.report = lambda: self._vitals.report(number, call.position(), call.deadline())
+            call.report = lambda: self._status_page.report(number, call.position(), call.deadline())
             call.retire = self._retire
             self._running = number, call
             try:
@@ -108,7 +109,7 @@ class Worker:
         self._retire()
 
     def _retire(self) -> None:
-        self._vitals.drain()
+        self._status_page.drain()
         self._over = True
         beat.drain()
         self._stirred.put(None)
@@ -119,16 +120,16 @@ class Worker:
         for descriptor in (self._sock.detach(), *self._descriptors):
             with suppress(OSError):
                 os.close(descriptor)
-        self._vitals.close()
+        self._status_page.close()
 
     def _beat(self) -> None:
         while True:
-            self._vitals.beat()
+            self._status_page.beat()
             if running := self._running:
                 number, call = running
                 call.report()
                 if beat.overdue(call):
-                    self._vitals.expire(number)
+                    self._status_page.expire(number)
                     os._exit(OVERDUE)
             time.sleep(BEAT)
 

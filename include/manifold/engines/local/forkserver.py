@@ -23,7 +23,7 @@ from importlib import import_module
 from typing import Any, NoReturn
 
 from manifold.engines.local.child import Worker
-from manifold.engines.local.vitals import Vitals
+from manifold.engines.local.status_page import StatusPage
 from manifold.worker import airflow_import
 
 _REQUEST = struct.Struct("<BI")  # verb, worker
@@ -71,9 +71,9 @@ class ForkServer:
     def fileno(self) -> int:
         return self._control.fileno()
 
-    def start(self, worker: int, sock: socket.socket, vitals: int) -> None:
+    def start(self, worker: int, sock: socket.socket, status_page: int) -> None:
         """Start a worker with this end of a socket pair and this page; raises OSError where the server is gone."""
-        socket.send_fds(self._control, [_REQUEST.pack(Verb.START, worker)], [sock.fileno(), vitals])
+        socket.send_fds(self._control, [_REQUEST.pack(Verb.START, worker)], [sock.fileno(), status_page])
 
     def kill(self, worker: int) -> None:
         """End it without warning, if it lives."""
@@ -112,21 +112,21 @@ def main(*, control: int, parent: int, fresh: bool) -> None:
     for name in _PRELOAD:
         import_module(name)
     gc.freeze()  # a worker's first collection would otherwise copy every page that it shares with the server
-    sock, vitals = _Server(socket.socket(fileno=control), parent).run()
+    sock, status_page = _Server(socket.socket(fileno=control), parent).run()
     if fresh:
         os.set_inheritable(sock, True)
-        os.set_inheritable(vitals, True)
-        command = _command("work", sock=sock, vitals=vitals)
+        os.set_inheritable(status_page, True)
+        command = _command("work", sock=sock, status_page=status_page)
         os.execv(command[0], command)
-    work(sock=sock, vitals=vitals)
+    work(sock=sock, status_page=status_page)
 
 
-def work(*, sock: int, vitals: int) -> None:
+def work(*, sock: int, status_page: int) -> None:
     """What a worker's process does."""
     os.set_inheritable(sock, False)  # what the worker's code starts has no business there
-    os.set_inheritable(vitals, False)
+    os.set_inheritable(status_page, False)
     # The original stays open until the process is gone, for its end tells the coordinator that the worker is.
-    Worker(socket.socket(fileno=os.dup(sock)), Vitals(vitals), (sock, vitals)).serve()
+    Worker(socket.socket(fileno=os.dup(sock)), StatusPage(status_page), (sock, status_page)).serve()
 
 
 class _Server:
@@ -172,18 +172,18 @@ class _Server:
             for descriptor in descriptors:
                 os.close(descriptor)
             return None
-        sock, vitals = descriptors
+        sock, status_page = descriptors
         try:
             pid = os.fork()
         except OSError as exc:
             self._report(News.FAILED, worker, 0, exc.errno or 0)
         else:
             if pid == 0:
-                return sock, vitals
+                return sock, status_page
             self._workers[pid] = worker
             self._report(News.STARTED, worker, pid, 0)
         os.close(sock)
-        os.close(vitals)
+        os.close(status_page)
         return None
 
     def _reap(self) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from manifold.engines.local.frames import Frame, Kind, Link, unpack_result
-from manifold.engines.local.vitals import Vitals
+from manifold.engines.local.status_page import StatusPage
 from manifold.engines.payload import load_error
 from manifold.errors import Unpicklable, WorkerLost
 from manifold.protocol.records import WorkerInfo
@@ -45,14 +45,14 @@ class Call(Future[Any]):
 
 @dataclass(slots=True, eq=False)
 class Worker:
-    """A worker process. `number` is the crew's name for it; `held` are the calls sent to it and not answered.
+    """A worker process. `number` is the pool's name for it; `held` are the calls sent to it and not answered.
 
     `latest` is the number of the last call that it was sent.
     """
 
     number: int
     link: Link
-    vitals: Vitals
+    status_page: StatusPage
     held: dict[int, Call] = field(default_factory=dict)
     latest: int = 0
     pid: int = 0
@@ -71,23 +71,23 @@ class Worker:
         """The worker for people, and for the coordinator's own judgement."""
         held = list(self.held)
         holding = tuple(str(number) for number in held)
-        done = max((self.vitals.position(number) or 0 for number in held), default=0)  # it runs one at a time
+        done = max((self.status_page.position(number) or 0 for number in held), default=0)  # it runs one at a time
         silence = max(0.0, time.monotonic() - self._heard)
         return WorkerInfo(self.name, socket.gethostname(), self.pid, silence, holding, alive, done=done)
 
     def came_up(self) -> bool:
-        return self.vitals.beats() > 0
+        return self.status_page.beats() > 0
 
     def takes_calls(self) -> bool:
-        return not (self.killed or self.hung_up or self.vitals.draining())
+        return not (self.killed or self.hung_up or self.status_page.draining())
 
     def running(self) -> Call | None:
         """The call that it has begun and not answered."""
-        return self.held.get(self.vitals.begun())
+        return self.held.get(self.status_page.begun())
 
     def spare(self) -> int | None:
         """The call to ask back, which it holds beside the one it runs; None if there is none, or it was asked for."""
-        begun = self.vitals.begun()
+        begun = self.status_page.begun()
         spare = next((number for number in reversed(self.held) if number != begun), None)
         if self.hung_up or spare is None or spare == self.recalled or len(self.held) < 2:
             return None
@@ -96,7 +96,7 @@ class Worker:
 
     def look(self, now: float) -> None:
         """Notice whether it is alive and whether it is idle."""
-        beats = self.vitals.beats()
+        beats = self.status_page.beats()
         if beats != self._beats:
             self._beats, self._heard = beats, now
         if self.running() is not None:
@@ -109,21 +109,21 @@ class Worker:
         running = self.running()
         if running is None:
             idle = 0.0 if self._idle_since is None else now - self._idle_since
-            return self.vitals.draining() and idle > grace
-        deadline = self.vitals.deadline(running.number)
+            return self.status_page.draining() and idle > grace
+        deadline = self.status_page.deadline(running.number)
         if deadline is not None and now > deadline + grace:
-            self.vitals.expire(running.number)  # it cannot say so itself: the item keeps the interpreter's lock
+            self.status_page.expire(running.number)  # it cannot say so itself: the item keeps the interpreter's lock
             return True
         return running.unwanted
 
     def loss(self, code: int) -> WorkerLost:
         """The error of the call that it ran when it ended."""
-        call = self.vitals.begun()
+        call = self.status_page.begun()
         error = WorkerLost(f"worker {self.name} {_ending(code)} while it ran this call")
         error.started = True
-        error.overdue = self.vitals.overdue(call)
-        error.died = error.overdue or not (self.killed or self.vitals.draining())
-        error.position = self.vitals.position(call)
+        error.overdue = self.status_page.overdue(call)
+        error.died = error.overdue or not (self.killed or self.status_page.draining())
+        error.position = self.status_page.position(call)
         error.worker = self.name
         error.witnessed = True
         return error

@@ -10,15 +10,15 @@ from sqlalchemy import Connection
 
 from manifold.errors import ConfigError
 from manifold.ledger import quarantine as rows
-from manifold.web import models, quarantine, views, wishes
-from manifold.web.found import AnyScatter, Scatter
-from manifold.web.remembered import remembered
+from manifold.web import models, quarantine, requests, views
+from manifold.web.cache import remembered
+from manifold.web.dependencies import AnyScatter, Scatter
 
 router = APIRouter(tags=["failures"])
 
 _KINDS, _SAMPLES = 50, 3
 
-OfKind = Annotated[wishes.Fingerprint | None, Query(description="Only those of this kind.")]
+OfKind = Annotated[requests.Fingerprint | None, Query(description="Only those of this kind.")]
 
 
 @router.get("/scatters/{uid}/errors")
@@ -80,7 +80,7 @@ def export(found: AnyScatter, fingerprint: OfKind = None) -> StreamingResponse:
 
 
 @router.get("/scatters/{uid}/failures/{pos}")
-def failure(found: Scatter, pos: wishes.Position) -> models.FailureDetail:
+def failure(found: Scatter, pos: requests.Position) -> models.FailureDetail:
     """One failed item, with its whole traceback and its log lines."""
     failed = found.ledger.database.read(lambda conn: rows.failed_at(conn, found.uid, pos))
     if failed is None:

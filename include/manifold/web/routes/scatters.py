@@ -9,17 +9,18 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from sqlalchemy import Connection, select
 
-from manifold.ledger import Ledger, figures, listing, quarantine
+from manifold.control_requests import coordinator
+from manifold.ledger import Ledger, dashboard, listing, quarantine
 from manifold.ledger.listing import Listed, Visible, Wanted
 from manifold.ledger.states import LIVE, Standing
 from manifold.ledger.tries import read_tries, worked
 from manifold.protocol.records import TERMINAL, ScatterRow
-from manifold.steering import coordinator
-from manifold.web import bars, deployment, models, server, spans, views
-from manifold.web.found import Found, Scatter, unless_unchanged
-from manifold.web.remembered import remembered
+from manifold.web import deployment, heatmap, models, server, views
+from manifold.web.cache import remembered
+from manifold.web.dependencies import Found, Scatter, unless_unchanged
 from manifold.web.rights import Who
 from manifold.web.server import SessionDep
+from manifold.web.timeline import bars
 
 router = APIRouter(tags=["scatters"])
 
@@ -80,7 +81,7 @@ def scatters(
         time = conn.execute(select(now)).scalar_one()
         found, total = listing.page(conn, now, visible, wanted)
         running = [one.row.uid for one in found if one.row.state not in TERMINAL]
-        flying = figures.in_flight(conn, running) if running else {}
+        flying = dashboard.in_flight(conn, running) if running else {}
         took = worked(conn, [one.row.uid for one in found], time)
         rows = [_row(conn, one, flying.get(one.row.uid, []), took.get(one.row.uid), now, time, gone) for one in found]
         return models.Scatters(scatters=rows, total=total)
@@ -103,7 +104,7 @@ def _row(
     time: float,
     gone: Collection[tuple[str, str]],
 ) -> models.Scatter:
-    pace = figures.pace(conn, one.row, one.condition, now, limit=_NEWEST_OF_MANY)
+    pace = dashboard.pace(conn, one.row, one.condition, now, limit=_NEWEST_OF_MANY)
     standing = Standing(one.condition, one.reason)
     task = views.task(one.row, one.key)
     deleted = task is not None and (task.dag_id, task.run_id) in gone
@@ -120,21 +121,21 @@ def scatter(found: Scatter) -> models.ScatterDetail:
     speculates = bool(found.row.policy.get("speculate"))
 
     def read(conn: Connection) -> dict[str, Any]:
-        glance = figures.glance(conn, uid, now) or found.glance
+        glance = dashboard.glance(conn, uid, now) or found.glance
         row, time = glance.row, conn.execute(select(now)).scalar_one()
-        flying = figures.in_flight(conn, [uid]).get(uid, [])
-        newest = figures.newest(conn, uid, now, _NEWEST)
-        pace = figures.pace(conn, row, glance.condition, now, limit=_NEWEST, commits=newest)
+        flying = dashboard.in_flight(conn, [uid]).get(uid, [])
+        newest = dashboard.newest(conn, uid, now, _NEWEST)
+        pace = dashboard.pace(conn, row, glance.condition, now, limit=_NEWEST, commits=newest)
         standing = Standing(glance.condition, glance.reason)
         took, deleted = worked(conn, [uid], time).get(uid), found.run_deleted
         told = views.scatter(
             row, standing, glance.key, flying=flying, pace=pace, worked=took, now=time, run_deleted=deleted
         ).model_dump()
-        tally = remembered.get(("tally", uid), mark, lambda: figures.tally(conn, uid, speculates=speculates))
+        tally = remembered.get(("tally", uid), mark, lambda: dashboard.tally(conn, uid, speculates=speculates))
         kinds = remembered.get(("kinds", uid), mark, lambda: quarantine.kinds(conn, uid, _KINDS))
-        alive = len(spans.innermost((start, stop) for _, start, stop in flying))
+        alive = len(heatmap.innermost((start, stop) for _, start, stop in flying))
         workers = views.workers(
-            figures.workers(conn, uid, _WORKERS),
+            dashboard.workers(conn, uid, _WORKERS),
             newest,
             engine=row.engine,
             coordinated=glance.condition in LIVE,
@@ -146,7 +147,7 @@ def scatter(found: Scatter) -> models.ScatterDetail:
             "history": [models.Try(**one.shown()) for one in read_tries(conn, uid, time)],
             "coordinator": coordinator(row, time),
             "policy": views.options(row.policy),
-            "settings": views.settings(row.policy, figures.settings_in_force(conn, uid)),
+            "settings": views.settings(row.policy, dashboard.settings_in_force(conn, uid)),
             "chunks": models.Chunks(
                 committed=tally.committed,
                 in_flight=alive,
@@ -179,10 +180,10 @@ def rate(found: Scatter, points: Annotated[int, Query(ge=2, le=500)] = 120) -> m
         ended = _last_moment(conn, found)
         width = max(_SHORTEST, (ended - row.created_at) / points)
         number = min(points, max(2, math.ceil((ended - row.created_at) / width)))
-        ran = figures.ran(conn, found.uid, row.created_at, width)
-        if found.glance.condition in LIVE and (now := figures.running(conn, found.uid, found.ledger.now())):
+        ran = dashboard.ran(conn, found.uid, row.created_at, width)
+        if found.glance.condition in LIVE and (now := dashboard.running(conn, found.uid, found.ledger.now())):
             last = ended - now.ago - row.created_at
-            ran.append(figures.Ran(int(max(0.0, last - now.seconds) / width), int(last / width), int(now.items), 0))
+            ran.append(dashboard.Ran(int(max(0.0, last - now.seconds) / width), int(last / width), int(now.items), 0))
         return models.Rate(points=views.curve(ran, row.created_at, width, number))
 
     return remembered.get(("rate", found.uid, points), found.mark, lambda: found.ledger.database.read(read))
@@ -193,7 +194,7 @@ def _last_moment(conn: Connection, found: Found) -> float:
     row: ScatterRow = found.row
     if found.glance.condition in LIVE:
         return float(conn.execute(select(found.ledger.now())).scalar_one())
-    return row.ended_at or figures.last_commit(conn, row.uid) or row.created_at
+    return row.ended_at or dashboard.last_commit(conn, row.uid) or row.created_at
 
 
 @router.get("/scatters/{uid}/map")
@@ -201,13 +202,13 @@ def heat_map(found: Scatter, cells: Annotated[int, Query(ge=1, le=2000)] = 400) 
     """What became of the whole input, in at most so many cells."""
 
     def read(conn: Connection) -> models.Map:
-        met = figures.furthest(conn, found.uid)
+        met = dashboard.furthest(conn, found.uid)
         total = met if found.row.of is None else max(met, found.row.of)
         width = max(1, -(-total // cells))
-        sums, pieces = figures.cells(conn, found.uid, width)
-        flying = figures.in_flight(conn, [found.uid]).get(found.uid, [])
+        sums, pieces = dashboard.cells(conn, found.uid, width)
+        flying = dashboard.in_flight(conn, [found.uid]).get(found.uid, [])
         base = [(start, stop) for layer, start, stop in flying if layer == 0]
-        return models.Map(cells=spans.cells(total, width, sums, pieces, base), total=total)
+        return models.Map(cells=heatmap.cells(total, width, sums, pieces, base), total=total)
 
     return remembered.get(("map", found.uid, cells), found.mark, lambda: found.ledger.database.read(read))
 
@@ -217,7 +218,7 @@ def timeline(found: Scatter, limit: Annotated[int, Query(ge=1, le=5000)] = 1000)
     """The latest sendings of chunks, with who ran them and when."""
 
     def read() -> models.Timeline:
-        sent = found.ledger.database.read(lambda conn: figures.sendings(conn, found.uid, limit))
-        return models.Timeline(bars=bars.bars(sent, found.glance, limit), more=len(sent) >= limit)
+        sent = found.ledger.database.read(lambda conn: dashboard.sendings(conn, found.uid, limit))
+        return models.Timeline(bars=bars(sent, found.glance, limit), more=len(sent) >= limit)
 
     return remembered.get(("timeline", found.uid, limit), found.mark, read)

@@ -10,8 +10,8 @@ import secrets
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from manifold.control_requests import Again
 from manifold.protocol.records import ScatterRow
-from manifold.steering import Again
 
 KEY = "manifold"
 """The key in the task state store. Its value: uid, and max_tries as the try that wrote it saw it."""

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 from fastapi import Depends, HTTPException, Request, Response
 
-from manifold.ledger import Ledger, figures
-from manifold.ledger.figures import Glance
+from manifold.ledger import Ledger, dashboard
+from manifold.ledger.dashboard import Glance
 from manifold.protocol.records import ScatterRow
 from manifold.web import deployment, server, views
 from manifold.web.models import Task, Uid
@@ -58,7 +58,7 @@ class Found:
 def _found(uid: Uid, who: Who, session: SessionDep) -> Found:
     ledger = deployment.ledger()
     now = ledger.now()
-    glance = ledger.database.read(lambda conn: figures.glance(conn, uid, now))
+    glance = ledger.database.read(lambda conn: dashboard.glance(conn, uid, now))
     if glance is None:
         raise HTTPException(404, f"the ledger has no scatter {uid}, or a fresh start has taken its place")
     task = views.task(glance.row, glance.key)

@@ -14,12 +14,12 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.functions import FunctionElement
 
-from manifold.figures import Work, mean_rate, recent_rate
 from manifold.ledger.guards import waited_for_by
 from manifold.ledger.rows import AttemptRow, WorkerRow, built, columns
 from manifold.ledger.states import LIVE, Condition, condition, reason
 from manifold.ledger.tables import attempt, chunk, control, scatter, worker
 from manifold.protocol.records import TERMINAL, ScatterRow
+from manifold.rates import Work, mean_rate, recent_rate
 
 SILENT = 20.0
 """Seconds after which a worker counts as gone: its coordinator looks every five, and misses two of its beats."""

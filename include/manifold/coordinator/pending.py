@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from manifold.coordinator import plan
+from manifold.coordinator import planner
 from manifold.coordinator.chunks import Chunk
 from manifold.coordinator.dispatch import Dispatch
 from manifold.coordinator.redrive import Redrive
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from manifold.ledger import Ledger
 
 
-class Backlog:
+class PendingChunks:
     """The chunks of one try that nobody is at work on.
 
     Args:
@@ -30,7 +30,7 @@ class Backlog:
         ledger: Ledger,
         uid: str,
         dispatch: Dispatch,
-        planner: plan.Planner | None,
+        planner: planner.Planner | None,
         redrive: Redrive | None,
         ended: Callable[[int], None],
     ) -> None:
@@ -59,14 +59,14 @@ class Backlog:
     def put(self, chunks: Iterable[Chunk]) -> None:
         """Send these (again), before anything new; but not what a copy is at work on: that stands for them."""
         for chunk in chunks:
-            if any(plan.missing(chunk.start, chunk.stop, self._in_hand(chunk.layer, chunk.start, chunk.stop))):
+            if any(planner.missing(chunk.start, chunk.stop, self._in_hand(chunk.layer, chunk.start, chunk.stop))):
                 self._ready.append(chunk)
 
     def put_back(self, chunk: Chunk) -> None:
         """It was taken, and could not be sent yet."""
         self._ready.appendleft(chunk)
 
-    def replan(self, planner: plan.Planner) -> None:
+    def replan(self, planner: planner.Planner) -> None:
         """Look through the input once more."""
         self._planner = planner
 
@@ -104,10 +104,10 @@ class Backlog:
         """Queue the parts of [start, stop) of `chunk` that nobody has committed and nobody is at work on."""
         taken = self._in_hand(chunk.layer, start, stop)
         if chunk.positions is not None:
-            self._overlay_again(chunk, list(plan.missing(start, stop, taken)))
+            self._overlay_again(chunk, list(planner.missing(start, stop, taken)))
             return
         taken += self._ledger.covered(self._uid, chunk.layer, start, stop)
-        for low, high in plan.missing(start, stop, taken):
+        for low, high in planner.missing(start, stop, taken):
             self._ready.append(chunk.part(low - chunk.start, high - chunk.start, chunk.why))
 
     def _overlay_again(self, chunk: Chunk, spans: list[tuple[int, int]]) -> None:

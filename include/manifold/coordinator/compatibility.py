@@ -17,13 +17,13 @@ from manifold.protocol.records import ScatterRow
 from manifold.stores.marker import check_marker
 
 if TYPE_CHECKING:
-    from manifold.coordinator.tries import Plan
+    from manifold.coordinator.start import Plan
 
 _SAMPLED = re.compile(r"(first:\d+:)*(list:\d+:([0-9a-f]{32}|None)|zipped:[0-9a-f]{32})")
 
 
 @dataclass(frozen=True, slots=True)
-class Sameness:
+class Compatibility:
     """What differs from the tries before, and may.
 
     Attributes:
@@ -46,7 +46,7 @@ class Sameness:
         return self.compare or self.other_code
 
 
-def check(plan: Plan, row: ScatterRow, store: Store, given: Given) -> Sameness:
+def check(plan: Plan, row: ScatterRow, store: Store, given: Given) -> Compatibility:
     """What a try at `row` by `plan` must know.
 
     Raises:
@@ -65,7 +65,7 @@ def check(plan: Plan, row: ScatterRow, store: Store, given: Given) -> Sameness:
             f"the input has changed since the first try ({what}): what succeeded stays, the rest is as it is now"
         )
     other_code = given.code_changed(row) or bool(given.constants_changed(row))
-    return Sameness(told, changed, changed or fingerprint(row) is None, given.to_record(row), other_code)
+    return Compatibility(told, changed, changed or fingerprint(row) is None, given.to_record(row), other_code)
 
 
 def refuse_changes(plan: Plan, row: ScatterRow, given: Given) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from manifold.ledger.figures import CellSum, Piece
+from manifold.ledger.dashboard import CellSum, Piece
 from manifold.protocol import outcome
 from manifold.web.models import Cell
 

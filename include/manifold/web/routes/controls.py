@@ -6,13 +6,13 @@ from typing import Any
 
 from fastapi import APIRouter, HTTPException
 
-from manifold import steering
+from manifold import control_requests
 from manifold.errors import ConfigError, LedgerError
 from manifold.ledger import quarantine as rows
 from manifold.ledger.states import LIVE
 from manifold.protocol.records import TERMINAL
-from manifold.web import models, server, wishes
-from manifold.web.found import AnyScatter, Found
+from manifold.web import models, requests, server
+from manifold.web.dependencies import AnyScatter, Found
 from manifold.web.rights import allow_steering
 from manifold.web.server import SessionDep
 
@@ -20,15 +20,15 @@ router = APIRouter(tags=["steering"])
 
 
 @router.post("/scatters/{uid}/controls", status_code=202)
-def control(found: AnyScatter, wish: wishes.Control, session: SessionDep) -> models.Asked:
+def control(found: AnyScatter, wish: requests.Control, session: SessionDep) -> models.Asked:
     """Write down a wish, which the scatter's coordinator sees to within two seconds."""
-    value = wish.value.model_dump(exclude_unset=True) if isinstance(wish, wishes.Change) else {}
+    value = wish.value.model_dump(exclude_unset=True) if isinstance(wish, requests.Change) else {}
     allow_steering(found.who, session, wish.verb, found.uid, found.task, **value)
     if found.row.state in TERMINAL:
         raise HTTPException(409, _ended(found, wish.verb))
     try:
-        steering.check_settings(value)
-        asked = steering.ask(found.ledger, found.row, wish.verb, value, found.who.name)
+        control_requests.check_settings(value)
+        asked = control_requests.ask(found.ledger, found.row, wish.verb, value, found.who.name)
     except ConfigError as exc:
         raise HTTPException(400, str(exc)) from exc
     except LedgerError as exc:
@@ -43,7 +43,7 @@ def _ended(found: Found, verb: str) -> str:
 
 
 @router.post("/scatters/{uid}/redrive")
-def redrive(found: AnyScatter, chosen: wishes.Redrive, session: SessionDep) -> models.Redriven:
+def redrive(found: AnyScatter, chosen: requests.Redrive, session: SessionDep) -> models.Redriven:
     """Run failed items again, or what is missing, or everything.
 
     The request goes into the ledger, then the Airflow task is cleared, by the user's rights.
@@ -59,45 +59,45 @@ def redrive(found: AnyScatter, chosen: wishes.Redrive, session: SessionDep) -> m
         raise HTTPException(409, f"{found.row.title} is being run by {found.row.owner}; wait for its end, or drain it")
     items = _count(found, chosen)
     if items == 0 and not (_is_closed(found) and found.ledger.suspects(found.uid)):
-        what = "nothing that is missing or failed" if isinstance(chosen, wishes.Missing) else "no such failed items"
+        what = "nothing that is missing or failed" if isinstance(chosen, requests.Missing) else "no such failed items"
         raise HTTPException(409, f"{found.row.title} has {what}; there is nothing to run again")
     server.clear(session, found.who.user, task, dry_run=True)  # a task that is gone, or runs, leaves no wish either
-    steering.ask_redrive(found.ledger, found.row, _wish(chosen), found.who.name)
+    control_requests.ask_redrive(found.ledger, found.row, _wish(chosen), found.who.name)
     return models.Redriven(items=items, cleared=server.clear(session, found.who.user, task))
 
 
-def _wish(chosen: wishes.Redrive) -> dict[str, Any]:
+def _wish(chosen: requests.Redrive) -> dict[str, Any]:
     """As the ledger keeps it and `manifold.coordinator.redrive.chooser` reads it: {} means all failed items."""
     match chosen:
-        case wishes.At():
+        case requests.At():
             return {"positions": sorted(set(chosen.positions))}
-        case wishes.OfKind():
+        case requests.OfKind():
             return {"fingerprints": [chosen.fingerprint]}
-        case wishes.Missing():
-            return steering.MISSING
-        case wishes.Everything():
-            return steering.EVERYTHING
+        case requests.Missing():
+            return control_requests.MISSING
+        case requests.Everything():
+            return control_requests.EVERYTHING
     return {}
 
 
-def _command(chosen: wishes.Redrive) -> str:
+def _command(chosen: requests.Redrive) -> str:
     """What does the same on the command line."""
-    if isinstance(chosen, wishes.Missing):
+    if isinstance(chosen, requests.Missing):
         return "manifold continue"
-    return "manifold restart" if isinstance(chosen, wishes.Everything) else "manifold redrive"
+    return "manifold restart" if isinstance(chosen, requests.Everything) else "manifold redrive"
 
 
 def _is_closed(found: Found) -> bool:
     return found.row.total is not None and found.row.done == found.row.total
 
 
-def _count(found: Found, chosen: wishes.Redrive) -> int | None:
-    if isinstance(chosen, wishes.Everything):
+def _count(found: Found, chosen: requests.Redrive) -> int | None:
+    if isinstance(chosen, requests.Everything):
         return found.row.total
-    if isinstance(chosen, wishes.Missing):
+    if isinstance(chosen, requests.Missing):
         return None if found.row.total is None else found.row.total - found.row.done + found.row.n_failed
-    if isinstance(chosen, wishes.AllFailed):
+    if isinstance(chosen, requests.AllFailed):
         return found.row.n_failed
-    kind = chosen.fingerprint if isinstance(chosen, wishes.OfKind) else None
-    positions = chosen.positions if isinstance(chosen, wishes.At) else None
+    kind = chosen.fingerprint if isinstance(chosen, requests.OfKind) else None
+    positions = chosen.positions if isinstance(chosen, requests.At) else None
     return found.ledger.database.read(lambda conn: rows.number(conn, found.uid, fingerprint=kind, positions=positions))

@@ -1,5 +1,6 @@
-"""Become a command that ends with its parent: `leash.py PARENT SIGNAL USER COMMAND…`. Run by path, imports no manifold.
+"""Become a command that ends with its parent: `die_with_parent.py PARENT SIGNAL USER COMMAND…`. Run by path.
 
+- It imports nothing of Manifold.
 - On Linux the kernel sends SIGNAL when the thread that started this process is gone, even by SIGKILL.
   Elsewhere nothing happens then, and the records of `manifold.demo.process` end it at the next start.
 - USER, where it is not empty, is who the command runs as. The kernel forgets the parent at a change of user,

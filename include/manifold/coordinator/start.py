@@ -15,12 +15,13 @@ import msgspec
 from manifold import settings
 from manifold.abc import Clock, Engine, Monitor, Source, Store
 from manifold.clock import SystemClock
-from manifold.coordinator import sameness
+from manifold.coordinator import compatibility
+from manifold.coordinator.compatibility import Compatibility
 from manifold.coordinator.endings import ending_of
 from manifold.coordinator.existing import compared
 from manifold.coordinator.given import Given
 from manifold.coordinator.loop import Coordinator
-from manifold.coordinator.parts import Means, assembled
+from manifold.coordinator.wiring import Means, assembled
 from manifold.engines.open import cannot_stop_items
 from manifold.errors import ConfigError, ManifoldError, ScatterBusy
 from manifold.policy import Policy
@@ -183,7 +184,7 @@ class _Try:
 
     def _nothing_is_left(self, found: ScatterRow) -> bool:
         """Every item has a result, of the same input as far as is seen without reading it."""
-        before = sameness.fingerprint(found)
+        before = compatibility.fingerprint(found)
         return (
             found.done == found.total
             and found.n_failed == 0
@@ -194,12 +195,12 @@ class _Try:
 
     def _existing(self, found: ScatterRow, warnings: Sequence[str] = ()) -> Results:
         """What is there, with a word about whatever differs from what is asked for. No coordinator runs to say it."""
-        sameness.refuse_changes(self._plan, found, self._given)
-        for text in (*warnings, *sameness.warnings(found, self._given)):
+        compatibility.refuse_changes(self._plan, found, self._given)
+        for text in (*warnings, *compatibility.warnings(found, self._given)):
             log.warning("%s: %s", found.title, text)
         return self._results(found)
 
-    def _claim(self, found: ScatterRow | None, pinned: dict[str, Any]) -> tuple[Claim, sameness.Sameness]:
+    def _claim(self, found: ScatterRow | None, pinned: dict[str, Any]) -> tuple[Claim, Compatibility]:
         """The claim on `found`, or on a new scatter where there is none, or where this try is to take its place."""
         row, new = found, None
         if row is None:
@@ -210,14 +211,14 @@ class _Try:
             # A uid names one scatter for ever: from scratch means another one.
             uid = new.uid if new.uid != row.uid else self._means.new_id()
             self._explain(replaced)
-            return self._acquire(row.uid).fresh(msgspec.structs.replace(new, uid=uid)), sameness.Sameness(replaced)
+            return self._acquire(row.uid).fresh(msgspec.structs.replace(new, uid=uid)), Compatibility(replaced)
         # Also where it was made just now: another coordinator may have been faster, and begun already.
-        same = sameness.check(self._plan, row, self._means.store, self._given)
+        same = compatibility.check(self._plan, row, self._means.store, self._given)
         self._explain(same.warnings)
         if not row.done and (unstable := self._given.unstable(row)):
-            log.info("%s: a later try cannot compare %s", row.title, sameness.unstable_text(unstable))
+            log.info("%s: a later try cannot compare %s", row.title, compatibility.unstable_text(unstable))
         claim = self._acquire(row.uid)
-        if sameness.compared(row) == sameness.compared(claim.row):
+        if compatibility.compared(row) == compatibility.compared(claim.row):
             return claim, same
         claim.release(message="another coordinator went on meanwhile, so this one compares again")
         return self._claim(claim.row, pinned)
@@ -232,10 +233,10 @@ class _Try:
             return []
         changed = given.constants_changed(row)
         if policy == "fresh" and (changed or given.code_changed(row)):
-            return [sameness.fresh_start(row, given)]
+            return [compatibility.fresh_start(row, given)]
         # To continue would run nothing, and return results of other constants.
         if policy == "warn" and plan.mode == "continue" and changed and self._nothing_is_left(row):
-            return [sameness.fresh_start(row, given)]
+            return [compatibility.fresh_start(row, given)]
         return None
 
     def _acquire(self, uid: str) -> Claim:
@@ -265,7 +266,7 @@ class _Try:
             store_uuid=mark(self._means.store, self._ledger.uuid),
             key_id=self._means.keyring.current,
             fn_name=function_name(plan.fn),
-            codec=sameness.codec_of(policy),
+            codec=compatibility.codec_of(policy),
             reduce_digest=self._given.reduce,
             consts_digest=self._given.constants(self._means.keyring.current).encode(),
             policy=policy.describe(),

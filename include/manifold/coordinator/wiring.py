@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from manifold.abc import Clock, Engine, Monitor, Source
 from manifold.clock import SystemClock
-from manifold.coordinator import plan, sameness
+from manifold.coordinator.compatibility import Compatibility
 from manifold.coordinator.dispatch import Address, Dispatch
 from manifold.coordinator.given import Given
+from manifold.coordinator.planner import Planner, Span, in_order
 from manifold.coordinator.reattach import Reattached, Reattachment
 from manifold.coordinator.receipts import Receipts
 from manifold.coordinator.redrive import Redrive, chooser
@@ -26,7 +27,7 @@ from manifold.registry import masked
 from manifold.stores.patient import PatientStore
 
 if TYPE_CHECKING:
-    from manifold.coordinator.tries import Plan
+    from manifold.coordinator.start import Plan
     from manifold.ledger import Claim, Ledger
 
 _PAGE = 1000
@@ -49,9 +50,9 @@ class Parts:
     claim: Claim
     engine: Engine
     source: Source
-    planner: plan.Planner | None
+    planner: Planner | None
     only_failed: bool
-    planner_again: Callable[[int | None], plan.Planner]
+    planner_again: Callable[[int | None], Planner]
     redrive: Redrive | None
     dispatch: Dispatch
     receipts: Receipts
@@ -88,13 +89,13 @@ class Means:
     goes_on: Callable[[], bool] = lambda: False
 
 
-def assembled(asked: Plan, claim: Claim, same: sameness.Sameness, given: Given, means: Means) -> Parts:
+def assembled(asked: Plan, claim: Claim, same: Compatibility, given: Given, means: Means) -> Parts:
     """The parts of the coordinator that runs what was asked for, under a claim. Heals what readers have missed."""
     return _Assembly(asked, claim, same, given, means).parts()
 
 
 class _Assembly:
-    def __init__(self, asked: Plan, claim: Claim, same: sameness.Sameness, given: Given, means: Means) -> None:
+    def __init__(self, asked: Plan, claim: Claim, same: Compatibility, given: Given, means: Means) -> None:
         self._given = given
         self._plan = asked
         self._claim = claim
@@ -140,7 +141,7 @@ class _Assembly:
 
     def _with_plan(self, warnings: list[str], receipts: Receipts, dispatch: Dispatch, reattached: Reattached) -> Parts:
         asked, claim, means = self._plan, self._claim, self._means
-        spans = [plan.Span(sent.attempt.start, sent.attempt.stop) for sent in dispatch.in_flight.values()]
+        spans = [Span(sent.attempt.start, sent.attempt.stop) for sent in dispatch.in_flight.values()]
         why = [asked.why, *warnings]
         if told := str(reattached):
             why.append(told)
@@ -209,13 +210,13 @@ class _Assembly:
         self,
         may_differ: Callable[[ChunkRow], dict[int, Any]] | None,
         total: int | None,
-        spans: Sequence[plan.Span] = (),
-    ) -> plan.Planner:
+        spans: Sequence[Span] = (),
+    ) -> Planner:
         ledger, uid = self._means.ledger, self._claim.uid
         strikes = [(one.start, one.stop) for one in ledger.strikes(uid) if one.layer == 0]
-        return plan.Planner(
+        return Planner(
             self._plan.source,
-            plan.in_order(base_rows(ledger, uid), spans),
+            in_order(base_rows(ledger, uid), spans),
             strikes=strikes,
             check=self._same.compare,
             may_differ=may_differ,

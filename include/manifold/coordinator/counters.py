@@ -34,7 +34,7 @@ Count = Literal[
 Histogram = Literal["chunk_seconds", "commit_seconds"]
 
 
-class Tally:
+class Counters:
     """The sums of one try. `sums` has those that are not zero."""
 
     def __init__(self) -> None:

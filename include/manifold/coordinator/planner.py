@@ -12,7 +12,7 @@ from typing import Any
 from manifold.abc import Source
 from manifold.coordinator.chunks import Chunk
 from manifold.errors import InputGone, ItemsChanged
-from manifold.protocol.itemdigest import chunk_digest, left_out
+from manifold.protocol.digests import chunk_digest, left_out
 from manifold.protocol.records import ChunkRow
 from manifold.words import counted
 

@@ -15,10 +15,10 @@ from functools import partial
 from itertools import count
 
 from manifold.engines.local.backlog import Backlog
-from manifold.engines.local.bell import Bell
 from manifold.engines.local.forkserver import ForkServer, News
 from manifold.engines.local.frames import Frame, Kind, Link
-from manifold.engines.local.vitals import Vitals
+from manifold.engines.local.status_page import StatusPage
+from manifold.engines.local.wakeup import Wakeup
 from manifold.engines.local.worker import Call, Worker
 from manifold.errors import EngineError, WireError, WorkerLost
 from manifold.protocol.records import WorkerInfo
@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 DEPTH = 2
 """Calls that a worker holds: the one it runs, and the next, so that it does not wait for the coordinator."""
 TICK = 0.25
-"""Seconds between two looks at the workers' vitals."""
+"""Seconds between two looks at the status pages of the workers."""
 GRACE = 2.0
 """Seconds that a worker has to end by itself, where it should."""
 REMEMBERED = 60.0
@@ -37,7 +37,7 @@ BAD_STARTS = 5
 """Workers in a row that ended before they came up, after which no more are started."""
 
 
-class Crew:
+class WorkerPool:
     """`size` worker processes, each replaced when it ends.
 
     Everything but `add`, `stop`, `close` and `info` happens in one thread, which alone touches workers and sockets.
@@ -58,27 +58,27 @@ class Crew:
         self._next_start = 0.0
         self._next_look = 0.0
         self._selector = selectors.DefaultSelector()
-        self._bell = Bell()
-        self._selector.register(self._bell, selectors.EVENT_READ, self._bell.answer)
+        self._wakeup = Wakeup()
+        self._selector.register(self._wakeup, selectors.EVENT_READ, self._wakeup.answer)
         self._server = self._new_server()
-        self._thread = threading.Thread(target=self._run, name="manifold-crew", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="manifold-pool", daemon=True)
         self._thread.start()
 
     def add(self, call: Call) -> None:
         """Queue a call. Raises RuntimeError after `close`."""
         self.backlog.add(call)
-        self._bell.ring()
+        self._wakeup.ring()
 
     def stop(self, call: Call) -> None:
         """Give up a call, and end the process that runs it."""
         call.unwanted = True
         self._unwanted.append(call)
-        self._bell.ring()
+        self._wakeup.ring()
 
     def close(self, *, wait: bool, cancel: bool) -> None:
         """Take no more calls, and end the workers after the last one; `cancel` drops those that wait."""
         self.backlog.close(cancel=cancel)
-        self._bell.ring()
+        self._wakeup.ring()
         if wait:
             self._thread.join()
 
@@ -107,7 +107,7 @@ class Crew:
             for worker in self._workers.values():
                 worker.link.close()
             self._selector.close()
-            self._bell.close()
+            self._wakeup.close()
 
     def _finished(self) -> bool:
         return self.backlog.closed and not self.backlog and not any(one.held for one in self._workers.values())
@@ -184,14 +184,14 @@ class Crew:
 
     def _start(self) -> None:
         number = next(self._numbers)
-        vitals, descriptor = Vitals.new()
+        status_page, descriptor = StatusPage.new()
         try:
             ours, theirs = socket.socketpair()
             with theirs:
                 self._server.start(number, theirs, descriptor)
         finally:
             os.close(descriptor)
-        worker = self._workers[number] = Worker(number, Link(ours), vitals)
+        worker = self._workers[number] = Worker(number, Link(ours), status_page)
         self._selector.register(worker.link, selectors.EVENT_READ, partial(self._heard, worker))
 
     def _heard(self, worker: Worker, events: int) -> None:
@@ -269,7 +269,7 @@ class Crew:
             self._bad_starts = 0
         else:
             self._count_bad_start(reason)
-        worker.vitals.close()
+        worker.status_page.close()
 
     def _count_bad_start(self, reason: str) -> None:
         self._bad_starts += 1

@@ -7,16 +7,16 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import CancelledError
 
 from manifold import descriptors
-from manifold.coordinator.backlog import Backlog
 from manifold.coordinator.chunks import Chunk
+from manifold.coordinator.counters import Counters
 from manifold.coordinator.dispatch import Outcome, Sent
 from manifold.coordinator.losses import Losses
 from manifold.coordinator.obstacle import Obstacle
-from manifold.coordinator.parts import Parts
+from manifold.coordinator.pending import PendingChunks
 from manifold.coordinator.receipts import BlobLost
-from manifold.coordinator.report import Reporter
+from manifold.coordinator.reporter import Reporter
 from manifold.coordinator.set_up import UNNAMED, SetUpFailures
-from manifold.coordinator.tally import Tally
+from manifold.coordinator.wiring import Parts
 from manifold.errors import (
     BlobNotFound,
     ItemTimeout,
@@ -33,14 +33,14 @@ from manifold.errors import (
 from manifold.patience import PATIENCE
 from manifold.protocol.records import Receipt
 from manifold.protocol.task import Answer
-from manifold.worker import faults
+from manifold.worker import error_report
 
 log = logging.getLogger(__name__)
 
 _FEWEST_TRIES = 3  # of one chunk against a store that does not work
 
 
-class Hearing:
+class ReplyHandler:
     """Hears outcomes, one by one.
 
     Args:
@@ -53,14 +53,19 @@ class Hearing:
     """
 
     def __init__(
-        self, parts: Parts, backlog: Backlog, report: Reporter, tally: Tally, send_with_job: Callable[[Sent], None]
+        self,
+        parts: Parts,
+        backlog: PendingChunks,
+        report: Reporter,
+        counters: Counters,
+        send_with_job: Callable[[Sent], None],
     ) -> None:
         self._parts = parts
         self._claim = parts.claim
         self._clock = parts.clock
         self._backlog = backlog
         self._report = report
-        self._tally = tally
+        self._counters = counters
         self._send_with_job = send_with_job
         self._losses = Losses()
         self._set_up = SetUpFailures()
@@ -158,7 +163,7 @@ class Hearing:
         elif isinstance(error, CancelledError):
             self._backlog.again(chunk, chunk.start, chunk.stop)
         elif descriptors.lacking(error):  # the process that ran it could open nothing, so no store is to blame
-            text = f"{type(error).__qualname__}: {faults.traceback_text(error)}"
+            text = f"{type(error).__qualname__}: {error_report.traceback_text(error)}"
             self._not_set_up(sent, UNNAMED, "set-up", text)
         elif isinstance(error, (StoreError, OSError)):
             self._again_for_store(sent, error)
@@ -167,7 +172,7 @@ class Hearing:
         elif isinstance(error, ManifoldError):
             raise error
         else:
-            text = f"{type(error).__qualname__}: {faults.traceback_text(error)}"
+            text = f"{type(error).__qualname__}: {error_report.traceback_text(error)}"
             self._not_set_up(sent, UNNAMED, "set-up", text)
 
     def _refused(self, sent: Sent | None, answer: Answer, text: str) -> None:
@@ -206,5 +211,5 @@ class Hearing:
         kind: type[ManifoldError] = ItemTimeout if lost.overdue else PoisonItem
         self.condemned += [(chunk, kind(verdict.reason)) for chunk in verdict.condemned]
         self._backlog.put(verdict.again)
-        self._tally.add("lost")
+        self._counters.add("lost")
         self._report.lost(sent.attempt, lost.worker, verdict.reason)

@@ -14,7 +14,7 @@ _PLACE = struct.Struct("QQd")  # call, position, deadline
 _AT_BEGUN, _AT_PLACE, _AT_OVERDUE, _AT_DRAINING, _AT_BEATS = 0, 8, 32, 40, 48
 
 
-class Vitals:
+class StatusPage:
     """What a worker does, by its own account. Calls go by their numbers; 0 is none."""
 
     def __init__(self, descriptor: int) -> None:
@@ -24,7 +24,7 @@ class Vitals:
     def new(cls) -> tuple[Self, int]:
         """A fresh page, and the descriptor by which a worker opens the same one; the caller closes that."""
         if hasattr(os, "memfd_create"):
-            descriptor = os.memfd_create("manifold-vitals")
+            descriptor = os.memfd_create("manifold-status")
         else:
             with tempfile.TemporaryFile() as file:
                 descriptor = os.dup(file.fileno())

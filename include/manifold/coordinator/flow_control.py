@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-from manifold.coordinator.backlog import Backlog
 from manifold.coordinator.chunks import Chunk, Sizer
 from manifold.coordinator.dispatch import Sent
-from manifold.coordinator.pace import Rate
-from manifold.coordinator.parts import Parts
+from manifold.coordinator.pending import PendingChunks
+from manifold.coordinator.wiring import Parts
 from manifold.policy import Policy
 from manifold.protocol.records import Receipt
+from manifold.token_bucket import TokenBucket
 
 WINDOW = 2  # chunks in flight per slot: one runs, one waits where the worker finds it at once
 _LONGEST_WAIT = 1.0
 
 
-class Choice:
+class FlowControl:
     """Chooses from a backlog, as the options, the free slots and what was measured so far allow.
 
     Attributes:
         share: how many scatters share the engine.
     """
 
-    def __init__(self, parts: Parts, backlog: Backlog) -> None:
+    def __init__(self, parts: Parts, backlog: PendingChunks) -> None:
         self._backlog = backlog
         self._dispatch = parts.dispatch
         self._engine = parts.engine
         self._policy = policy = parts.policy
         most = min(policy.chunk_bytes, parts.store.max_bytes or policy.chunk_bytes)
         self._sizer = Sizer(policy.chunk_size, policy.first_chunk, policy.chunk_bytes, most)
-        self._rate = Rate(policy.rate_limit, parts.clock.monotonic())
+        self._rate = TokenBucket(policy.rate_limit, parts.clock.monotonic())
         self._lacking = 0  # items that wait for tokens of the rate
         self.share = 1
 

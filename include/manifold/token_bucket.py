@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class Rate:
+class TokenBucket:
     """A token bucket. It begins empty with each coordinator, so that restarts cannot exceed the rate.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
-from manifold.ledger.figures import Glance, Sent
+from manifold.ledger.dashboard import Glance, Sent
 from manifold.protocol.records import Why
 from manifold.web.models import Bar
 

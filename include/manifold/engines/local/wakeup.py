@@ -6,7 +6,7 @@ import socket
 from contextlib import suppress
 
 
-class Bell:
+class Wakeup:
     """Register it with the selector; any thread may ring it, and the woken one calls `answer`."""
 
     def __init__(self) -> None:
