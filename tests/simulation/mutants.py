@@ -23,7 +23,6 @@ from manifold.coordinator import (
     dispatch,
     given,
     losses,
-    planner,
     receipts,
     redrive,
     start,
@@ -338,7 +337,7 @@ MUTANTS: dict[str, Mutant] = {
     "blobs are committed before they are put": lambda: _patch(
         receipts.Receipts, "complete", lambda _self, receipt, _blobs: receipt
     ),
-    "what was adopted is planned again": lambda: _patch(planner, "in_order", lambda rows, _spans: rows),
+    "what was adopted is planned again": lambda: _patch(wiring, "in_order", lambda rows, _spans: rows),
     "another input is not noticed": lambda: _patch(compatibility, "input_changed", lambda *_: False),
     "committed items are not compared": lambda: _patch(Planner, "_pass", _no_change_is_met),
     "the rest of an overlay is forgotten": lambda: _patch(PendingChunks, "_overlay_again", lambda *_: None),
