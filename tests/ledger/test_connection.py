@@ -115,6 +115,19 @@ def test_statements_that_one_ledger_compiled_are_used_by_the_next_and_connection
     assert id(fifth.database.engine) not in engines
 
 
+def test_a_relative_path_is_that_of_the_folder_where_the_ledger_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        opened = open_ledger("sqlite:///ledger.db")
+        opened.close()
+        del opened
+        gc.collect()
+        assert (tmp_path / name / "ledger.db").exists()
+
+
 def test_a_server_that_is_restarted_is_waited_for(postgres: PostgresServer, postgres_url: str) -> None:
     ledger = open_ledger(postgres_url, migrate=True)
     claim = claimed(ledger)

@@ -88,12 +88,12 @@ def connect(url: str, *, connections: int = 1) -> Engine:
     kind = parsed.get_backend_name()
     if kind not in ("sqlite", "postgresql"):
         raise ConfigError(f"the ledger rests in PostgreSQL or SQLite, not in {kind!r} ({masked(url)})")
-    options = _sqlite_options(parsed) if kind == "sqlite" else {"connect_timeout": 10, **_KEEPALIVES}
     kept = _kept_as(parsed, connections)
     for one in [spare for spare in _spare if spare[0] == kept]:
         with suppress(ValueError):  # another thread was faster
             _spare.remove(one)
             return one[1]
+    options = _sqlite_options(parsed) if kind == "sqlite" else {"connect_timeout": 10, **_KEEPALIVES}
     try:
         engine = create_engine(
             parsed,
@@ -120,7 +120,7 @@ def give_back(engine: Engine, pid: int) -> None:
     if os.getpid() != pid:
         return
     engine.dispose()
-    if isinstance(engine.pool, QueuePool) and not _in_memory(engine.url):
+    if isinstance(engine.pool, QueuePool) and _is_one_place(engine.url):
         _spare.append((_kept_as(engine.url, engine.pool.size()), engine))
         del _spare[:-_SPARE]
 
@@ -130,8 +130,9 @@ def _kept_as(url: URL, connections: int) -> tuple[int, str, int]:
     return os.getpid(), url.render_as_string(hide_password=False), connections
 
 
-def _in_memory(url: URL) -> bool:
-    return url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:")
+def _is_one_place(url: URL) -> bool:
+    """The URL means the same database whatever the working folder is, and not one of each connection's own."""
+    return url.get_backend_name() != "sqlite" or os.path.isabs(url.database or "")
 
 
 def _sqlite_options(url: URL) -> dict[str, Any]:
