@@ -1,4 +1,4 @@
-"""Functions that stay themselves on their way to a thread, so that a test sees what they saw."""
+"""What several tests use: functions that stay themselves on their way to a thread, a monitor that keeps notices."""
 
 from __future__ import annotations
 
@@ -8,7 +8,21 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
+from manifold import events
+from manifold.abc import Monitor
+
 _held: dict[str, Callable[..., Any]] = {}
+
+
+class Notices(Monitor):
+    """Keeps the texts of the notices."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def emit(self, event: events.Event) -> None:
+        if isinstance(event, events.Notice):
+            self.texts.append(event.text)
 
 
 class Proxy:

@@ -15,22 +15,13 @@ from pathlib import Path
 import pytest
 
 import manifold
-from manifold import descriptors, events
-from manifold.abc import Monitor
+from manifold import descriptors
 from manifold.errors import StoreError
 from manifold.ledger import open_ledger, verify
 from manifold.stores.file import FileStore
 from manifold.stores.patient import PatientStore
 from manifold.worker.hints import hint
-
-
-class Notices(Monitor):
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-
-    def emit(self, event: events.Event) -> None:
-        if isinstance(event, events.Notice):
-            self.texts.append(event.text)
+from tests.core.shared import Notices
 
 
 def leaking(x: int) -> int:

@@ -18,15 +18,7 @@ from manifold.coordinator.set_up import SEVERAL, UNNAMED, SetUpFailures
 from manifold.errors import EngineError, VersionMismatch
 from manifold.ledger import Ledger
 from manifold.protocol.task import Versions
-
-
-class Notices(Monitor):
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-
-    def emit(self, event: events.Event) -> None:
-        if isinstance(event, events.Notice):
-            self.texts.append(event.text)
+from tests.core.shared import Notices
 
 
 def once(folder: str) -> int:
