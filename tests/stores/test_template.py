@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, ClassVar, Self, cast
 
 import pytest
@@ -14,6 +14,7 @@ from manifold.errors import BlobNotFound, ConfigError, StoreError
 from manifold.ledger import Ledger
 from manifold.registry import STORES
 from manifold.stores import open_store
+from tests.ledger.made import Shelf
 
 
 class ClientError(Exception):
@@ -59,32 +60,10 @@ class ShelfStore(Store):
         return [*self.held, "a/.half-written", ".hidden"]
 
 
-class WholeStore(Store):
-    """A store as they were written before there was a template."""
+class WholeStore(Shelf):
+    """A store as they were written before there was a template: it has `put`, `get`, `delete` and `keys` of its own."""
 
     durable, reach = False, "process"
-
-    def __init__(self) -> None:
-        self.held: dict[str, bytes] = {}
-
-    @classmethod
-    def from_url(cls, url: str, **options: Any) -> Self:
-        return cls()
-
-    def put(self, key: str, value: bytes) -> None:
-        self.held[key] = value
-
-    def get(self, key: str) -> bytes:
-        try:
-            return self.held[key]
-        except KeyError:
-            raise BlobNotFound(f"there is no {key}") from None
-
-    def delete(self, key: str) -> None:
-        self.held.pop(key, None)
-
-    def keys(self, prefix: str = "") -> Iterator[str]:
-        return iter([key for key in self.held if key.startswith(prefix)])
 
 
 URL = "shelf://me:a-secret@host/place?token=another-secret"
