@@ -20,7 +20,7 @@ _IMPORTS = """AIRFLOW__CELERY__EXTRA_CELERY_CONFIG='{"imports": ["manifold.engin
 class Roster:
     """Who serves `queue`, as of the latest word of each worker. Times are listening time.
 
-    `refused` counts the unsigned calls that they have told of. Who was silent for longer than `silence` is lost, and
+    `refused` counts the unsigned calls that they have reported. Who was silent for longer than `silence` is lost, and
     still known for a while.
     """
 
