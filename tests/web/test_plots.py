@@ -129,6 +129,17 @@ def test_a_chunk_that_is_sent_again_says_that_it_was_lost(admin: TestClient, boo
     assert sorted((one["why"], one["state"]) for one in told) == [("first", "lost"), ("lost", "committed")]
 
 
+def test_sendings_within_one_tick_of_the_clock_have_an_order(admin: TestClient, book: Ledger) -> None:
+    claim = airflow_scatter(book, total=100)
+    made.sent(claim, 0, 10)
+    again = made.sent(claim, 0, 10)
+    claim.commit([made.receipt(again)])
+    book.database.write(lambda conn: conn.execute(update(attempt).values(sent_at=1000.0)))
+    lost, counted = get(admin, f"/scatters/{claim.uid}/timeline")["bars"]
+    assert (lost["why"], lost["state"], lost["ended_at"]) == ("first", "lost", 1000.0)
+    assert (counted["why"], counted["state"]) == ("lost", "committed")
+
+
 def test_the_timeline_is_the_latest_of_many(admin: TestClient, book: Ledger) -> None:
     claim = airflow_scatter(book, total=100)
     for start in range(0, 30, 3):

@@ -55,7 +55,7 @@ def _other(one: Sent, lanes: Lanes, glance: Glance) -> Bar:
     heirs = [
         other.sent_at
         for other in lanes.over(one)
-        if other.sent_at is not None and other.sent_at > (one.sent_at or 0.0) and other.why != "speculative"
+        if other.sent_at is not None and _order(other) > _order(one) and other.why != "speculative"
     ]
     live = one.state == "open" and one.epoch == glance.row.epoch and glance.condition in ("running", "paused")
     bar = Bar(
@@ -93,5 +93,9 @@ def _why(one: Sent, lanes: Lanes) -> Why:
 
 
 def _lost_before(other: Sent, one: Sent) -> bool:
-    earlier = (other.sent_at or 0.0) < (one.sent_at or 0.0)
-    return other.committed_at is None and earlier and other.why != "speculative"
+    return other.committed_at is None and _order(other) < _order(one) and other.why != "speculative"
+
+
+def _order(sent: Sent) -> tuple[float, bool, str]:
+    """Sort sendings by time; of two within one tick of the database's clock, the committed one took the other's place."""
+    return (sent.sent_at or 0.0, sent.committed_at is not None, sent.id)
