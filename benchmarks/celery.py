@@ -65,11 +65,11 @@ def against_celery() -> Iterator[Row]:
             many.apply_async((0, 10), queue="bench").get(timeout=60)
             manifold.scatter(noop, range(1000), engine=engine)
 
-            ours = best(lambda: manifold.scatter(noop, range(MANY), engine=engine, chunk_size=CHUNK))
-            adaptive = best(lambda: manifold.scatter(noop, range(MANY), engine=engine))
+            ours = best(lambda: manifold.scatter(noop, range(MANY), engine=engine, chunk_size=CHUNK), 10)
+            adaptive = best(lambda: manifold.scatter(noop, range(MANY), engine=engine), 10)
             singles = best(lambda: group(one.s(x).set(queue="bench") for x in range(SINGLE))().get(), 2)
             starts = range(0, MANY, CHUNK)
-            chunks = best(lambda: group(many.s(x, x + CHUNK).set(queue="bench") for x in starts)().get())
+            chunks = best(lambda: group(many.s(x, x + CHUNK).set(queue="bench") for x in starts)().get(), 10)
             gc.collect()  # the peer's results say goodbye to Redis while it is there
     ratio = (singles / SINGLE) / (min(ours, adaptive) / MANY)
     yield Row(

@@ -18,6 +18,7 @@ from manifold.coordinator.chunks import Chunk
 from manifold.coordinator.held import HeldItems
 from manifold.coordinator.losses import MASS_SECONDS, Losses
 from manifold.errors import WorkerLost
+from manifold.ledger.connection import Database
 from manifold.protocol import salvage, wire
 from manifold.worker.execute import Execution
 from tests.core.shared import ByReference
@@ -142,5 +143,20 @@ def test_what_a_chunk_held_goes_when_it_ends_and_not_when_garbage_is_collected(
     try:
         manifold.scatter(fn, range(50), engine="threads://1", chunk_size=10)
         assert [execution() for execution in made] == [None] * 5
+    finally:
+        gc.enable()
+
+
+def test_what_a_scatter_held_goes_with_its_results_without_a_collection() -> None:
+    results = manifold.scatter(len, ["a", "bb", "ccc"], engine="threads://1")
+    gc.collect()
+    gc.disable()
+    try:
+        before = {id(one) for one in gc.get_objects() if isinstance(one, Database)}
+        results = manifold.scatter(len, ["a", "bb", "ccc"], engine="threads://1")
+        (made,) = [weakref.ref(one) for one in gc.get_objects() if isinstance(one, Database) and id(one) not in before]
+        assert list(results) == [1, 2, 3]
+        del results
+        assert made() is None
     finally:
         gc.enable()

@@ -10,13 +10,14 @@ from __future__ import annotations
 from contextlib import nullcontext, suppress
 from functools import partial
 from typing import Literal
+from weakref import proxy
 
 from manifold.coordinator.budget import Budget
 from manifold.coordinator.chunks import Chunk
 from manifold.coordinator.controls import Controls
 from manifold.coordinator.counters import Counters
 from manifold.coordinator.dispatch import Sent
-from manifold.coordinator.endings import ending_of, incomplete
+from manifold.coordinator.endings import ending_of, incomplete, input_gone
 from manifold.coordinator.flow_control import FlowControl
 from manifold.coordinator.idle import IdleWatch
 from manifold.coordinator.last_commit import LastCommit
@@ -30,7 +31,6 @@ from manifold.errors import (
     Drained,
     Fenced,
     Incomplete,
-    InputGone,
     ItemsChanged,
     LedgerUnavailable,
     ManifoldError,
@@ -53,6 +53,7 @@ class Coordinator:
     """
 
     def __init__(self, parts: Parts) -> None:
+        me = proxy(self)  # parts that held it would keep ledger and input until some collection of cycles
         self._parts = parts
         self._claim = parts.claim
         self._row: ScatterRow = parts.claim.row
@@ -64,15 +65,14 @@ class Coordinator:
         self._refusals = parts.engine.refused
         self._budget = Budget(parts.policy, queued=self._row.n_failed if parts.redrive is not None else 0)
         self._controls = Controls(parts.ledger, parts.claim, self._report)
-        self._backlog = PendingChunks(
-            parts.ledger, self._row.uid, parts.dispatch, parts.planner, parts.redrive, self._input_ended
-        )
+        ended, settle = partial(Coordinator._input_ended, me), partial(Coordinator._settle, me)
+        self._backlog = PendingChunks(parts.ledger, self._row.uid, parts.dispatch, parts.planner, parts.redrive, ended)
         self._choice = FlowControl(parts, self._backlog)
-        send_with_job = partial(self._send, with_job=True)
-        self._replies = ReplyHandler(parts, self._backlog, self._report, self._counters, send_with_job)
+        send_again = partial(Coordinator._send, me, with_job=True)
+        self._replies = ReplyHandler(parts, self._backlog, self._report, self._counters, send_again)
         self._trouble: BaseException | None = None
         self._rerun_after = 0  # losses of commits that were seen to
-        self._last = LastCommit(self._claim, parts.store, self._dispatch, self._replies, self._settle)
+        self._last = LastCommit(self._claim, parts.store, self._dispatch, self._replies, settle)
         self._renewed = self._polled = self._clock.monotonic()
         self._idle = IdleWatch(parts.engine, self._row.engine, self._replies.obstacle, self._report, self._polled)
 
@@ -88,12 +88,12 @@ class Coordinator:
         self._report.started(self._row, self._parts.why, self._parts.warnings)
         if reattached := str(self._parts.reattached):
             self._report.notice("info", reattached)
-        self._parts.ledger.database.on_wait = partial(self._report.notice, "warning")
+        self._parts.ledger.database.on_wait = warn = partial(self._report.notice, "warning")
         self._parts.store.on_wait = self._wait_for_store
         if self._parts.redrive is not None:
-            self._parts.redrive.tell = partial(self._report.notice, "warning")
+            self._parts.redrive.tell = warn
         if self._parts.planner is not None:
-            self._parts.planner.tell = partial(self._report.notice, "warning")
+            self._parts.planner.tell = warn
         leaves = False
         try:
             if (trouble := self._parts.engine.check()) is not None:
@@ -248,12 +248,8 @@ class Coordinator:
         self._row = row = self._claim.row
         if row.done == row.total:  # readers suspected what is there
             return False
-        if lost and self._parts.source.one_shot:
-            raise InputGone(f"the results of {lost:,} chunks are lost: give the iterator once more to make them again")
-        if self._parts.source.one_shot and self._claim.losses:
-            raise InputGone("the ledger's database has lost commits in a failover: give the iterator once more")
         if self._parts.source.one_shot:
-            raise ManifoldError("the ledger misses items that were given once and are not held any more; this is a bug")
+            raise input_gone(lost, self._claim.losses)
         self._report.notice("warning", "the account does not close yet: what is missing is looked for in the ledger")
         self._backlog.replan(self._parts.planner_again(row.total))
         return False

@@ -97,5 +97,5 @@ def _lost_before(other: Sent, one: Sent) -> bool:
 
 
 def _order(sent: Sent) -> tuple[float, bool, str]:
-    """Sort sendings by time; of two within one tick of the database's clock, the committed one took the other's place."""
+    """Sort sendings by time; of two at one tick of the database's clock, the committed one replaced the other."""
     return (sent.sent_at or 0.0, sent.committed_at is not None, sent.id)
