@@ -33,7 +33,6 @@ from manifold.errors import (
     Incomplete,
     ItemsChanged,
     LedgerUnavailable,
-    ManifoldError,
     ScatterError,
     Stopped,
     TooManyFailures,
