@@ -61,6 +61,8 @@ class Adapter:
         kills_items: an engine's class attribute of that name.
         options: what the documents say of the options in an engine's URL.
         connection: an engine's form in Airflow; None: there is no connection type.
+        accepts: the names of options in the URL of a transport of ours, beside those that all of them have.
+        port: what is meant where such a URL has none.
         suffixes: how the names of files of a format end, without the dot.
         writer: "module:function" that writes results in a format.
         written: how the names of files end that it writes.
@@ -77,6 +79,8 @@ class Adapter:
     kills_items: bool = False
     options: str = ""
     connection: Connection | None = None
+    accepts: tuple[str, ...] = ()
+    port: int | None = None
     suffixes: tuple[str, ...] = ()
     writer: str = ""
     written: tuple[str, ...] = ()

@@ -165,6 +165,10 @@ _PROCESSES = "four processes of the coordinator's host; `processes://` has one f
 _BUCKET = "a bucket that every host reaches; also `gs://…`, `abfs://…`, any writable scheme of fsspec's"
 _SHARED = "Airflow on several hosts with a common folder"
 _CSV = "a dict of strings per row, by the header"
+_LABORATORY = "a laboratory, a LAN, a classroom"
+_REMOTE = "manifold.engines._remote.place:check_url"
+_REMOTE_OPTIONS = "`?queue=default`, `?silence=10`, `?balance=least-busy`, `round-robin` or `random`"
+_TLS = ("tls", "tls_ca", "tls_cert", "tls_key")
 
 ENGINES = Registry(
     "engine",
@@ -189,6 +193,16 @@ ENGINES = Registry(
             kills_items=True,
             options="`?start=forkserver` or `spawn`",
             connection=Connection("processes", "Number of processes", "workers"),
+        ),
+        Adapter(
+            "tcp",
+            "manifold.engines.tcp:TcpEngine",
+            (Form("tcp://host:7000", "workers at a hub of sockets, by the standard library alone", _LABORATORY),),
+            reads=_REMOTE,
+            kills_items=True,
+            accepts=_TLS,
+            options=_REMOTE_OPTIONS,
+            connection=Connection("sockets", "Host of the hub", "host", ("port", "password")),
         ),
         Adapter(
             "threads",

@@ -9,6 +9,7 @@ from manifold import settings
 from manifold.airflow import hooks
 from manifold.airflow.settings import register
 from manifold.errors import ConfigError
+from manifold.registry import ENGINES
 
 
 def connection(kind: str, **fields: object) -> Connection:
@@ -65,10 +66,8 @@ def test_an_unknown_connection_is_none_so_that_the_caller_can_say_what_it_is_for
 
 def test_a_connection_of_another_kind_is_refused_with_the_kinds_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_MAIL", "smtp://host")
-    with pytest.raises(
-        ConfigError,
-        match="has the type 'smtp'; Manifold reads: celery, processes, threads, manifold_ledger, manifold_store",
-    ):
+    known = ", ".join([*(row.connection_type for row in ENGINES.rows()), "manifold_ledger", "manifold_store"])
+    with pytest.raises(ConfigError, match=f"has the type 'smtp'; Manifold reads: {known}"):
         hooks.connection_url("mail")
 
 

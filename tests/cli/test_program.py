@@ -64,7 +64,7 @@ def test_every_example_is_understood(name: str, example: str) -> None:
         pass
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("demo", "exporter")])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("demo", "exporter", "hub", "worker")])
 def test_every_command_answers_in_json_if_asked(name: str) -> None:
     assert "--json" in {flag for option in COMMANDS[name].params for flag in option.opts}
 

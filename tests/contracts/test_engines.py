@@ -7,6 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 from tests.celery.brokers import AIRFLOW_APP, Deployment, deployment, serves
+from tests.remote.fleet import Fleet, fleet, free_port
 
 from manifold.engines.open import open_engine
 from manifold.registry import ENGINES
@@ -43,6 +44,30 @@ def processes_row() -> EngineRow:
 @pytest.fixture
 def threads_row() -> EngineRow:
     return EngineRow("threads", lambda: open_engine("threads://2"), kill=None)
+
+
+@pytest.fixture(scope="module")
+def secret() -> Iterator[None]:
+    """One secret for this process, the hubs and the workers."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MANIFOLD_SECRET", new_secret())
+        yield
+
+
+def remote_row(scheme: str, running: Fleet) -> EngineRow:
+    """The row of an engine whose workers are started by `manifold worker`."""
+    return EngineRow(scheme, lambda: running.engine(2, silence=5.0), beat=2.5, lost_within=20.0)
+
+
+@pytest.fixture(scope="module")
+def tcp_fleet(secret: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    with fleet(f"tcp://127.0.0.1:{free_port()}", tmp_path_factory.mktemp("tcp")) as running:
+        yield running
+
+
+@pytest.fixture
+def tcp_row(tcp_fleet: Fleet) -> EngineRow:
+    return remote_row("tcp", tcp_fleet)
 
 
 @pytest.fixture(params=SCHEMES)

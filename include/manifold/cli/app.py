@@ -25,6 +25,7 @@ from manifold.cli.redrive import redrive
 from manifold.cli.run import run
 from manifold.cli.show import show, watch
 from manifold.cli.verify import verify
+from manifold.cli.worker import hub, worker
 from manifold.errors import ManifoldError
 
 _DEBUG = "manifold.debug"
@@ -69,6 +70,11 @@ EXAMPLES = {
     "cancel": ["manifold cancel pages"],
     "set": ["manifold set pages max_concurrency=4 rate_limit=50", "manifold set pages rate_limit=none tolerate=2%"],
     "engines": ["manifold engines", "manifold engines celery_default processes://4"],
+    "worker": [
+        "manifold worker tcp://hub.example.com:7000 --slots 8",
+        "manifold worker tcp://hub.example.com:7000 --queue heavy --max-memory-per-slot 2048 --drain-seconds 60",
+    ],
+    "hub": ["manifold hub tcp://0.0.0.0:7000"],
     "exporter": ["manifold exporter", "manifold exporter --host 0.0.0.0 --port 9469 --engine celery://manifold"],
     "gc": ["manifold gc --dry-run", "manifold gc --older-than 30d"],
     "db migrate": ["manifold db migrate"],
@@ -162,6 +168,8 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "set": set_,
     "engines": engines,
     "exporter": exporter,
+    "worker": worker,
+    "hub": hub,
     "gc": gc,
     "doctor": doctor,
 }

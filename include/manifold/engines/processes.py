@@ -70,3 +70,12 @@ class ProcessesEngine(Engine):
     def kill(self, future: Future[Any]) -> None:
         if isinstance(future, Call) and not future.cancel():
             self._pool.stop(future)
+
+    def places(self) -> dict[Future[Any], tuple[str, int | None]]:
+        """Return the calls that have begun: each one's process, and how many of its items are done."""
+        return dict(self._pool.places())
+
+    def drain(self) -> None:
+        """Take no more calls, drop those that wait, and have those that run end after the item at hand."""
+        self._pool.close(wait=False, cancel=True)
+        self._pool.terminate()

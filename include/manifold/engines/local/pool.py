@@ -88,6 +88,22 @@ class WorkerPool:
         gone = [info for at, info in list(self._gone) if at > recent]
         return [worker.info() for worker in list(self._workers.values()) if worker.pid] + gone
 
+    def places(self) -> list[tuple[Call, tuple[str, int | None]]]:
+        """The calls that run: each one's worker, and how many of its items are done."""
+        found = []
+        for worker in list(self._workers.values()):
+            with suppress(ValueError):  # its status page was closed since
+                if (call := worker.running()) is not None:
+                    found.append((call, (worker.name, worker.status_page.position(call.number))))
+        return found
+
+    def terminate(self) -> None:
+        """Send every worker a SIGTERM: it ends its call after the item at hand, and itself."""
+        for worker in list(self._workers.values()):
+            with suppress(ProcessLookupError):
+                if worker.pid:
+                    os.kill(worker.pid, signal.SIGTERM)
+
     # The thread's loop
 
     def _run(self) -> None:
