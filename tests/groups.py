@@ -48,6 +48,9 @@ def group(nodeid: str) -> str:
     if path.startswith(_STACKS):
         return "stack"
     folder = path.partition("/")[0]
+    if path == "contracts/test_engines.py" or folder == "remote":
+        scheme = re.search(r"\[(\w+)", nodeid)
+        return f"{folder} {scheme[1]}" if scheme else path
     if folder not in _FOLDERS:
         return path
     server = re.search(r"\[.*?(redis|rabbitmq|processes)", nodeid)

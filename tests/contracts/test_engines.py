@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import cache
 
 import pytest
 from tests.celery.brokers import AIRFLOW_APP, Deployment, deployment, serves
-from tests.remote.fleet import Fleet, fleet, free_port
+from tests.remote.fleet import Fleet
+from tests.remote.middles import MIDDLES, fleet
 
+from manifold.engines._remote.engine import known_options
 from manifold.engines.open import open_engine
 from manifold.registry import ENGINES
 from manifold.settings import new_secret
@@ -54,24 +57,22 @@ def secret() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module")
+def fleets(secret: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Fleet]]:
+    """The middle and two workers of each transport, started when they are first asked for."""
+    with ExitStack() as stack:
+        yield cache(lambda scheme: stack.enter_context(fleet(scheme, tmp_path_factory.mktemp(scheme))))
+
+
 def remote_row(scheme: str, running: Fleet) -> EngineRow:
     """The row of an engine whose workers are started by `manifold worker`."""
     return EngineRow(scheme, lambda: running.engine(2, silence=5.0), beat=2.5, lost_within=20.0)
 
 
-@pytest.fixture(scope="module")
-def tcp_fleet(secret: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    with fleet(f"tcp://127.0.0.1:{free_port()}", tmp_path_factory.mktemp("tcp")) as running:
-        yield running
-
-
-@pytest.fixture
-def tcp_row(tcp_fleet: Fleet) -> EngineRow:
-    return remote_row("tcp", tcp_fleet)
-
-
 @pytest.fixture(params=SCHEMES)
 def engine_row(request: pytest.FixtureRequest) -> EngineRow:
+    if request.param in MIDDLES:
+        return remote_row(request.param, request.getfixturevalue("fleets")(request.param))
     row = request.getfixturevalue(f"{request.param}_row")
     assert isinstance(row, EngineRow)
     return row
@@ -82,7 +83,14 @@ class TestEngines(EngineContract):
 
 
 def test_no_engine_is_without_a_row() -> None:
-    assert {f"{scheme}_row" for scheme in SCHEMES} <= globals().keys()
+    assert {f"{scheme}_row" for scheme in SCHEMES if scheme not in MIDDLES} <= globals().keys()
+    assert MIDDLES.keys() == {row.scheme for row in ENGINES.entries.values() if row.reads.endswith("check_url")}
+
+
+@pytest.mark.parametrize("scheme", MIDDLES)
+def test_a_registry_row_knows_the_options_of_its_transport(scheme: str) -> None:
+    row = ENGINES.entries[scheme]
+    assert row.accepts == known_options(row.load().transport)
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)

@@ -6,8 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -113,20 +111,3 @@ def end(process: subprocess.Popen[bytes], sign: int = signal.SIGTERM, within: fl
     for child in children:
         if child.is_running():
             child.kill()
-
-
-@contextmanager
-def fleet(url: str, folder: Path, *, workers: int = 2, **options: Any) -> Iterator[Fleet]:
-    """A middle and workers of one slot each, which serve."""
-    made = Fleet(url, folder, **options)
-    try:
-        made.start_hub()
-        for _ in range(workers):
-            made.worker()
-        made.engine(workers).shutdown()
-        yield made
-    finally:
-        made.close()
-
-
-Maker = Callable[[Path], Fleet]
