@@ -16,8 +16,8 @@ from tempfile import TemporaryDirectory
 import manifold
 from benchmarks.measure import Row, best, home
 from benchmarks.work import noop
+from manifold.config import new_secret
 from manifold.demo.redis import RedisServer
-from manifold.settings import new_secret
 
 MANY = 100_000
 SINGLE = 3_000  # single tasks cost milliseconds each; per item is what is compared

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from manifold.errors import ManifoldError, RetryItem, SkipItem
 
 if TYPE_CHECKING:
+    from manifold.api import scatter
     from manifold.engines.open import open_engine
     from manifold.ledger import open_ledger
-    from manifold.plain import scatter
-    from manifold.results.view import Results
+    from manifold.results.results import Results
     from manifold.sources.spool import spool
     from manifold.stores import open_store
     from manifold.worker.current import item
@@ -36,13 +36,13 @@ __all__ = [
 ]
 
 _LAZY = {
-    "Results": "results.view",
+    "Results": "results.results",
     "open_engine": "engines.open",
     "open_ledger": "ledger",
     "item": "worker.current",
     "open_store": "stores",
     "per_worker": "worker.perworker",
-    "scatter": "plain",
+    "scatter": "api",
     "spool": "sources.spool",
 }
 

@@ -17,9 +17,8 @@ from manifold.errors import BlobNotFound, ManifoldError, StoreError
 from manifold.events import Event
 from manifold.protocol.blob_keys import checked, checked_prefix
 from manifold.protocol.records import WorkerInfo
-from manifold.redaction import mask
-from manifold.registry import masked, masked_in
-from manifold.words import shortened
+from manifold.redaction import mask, masked, masked_in
+from manifold.text import shortened
 
 _TEXT = 500
 """Characters of a library's own words in a StoreError, at most."""

@@ -25,7 +25,7 @@ from importlib.util import find_spec
 from typing import Self
 
 from manifold.errors import ConfigError
-from manifold.words import did_you_mean
+from manifold.text import did_you_mean
 
 _ANYWHERE = "*."
 _NAME = re.compile(r"(\*\.)?[^\W\d]\w*(\.[^\W\d]\w*)*")

@@ -41,7 +41,7 @@ what else they carry are plain attributes with a default on the class.
 
 from __future__ import annotations
 
-from manifold.visible import storable
+from manifold.text import storable
 
 
 class ManifoldError(Exception):

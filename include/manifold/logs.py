@@ -16,9 +16,8 @@ from functools import lru_cache
 from typing import Any
 
 from manifold import events
-from manifold.redaction import mask
-from manifold.registry import masked_in
-from manifold.visible import storable
+from manifold.redaction import mask, masked_in
+from manifold.text import storable
 
 FIELDS = {
     "timestamp": "date",

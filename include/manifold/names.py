@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from urllib.parse import quote, unquote
 
-from manifold.visible import storable
+from manifold.text import storable
 
 _INDEX = re.compile(r"-1|0|[1-9][0-9]{0,9}")
 _BRACKETS = re.compile(r"(.+)\[(-1|0|[1-9][0-9]{0,9})\]", re.DOTALL)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from manifold.errors import ConfigError
-from manifold.registry import masked
+from manifold.redaction import masked
 
 Check = Callable[[str, Any], Any]
 

@@ -16,8 +16,8 @@ from manifold import error_names, option_checks
 from manifold.errors import ConfigError
 from manifold.option_checks import function, number, one_of, optional, text, whole
 from manifold.protocol.records import MAX_CHUNK
-from manifold.registry import masked
-from manifold.words import did_you_mean
+from manifold.redaction import masked
+from manifold.text import did_you_mean
 
 NAMED_ERRORS = str | type[BaseException]
 _EARLY = 1000  # items done before a share of an input of unknown length means anything

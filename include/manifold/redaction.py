@@ -35,6 +35,9 @@ _PASSWORD = re.compile(r"""//[^:/@\s]*:([^@/\s]+)@|"password"\s*:\s*"([^"]+)["]"
 """Of a URL, or of a connection as JSON, in whatever variable it stands."""
 _OURS = ("MANIFOLD_SECRET", "MANIFOLD_LEDGER", "MANIFOLD_STORE")
 _HARMLESS = re.compile(r"true|false|none|null|airflow|[+-]?[\d.,:_-]+", re.IGNORECASE)
+_SECRET_QUERY = re.compile(r"((?:pass|pwd|secret|token|key|sig|cred|auth)[^=&]*=)[^&#]*", re.IGNORECASE)
+_AFTER_PLACE = re.compile("[/?#]")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]+")
 
 redactors: list[Callable[[str], str]] = []
 """More masks, each called on every text; an integration adds its own."""
@@ -70,6 +73,43 @@ def mask(text: str) -> str:
     for redact in redactors:
         text = redact(text)
     return text
+
+
+def masked(url: str) -> str:
+    """`url` with its secrets replaced by ***, for messages, logs and tables.
+
+    Also where it is not well formed: a password that should have been quoted is what such a message may be about.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return url
+    place = _AFTER_PLACE.split(rest, maxsplit=1)[0]
+    login, at, host = place.rpartition("@")
+    if at and ":" in login:
+        rest = f"{login.partition(':')[0]}:***@{host}{rest[len(place) :]}"
+    elif at and scheme.startswith("http"):  # a token
+        rest = f"***@{host}{rest[len(place) :]}"
+    elif not at and "@" in rest and _is_login(place):
+        rest = f"{place.partition(':')[0]}:***@{rest.rpartition('@')[2]}"
+    return f"{scheme}://" + _SECRET_QUERY.sub(r"\1***", rest)
+
+
+def masked_in(text: str) -> str:
+    """Return `text` with the secrets of every URL in it replaced by ***."""
+    return _URL.sub(lambda found: masked(found[0]), text)
+
+
+def _is_login(place: str) -> bool:
+    """What stands after the colon is no port, so it is the beginning of a password with a `/`, `?` or `#` in it."""
+    _, colon, port = place.partition(":")
+    return bool(colon) and not port.isdigit() and not place.startswith("[")
+
+
+def without_login(url: str) -> str:
+    """`url` without user, password and query: an engine's name in metrics and log lines."""
+    scheme, separator, rest = url.partition("://")
+    place, slash, path = re.split("[?#]", rest, maxsplit=1)[0].partition("/")
+    return f"{scheme}{separator}{place.rpartition('@')[2]}{slash}{path}"
 
 
 def longest() -> int:

@@ -14,16 +14,15 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from manifold import redaction
 from manifold.adapter import Adapter, Connection, Form, Reach
 from manifold.errors import ConfigError
+from manifold.renamed import renamed
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 _log = logging.getLogger(__name__)
-_SECRET_QUERY = re.compile(r"((?:pass|pwd|secret|token|key|sig|cred|auth)[^=&]*=)[^&#]*", re.IGNORECASE)
-_AFTER_PLACE = re.compile("[/?#]")
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +69,7 @@ class Registry:
             near = difflib.get_close_matches(scheme, rows, n=1)
             hint = f"did you mean {rows[near[0]].example}? " if near else ""
             known = ", ".join(f"{name}://" for name in rows)
-            raise ConfigError(f"no {self.kind} has the scheme of {masked(url)!r}. {hint}Known: {known}")
+            raise ConfigError(f"no {self.kind} has the scheme of {redaction.masked(url)!r}. {hint}Known: {known}")
         return row
 
     def open(self, url: str, **options: Any) -> Any:
@@ -109,45 +108,8 @@ def scheme_of(url: str) -> str:
     """`redis` of `redis://…`, `sql` of `sql+postgresql://…`; raises ConfigError where there is none."""
     scheme, separator, _ = url.partition("://")
     if not separator or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme):
-        raise ConfigError(f"{masked(url)!r} is not a URL such as processes://4")
+        raise ConfigError(f"{redaction.masked(url)!r} is not a URL such as processes://4")
     return scheme.partition("+")[0].lower()
-
-
-def masked(url: str) -> str:
-    """`url` with its secrets replaced by ***, for messages, logs and tables.
-
-    Also where it is not well formed: a password that should have been quoted is what such a message may be about.
-    """
-    scheme, separator, rest = url.partition("://")
-    if not separator:
-        return url
-    place = _AFTER_PLACE.split(rest, maxsplit=1)[0]
-    login, at, host = place.rpartition("@")
-    if at and ":" in login:
-        rest = f"{login.partition(':')[0]}:***@{host}{rest[len(place) :]}"
-    elif at and scheme.startswith("http"):  # a token
-        rest = f"***@{host}{rest[len(place) :]}"
-    elif not at and "@" in rest and _is_login(place):
-        rest = f"{place.partition(':')[0]}:***@{rest.rpartition('@')[2]}"
-    return f"{scheme}://" + _SECRET_QUERY.sub(r"\1***", rest)
-
-
-def masked_in(text: str) -> str:
-    """Return `text` with the secrets of every URL in it replaced by ***."""
-    return _URL.sub(lambda found: masked(found[0]), text)
-
-
-def _is_login(place: str) -> bool:
-    """What stands after the colon is no port, so it is the beginning of a password with a `/`, `?` or `#` in it."""
-    _, colon, port = place.partition(":")
-    return bool(colon) and not port.isdigit() and not place.startswith("[")
-
-
-def without_login(url: str) -> str:
-    """`url` without user, password and query: an engine's name in metrics and log lines."""
-    scheme, separator, rest = url.partition("://")
-    place, slash, path = re.split("[?#]", rest, maxsplit=1)[0].partition("/")
-    return f"{scheme}{separator}{place.rpartition('@')[2]}{slash}{path}"
 
 
 def _by_scheme(*rows: Adapter) -> dict[str, Adapter]:
@@ -254,7 +216,7 @@ STORES = Registry(
     ),
     other=_known_to_fsspec,
 )
-_FORMATS, _JSON, _EXPORT = "manifold.sources.formats", "manifold.sources.json_text", "manifold.results.export"
+_FORMATS, _JSON = "manifold.sources.formats", "manifold.sources.json_text"
 FORMATS = Registry(
     "format",
     _by_scheme(
@@ -270,7 +232,7 @@ FORMATS = Registry(
             f"{_JSON}:json_lines",
             (Form("*.jsonl", "one JSON value a line"),),
             suffixes=("jsonl", "ndjson"),
-            writer=f"{_EXPORT}:to_jsonl",
+            writer="manifold.writers.jsonl:to_jsonl",
             written=("jsonl", "jsonl.gz"),
         ),
         Adapter("lines", f"{_FORMATS}:text_lines", (Form("lines:*.log", "a line of text"),)),
@@ -281,10 +243,13 @@ FORMATS = Registry(
             clients=("pyarrow",),
             extra="parquet",
             suffixes=("parquet", "pq"),
-            writer=f"{_EXPORT}:to_parquet",
+            writer="manifold.writers.parquet:to_parquet",
             written=("parquet", "pq"),
         ),
         Adapter("tsv", f"{_FORMATS}:tsv_rows", (Form("*.tsv", _CSV),), suffixes=("tsv", "tab")),
     ),
 )
 REGISTRIES = (ENGINES, STORES, FORMATS)
+
+if not TYPE_CHECKING:  # a type checker is to name those who still write it
+    __getattr__ = renamed(__name__, {"masked": "manifold.redaction:masked"})

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from airflow.utils.db_manager import RunDBManager
 
-from manifold import settings
+from manifold import config
 from manifold.airflow.db import ManifoldDBManager
 from manifold.errors import ConfigError, SchemaError
 from manifold.ledger import open_ledger
@@ -28,7 +28,7 @@ def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     url = f"sqlite:///{tmp_path / 'ledger.db'}"
     monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "LocalExecutor")
     monkeypatch.setenv("MANIFOLD_LEDGER", url)
-    monkeypatch.setattr(settings, "fillers", [])
+    monkeypatch.setattr(config, "fillers", [])
     yield url
     os.environ.clear()
     os.environ.update(before)

@@ -17,8 +17,8 @@ from manifold.airflow.decorator import ScatterTask, scatter
 from manifold.airflow.operator import ScatterOperator
 from manifold.errors import ConfigError
 from manifold.policy import Policy
-from manifold.protocol import wire
-from manifold.protocol.ship import by_value
+from manifold.protocol import envelope
+from manifold.protocol.by_value import by_value
 
 
 @scatter(engine="threads://2", item_retries=2, tolerate="1%")
@@ -245,10 +245,10 @@ class Words:
 
 
 def test_a_worker_gets_the_function_and_no_airflow() -> None:
-    script = "import sys; from manifold.protocol import wire; f = wire.loads(bytes.fromhex(sys.argv[1])); "
+    script = "import sys; from manifold.protocol import envelope; f = envelope.loads(bytes.fromhex(sys.argv[1])); "
     script += "assert 'airflow' not in sys.modules, sys.modules; print(f('a', times=3))"
     with by_value([Path(__file__).parent]):
-        packed = wire.dumps(shout).hex()
+        packed = envelope.dumps(shout).hex()
     told = subprocess.run([sys.executable, "-c", script, packed], capture_output=True, text=True, check=False)
     assert (told.stdout, told.stderr) == ("AAA\n", "")
 
@@ -343,3 +343,16 @@ def test_reading_a_dag_file_imports_no_client_of_an_engine() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_handle_that_an_earlier_version_left_in_xcom_is_read() -> None:
+    from airflow.sdk.serde import deserialize, serialize
+
+    handle = manifold.Results("u" * 32, 7, 3, 2, 1)
+    left = serialize(handle)
+    assert isinstance(left, dict)
+    left["__classname__"] = "manifold.results.view.Results"
+    with pytest.warns(DeprecationWarning, match=r"manifold\.results\.results\.Results"):
+        found = deserialize(left)
+    assert type(found) is manifold.Results
+    assert found.serialize() == handle.serialize()

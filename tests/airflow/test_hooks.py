@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from airflow.sdk import Connection
 
-from manifold import settings
+from manifold import config
 from manifold.airflow import hooks
-from manifold.airflow.settings import register
+from manifold.airflow.configuration import register
 from manifold.errors import ConfigError
 from manifold.registry import ENGINES
 
@@ -51,13 +51,13 @@ def test_a_connection_is_found_by_its_id(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_the_core_asks_airflow_for_a_name_that_is_no_url(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settings, "resolvers", [])
-    monkeypatch.setattr(settings, "fillers", [])
+    monkeypatch.setattr(config, "resolvers", [])
+    monkeypatch.setattr(config, "fillers", [])
     monkeypatch.setenv("AIRFLOW_CONN_POOL", "processes://3")
     register()
     register()
-    assert settings.resolve("pool") == "processes://3"
-    assert len(settings.resolvers) == 1
+    assert config.resolve("pool") == "processes://3"
+    assert len(config.resolvers) == 1
 
 
 def test_an_unknown_connection_is_none_so_that_the_caller_can_say_what_it_is_for() -> None:

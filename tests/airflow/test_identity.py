@@ -94,7 +94,7 @@ if sys.argv[2] == "run":
     states = {name: done.state(name) for name in dag.task_dict}
     print("STATES", states)
 from manifold.ledger import open_ledger
-from manifold.results.view import Results
+from manifold.results.results import Results
 ledger = open_ledger("sqlite:///" + sys.argv[3])
 rows = {row.name.split("/")[2] if "/" in row.name else row.name: row for row in ledger.scatters()
         if row.name.startswith("identity/")}

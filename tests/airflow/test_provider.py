@@ -14,8 +14,8 @@ from airflow.sdk import task
 from airflow.sdk.configuration import conf
 
 from manifold.airflow import hooks, provider
+from manifold.airflow.configuration import OPTIONS
 from manifold.airflow.decorator import scatter
-from manifold.airflow.settings import OPTIONS
 
 
 @pytest.fixture(scope="module")

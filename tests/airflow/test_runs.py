@@ -24,7 +24,7 @@ from manifold.airflow.decorator import scatter
 from manifold.airflow.operator import ScatterOperator
 from manifold.errors import ScatterError
 from manifold.ledger import Ledger, open_ledger
-from manifold.results.view import Results
+from manifold.results.results import Results
 
 from .runs import Run, run
 

@@ -24,7 +24,7 @@ from manifold.airflow import templates
 from manifold.airflow.decorator import scatter
 from manifold.cli.app import app
 from manifold.ledger import Ledger, open_ledger
-from manifold.results.view import Results
+from manifold.results.results import Results
 
 from .runs import run
 

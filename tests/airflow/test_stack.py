@@ -16,6 +16,7 @@ from urllib.parse import quote
 import pytest
 from rich.console import Console
 
+from manifold.config import new_secret
 from manifold.demo.api import ApiError
 from manifold.demo.environment import Place
 from manifold.demo.run import clean
@@ -23,7 +24,6 @@ from manifold.demo.screen import Screen
 from manifold.demo.stack import Stack
 from manifold.ledger import Ledger, open_ledger, scatter_name
 from manifold.protocol.records import ScatterRow
-from manifold.settings import new_secret
 
 ROOT = Path(__file__).parents[2]
 EVERY_MINUTE = "each_minute"

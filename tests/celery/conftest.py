@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from manifold.settings import new_secret
+from manifold.config import new_secret
 from tests.celery.brokers import Deployment, deployment, kinds
 
 

@@ -15,8 +15,8 @@ from celery import Celery
 
 import manifold
 from manifold.abc import Monitor
+from manifold.api import scatter_items
 from manifold.engines.celery import CeleryEngine
-from manifold.plain import scatter_items
 
 BROKER = "AIRFLOW__CELERY__BROKER_URL"
 SLOW = 120.0

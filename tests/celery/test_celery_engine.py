@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 from celery import Celery
 
+from manifold.config import new_secret
 from manifold.engines import celery_wire as cw
 from manifold.engines.celery import CeleryEngine
 from manifold.engines.celery_link import Outbox
 from manifold.errors import ConfigError, EngineError, VersionMismatch, WorkerLost
 from manifold.protocol.task import Versions
-from manifold.settings import new_secret
 from manifold.testing import calls
 from manifold.testing.engines import SLOW, began, let_go, until
 from manifold.worker import beat

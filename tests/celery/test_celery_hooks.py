@@ -27,8 +27,8 @@ from manifold.demo.postgres import PostgresServer
 from manifold.engines.open import open_engine
 from manifold.policy import Policy
 from manifold.protocol import secrets
-from manifold.protocol.ship import by_value
-from manifold.results.view import Results
+from manifold.protocol.by_value import by_value
+from manifold.results.results import Results
 from tests.celery.brokers import Deployment, serves
 from tests.docs.markdown import ROOT, blocks
 
@@ -96,7 +96,7 @@ def only_given(given: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path:
         found = {name: given[name] for name in names}
         return secrets.Secrets(found, sorted(set(secrets.hidden_of(found))))
 
-    monkeypatch.setattr("manifold.plain.from_environment", from_task)
+    monkeypatch.setattr("manifold.api.from_environment", from_task)
     monkeypatch.setenv("MANIFOLD_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path / "airflow"))
 

@@ -8,14 +8,14 @@ from typing import Any
 import msgspec
 import pytest
 
+from manifold.config import new_secret
 from manifold.engines import celery_wire as cw
 from manifold.engines.celery_calls import InFlight, Sent
 from manifold.engines.celery_inbox import Inbox
 from manifold.engines.celery_roster import Roster
 from manifold.engines.celery_signed import EVERYBODY, Signer, Verifier
 from manifold.errors import VersionMismatch, WireError, WorkerLost
-from manifold.protocol import wire
-from manifold.settings import new_secret
+from manifold.protocol import envelope
 
 ENGINE = "e" * 32
 HERE = cw.reply_queue(ENGINE)
@@ -114,17 +114,17 @@ def test_senders_are_told_apart() -> None:
 
 
 def test_a_sealed_result_is_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
-    keyring = wire.Keyring({"k": b"0123456789abcdef"})
+    keyring = envelope.Keyring({"k": b"0123456789abcdef"})
     monkeypatch.setenv("MANIFOLD_SECRET", f"k:{b'0123456789abcdef'.hex()}")
-    blob = wire.seal(
-        keyring, wire.Header(kind="result", uid=HERE, key_id="k", start=9), msgspec.msgpack.encode(SIGNS[0])
+    blob = envelope.seal(
+        keyring, envelope.Header(kind="result", uid=HERE, key_id="k", start=9), msgspec.msgpack.encode(SIGNS[0])
     )
     with pytest.raises(WireError, match="another place"):
         Verifier(HERE).opened(blob)
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"\xa1\xff", b"\x91" * 5_000, wire.MAGIC, wire.MAGIC + bytes(100), b"\xc1"], ids=len
+    "body", [b"", b"\xa1\xff", b"\x91" * 5_000, envelope.MAGIC, envelope.MAGIC + bytes(100), b"\xc1"], ids=len
 )
 def test_garbage_is_an_error_of_ours(body: bytes) -> None:
     with pytest.raises(WireError):

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from typer.testing import CliRunner, Result
 
-from manifold import settings
+from manifold import config
 from manifold.cli.app import app
 from manifold.ledger import Ledger, open_ledger
 
@@ -54,8 +54,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("MANIFOLD_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(settings, "fillers", [])
-    monkeypatch.setattr(settings, "resolvers", [])
+    monkeypatch.setattr(config, "fillers", [])
+    monkeypatch.setattr(config, "resolvers", [])
     monkeypatch.chdir(tmp_path)
     yield tmp_path / "home"
     os.environ.clear()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from manifold import settings
+from manifold import config
 from manifold.cli import checks, context, shapes
 from manifold.ledger import Ledger, open_ledger
 from manifold.ledger.tables import scatter
@@ -161,7 +161,7 @@ def test_doctor_names_a_secret_that_cannot_be_used(cli: Cli, monkeypatch: pytest
 
 
 def test_doctor_names_a_secret_that_others_can_read(cli: Cli, home: Path) -> None:
-    settings.keyring()
+    config.keyring()
     (home / "secret").chmod(0o644)
     (mend,) = broken(cli).values()
     assert mend.endswith(f"chmod 600 {home / 'secret'}")
@@ -209,13 +209,13 @@ def test_a_new_secret_is_good_and_never_the_same(cli: Cli, monkeypatch: pytest.M
     )
     assert one != two.secret
     monkeypatch.setenv("MANIFOLD_SECRET", one)
-    assert settings.keyring().current == one.partition(":")[0]
+    assert config.keyring().current == one.partition(":")[0]
 
 
 def test_the_schema_that_is_found_is_told_apart(home: Path) -> None:
     ledger = open_ledger()
     ledger.close()
-    with context.answering(settings.ledger_url()) as database:
+    with context.answering(config.ledger_url()) as database:
         from manifold.ledger import schema
 
         assert schema.found_version(database) == schema.version()

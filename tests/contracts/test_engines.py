@@ -12,9 +12,9 @@ from tests.remote.fleet import Fleet
 from tests.remote.middles import MIDDLES, fleet
 
 from manifold.engines._remote.engine import known_options
+from manifold.config import new_secret
 from manifold.engines.open import open_engine
 from manifold.registry import ENGINES
-from manifold.settings import new_secret
 from manifold.testing.engines import EngineContract, EngineRow
 
 SCHEMES = tuple(ENGINES.entries)

@@ -64,7 +64,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SmallStore:
     """The store of workers and coordinator."""
     opened = SmallStore(tmp_path / "small")
     monkeypatch.setattr("manifold.worker.process.HERE._stores", {f"file://{tmp_path}/small": PatientStore(opened)})
-    monkeypatch.setattr("manifold.plain.open_store", lambda url: opened)
+    monkeypatch.setattr("manifold.api.open_store", lambda url: opened)
     opened.url = f"file://{tmp_path}/small"
     return opened
 

@@ -19,7 +19,7 @@ def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that no environment has."""
     monkeypatch.setenv("MANIFOLD_HOME", str(tmp_path / "home"))
     found = Secrets({"AIRFLOW_CONN_CRM": "crm://host"})
-    monkeypatch.setattr("manifold.plain.from_environment", lambda policy: found if policy.connections else Secrets())
+    monkeypatch.setattr("manifold.api.from_environment", lambda policy: found if policy.connections else Secrets())
 
 
 def crm() -> str | None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manifold.words import shortened
+from manifold.text import shortened
 from manifold.worker import error_report
 from manifold.worker.hints import hint
 

@@ -17,7 +17,7 @@ import pytest
 
 import manifold
 from manifold.errors import EngineError, ScatterError
-from manifold.protocol import wire
+from manifold.protocol import envelope
 from manifold.protocol.task import Broken
 from manifold.worker.originals import Originals
 from tests.core.shared import ByReference
@@ -336,4 +336,4 @@ def test_an_item_that_goes_into_no_second_pickle_is_unpickled_with_its_chunk() -
     originals.fresh(0).rows.append(1)
     assert originals.fresh(0).rows == []
     assert originals.packed(0) is None
-    assert wire.dumps_if_possible(Once()) is None
+    assert envelope.dumps_if_possible(Once()) is None

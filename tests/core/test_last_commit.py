@@ -15,7 +15,7 @@ from sqlalchemy import Connection, update
 from sqlalchemy.exc import OperationalError
 
 import manifold
-from manifold import plain
+from manifold import api
 from manifold.abc import Monitor
 from manifold.coordinator import loop, start
 from manifold.errors import Cancelled, EngineError, Fenced, InputGone, LedgerUnavailable
@@ -114,7 +114,7 @@ def test_a_try_that_is_stopped_keeps_what_had_finished(monkeypatch: pytest.Monke
     stop = threading.Event()
     runs = Runs(stop.set)
     with monkeypatch.context() as patch:
-        patch.setattr(plain, "run", partial(start.run, stop=stop))
+        patch.setattr(api, "run", partial(start.run, stop=stop))
         with pytest.raises(Cancelled, match="stopped"):
             try_once(runs)
     assert committed() == WINDOW

@@ -19,7 +19,7 @@ from manifold.coordinator.held import HeldItems
 from manifold.coordinator.losses import MASS_SECONDS, Losses
 from manifold.errors import WorkerLost
 from manifold.ledger.connection import Database
-from manifold.protocol import salvage, wire
+from manifold.protocol import envelope, salvage
 from manifold.worker.execute import Execution
 from tests.core.shared import ByReference
 
@@ -72,18 +72,18 @@ def test_items_of_chunks_that_are_out_are_kept_as_bytes() -> None:
 
 
 def held(values: list[Any]) -> HeldItems:
-    data = wire.dumps(values)
+    data = envelope.dumps(values)
     return HeldItems(len(values), lambda: data)
 
 
 def test_a_chunk_that_is_out_is_cut_and_packed_as_before() -> None:
     chunk = Chunk(10, 15, held([1, "b", [3], Row(4, "x"), None]))
     assert len(chunk) == 5
-    assert wire.loads(chunk.pack()["packed"]) == [1, "b", [3], Row(4, "x"), None]
+    assert envelope.loads(chunk.pack()["packed"]) == [1, "b", [3], Row(4, "x"), None]
     parts = chunk.split(2)
     assert [list(part.items) for part in parts] == [[1, "b"], [[3]], [Row(4, "x")], [None]]
     chunk.each = True
-    assert [wire.loads(one) for one in chunk.pack()["each"]] == [1, "b", [3], Row(4, "x"), None]
+    assert [envelope.loads(one) for one in chunk.pack()["each"]] == [1, "b", [3], Row(4, "x"), None]
 
 
 class Refusing:
@@ -94,7 +94,7 @@ class Refusing:
 def test_an_item_of_it_that_cannot_be_unpickled_is_told_alone() -> None:
     chunk = Chunk(0, 3, held([1, {"a": Refusing()}, 3]), each=True)
     first, second, third = chunk.pack()["each"]
-    assert (wire.loads(first), wire.loads(third)) == (1, 3)
+    assert (envelope.loads(first), envelope.loads(third)) == (1, 3)
     assert "rubbish" in second.reason
     assert isinstance(chunk.items[1], salvage.Unreadable)
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manifold.names import meant, name_parts, scatter_name, shown_name
-from manifold.visible import storable
+from manifold.text import storable
 
 RUNS = (
     "manual__2026-11-27T08:00:00+00:00",

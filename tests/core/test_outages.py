@@ -13,11 +13,11 @@ import pytest
 
 import manifold
 from manifold.abc import Monitor, Store
+from manifold.api import scatter_items
 from manifold.demo.postgres import PostgresServer
 from manifold.errors import ResultsLost, StoreError, StoreNotShared, TooManyFailures
 from manifold.events import ChunkCommitted, Event, ScatterStarted
 from manifold.ledger import Ledger, open_ledger, verify
-from manifold.plain import scatter_items
 from manifold.stores.file import FileStore
 from tests.core.shared import ByReference
 from tests.ledger.made import copied, fail_over

@@ -21,7 +21,7 @@ import manifold
 import manifold.errors
 from manifold.cli.app import app
 from manifold.ledger import open_ledger
-from manifold.protocol import proof, salvage, wire
+from manifold.protocol import envelope, proof, salvage
 
 
 class QuotaError(Exception):
@@ -202,7 +202,7 @@ def test_a_failed_item_that_would_not_load_again_is_not_kept() -> None:
     results = manifold.scatter(spoil, [[1]], engine="threads://1", tolerate=1)
     (failed,) = results.failures()
     assert failed.item == [1]
-    assert wire.dumps_if_possible(QuotaError(1, 2)) is None
+    assert envelope.dumps_if_possible(QuotaError(1, 2)) is None
 
 
 class Kind(enum.Enum):
@@ -267,14 +267,14 @@ def test_what_cannot_be_read_of_a_pickled_list_is_told_by_its_index() -> None:
         *range(2500),
         {"z": bad},
     ]
-    found = salvage.load_items(wire.dumps(values))
+    found = salvage.load_items(envelope.dumps(values))
     assert [index for index, one in enumerate(found) if isinstance(one, salvage.Unreadable)] == [1, 2, 4, 5, 6, 7, 2508]
     assert [one for one in found if not isinstance(one, salvage.Unreadable)] == [1, "ok", *range(2500)]
 
 
 def test_verify_deep_names_the_item_whose_result_does_not_load(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:  # as an older version committed it
-        patch.setattr("manifold.protocol.codec.proof.dumps", wire.dumps)
+        patch.setattr("manifold.protocol.codec.proof.dumps", envelope.dumps)
         results = manifold.scatter(
             _some_unreadable, range(20), engine="threads://1", chunk_size=10, tolerate=1, scatter_id="old"
         )

@@ -16,11 +16,11 @@ import manifold
 import manifold.errors
 from manifold.cli.app import app
 from manifold.ledger import Ledger, verify
-from manifold.protocol import wire
+from manifold.protocol import envelope
 from manifold.protocol.digests import item_digest
 from manifold.protocol.task import Answer
 from manifold.sources import lines
-from manifold.visible import storable, visible
+from manifold.text import storable, visible
 from tests.core.shared import ByReference
 
 ODD = "caf\udce9\0.csv"
@@ -68,7 +68,9 @@ def test_what_every_database_takes_is_left_alone_and_the_rest_is_seen() -> None:
 
 def test_a_message_of_the_protocol_can_always_be_encoded() -> None:
     answer = Answer(refused=ODD, blobs={ODD: b"\xff\0"})
-    assert msgspec.msgpack.decode(wire.encode(answer), type=Answer) == Answer(refused=SHOWN, blobs={SHOWN: b"\xff\0"})
+    assert msgspec.msgpack.decode(envelope.encode(answer), type=Answer) == Answer(
+        refused=SHOWN, blobs={SHOWN: b"\xff\0"}
+    )
 
 
 @pytest.mark.parametrize("fn", [_raise, _raise_with_cause])
@@ -158,4 +160,4 @@ def test_errors_and_the_page_say_such_text_in_a_form_that_can_be_sent() -> None:
 
     assert str(manifold.errors.EngineError(ODD)) == SHOWN
     assert visible("caf\udce9") == "caf\\udce9"
-    assert plain(wire.dumps({ODD: [ODD, 1]})) == {SHOWN: [SHOWN, 1]}
+    assert plain(envelope.dumps({ODD: [ODD, 1]})) == {SHOWN: [SHOWN, 1]}

@@ -10,10 +10,10 @@ import msgspec
 import pytest
 
 import manifold
-from manifold import settings
+from manifold import config
 from manifold.engines.threads import ThreadsEngine
 from manifold.errors import EngineError, VersionMismatch
-from manifold.protocol import wire
+from manifold.protocol import envelope
 from manifold.protocol.records import LogLine
 from manifold.protocol.task import ChunkTask, Versions
 
@@ -26,10 +26,10 @@ class Meddling(ThreadsEngine):
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         (message,) = args
-        header, payload = wire.unseal(settings.keyring(), message, "task")
+        header, payload = envelope.unseal(config.keyring(), message, "task")
         task = self.change(msgspec.msgpack.decode(payload, type=ChunkTask))
         self.seen.append(task)
-        return super().submit(fn, wire.seal(settings.keyring(), header, msgspec.msgpack.encode(task)))
+        return super().submit(fn, envelope.seal(config.keyring(), header, msgspec.msgpack.encode(task)))
 
 
 def meddling(change: Callable[[ChunkTask], ChunkTask]) -> Meddling:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from manifold.settings import new_secret
+from manifold.config import new_secret
 from tests.celery.brokers import deployment
 from tests.dags.conftest import Test
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from cryptography.fernet import Fernet
 
-from manifold import settings
+from manifold import config
 from manifold.deploy import env
 
 ROOT = Path(__file__).parents[2]
@@ -50,7 +50,7 @@ def test_secrets_are_of_the_kind_that_their_readers_take(written: Path, monkeypa
     values = parsed(written.read_text())
     Fernet(values["AIRFLOW_FERNET_KEY"])
     monkeypatch.setenv("MANIFOLD_SECRET", values["MANIFOLD_SECRET"])
-    assert settings.keyring().current == values["MANIFOLD_SECRET"].partition(":")[0]
+    assert config.keyring().current == values["MANIFOLD_SECRET"].partition(":")[0]
     assert all(re.fullmatch(r"[\w-]+", value) for name, value in values.items() if name.endswith("_PASSWORD"))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from manifold import settings
+from manifold import config
 from manifold.engines.open import open_engine
 from manifold.engines.threads import ThreadsEngine
 from manifold.errors import ConfigError
@@ -18,7 +18,7 @@ def test_an_engine_is_taken_as_it_is() -> None:
 
 
 def test_a_name_without_a_scheme_is_a_connection_id(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settings, "resolvers", [{"night_shift": "threads://3"}.get])
+    monkeypatch.setattr(config, "resolvers", [{"night_shift": "threads://3"}.get])
     with open_engine("night_shift") as engine:
         assert engine.slots() == 3
 

@@ -11,11 +11,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal, Self
 
+from manifold.config import new_secret
 from manifold.demo.postgres import PostgresServer
 from manifold.demo.process import Child
 from manifold.engines.celery import CeleryEngine
 from manifold.ledger import Ledger, open_ledger
-from manifold.settings import new_secret
 from manifold.testing.engines import until
 from tests.celery.brokers import Deployment, broker_of, serves, worker_command
 from tests.faults.hosts import Host, Network

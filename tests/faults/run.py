@@ -22,7 +22,7 @@ from manifold.ledger.gc import sweep
 from manifold.ledger.tables import attempt, chunk
 from manifold.ledger.verify import verify, verify_blobs
 from manifold.protocol.records import ScatterRow
-from manifold.results.view import Results
+from manifold.results.results import Results
 from manifold.stores import open_store
 from manifold.testing.engines import until
 from tests.faults.cluster import Cluster

@@ -10,10 +10,10 @@ from sqlalchemy import text
 
 from manifold.ledger import Ledger, verify, verify_blobs
 from manifold.policy import Tolerance
-from manifold.protocol import wire
+from manifold.protocol import envelope
 from tests.ledger.made import Shelf, claim_rows, claimed, done, owner, receipt, sent
 
-KEYRING = wire.Keyring({"k1": b"0123456789abcdef"})
+KEYRING = envelope.Keyring({"k1": b"0123456789abcdef"})
 
 
 @pytest.fixture
@@ -120,11 +120,11 @@ def deep(ledger: Ledger) -> Deep:
         told = receipt(attempt, "of")
         keys: dict[str, str] = {}
         for name, kind in (("blob", "r"), ("fail", "f")):
-            header = wire.Header("result", claim.uid, "k1", attempt=attempt.id)
-            sealed = wire.seal(KEYRING, header, f"{start}{kind}".encode())
+            header = envelope.Header("result", claim.uid, "k1", attempt=attempt.id)
+            sealed = envelope.seal(KEYRING, header, f"{start}{kind}".encode())
             key = f"{prefix}/{start:016x}-{start + 2:016x}.{attempt.id}.n1.{kind}"
             store.put(key, sealed)
-            keys |= {f"{name}_key": key, f"{name}_digest": wire.sealed_digest(sealed)}
+            keys |= {f"{name}_key": key, f"{name}_digest": envelope.sealed_digest(sealed)}
         claim.commit([msgspec.structs.replace(told, **keys)])
     store.put(f"{prefix}/function.1", b"code")
     claim.describe(fn_key=f"{prefix}/function.1")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from manifold import settings
+from manifold import config
 
 
 @pytest.fixture
@@ -16,6 +16,6 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         if name != "MANIFOLD_REQUIRE":
             monkeypatch.delenv(name)
     monkeypatch.setenv("MANIFOLD_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(settings, "fillers", [])
-    monkeypatch.setattr(settings, "resolvers", [])
+    monkeypatch.setattr(config, "fillers", [])
+    monkeypatch.setattr(config, "resolvers", [])
     return tmp_path / "home"

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 import manifold
+from manifold.config import new_secret
 from manifold.demo.process import Child
-from manifold.settings import new_secret
 from tests.celery.brokers import deployment
 from tests.metrics.servers import DEPLOY, Prometheus, exporter, program, prometheus
 from tests.metrics.test_alerts import documented, metrics_in

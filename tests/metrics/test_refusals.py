@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from kombu import Producer
 
-from manifold.settings import new_secret
+from manifold.config import new_secret
 from manifold.testing import calls
 from manifold.testing.engines import SLOW, until
 from tests.celery.brokers import Deployment, deployment, serves

@@ -17,7 +17,7 @@ from manifold.ledger import Ledger, gauges, gc, open_ledger
 from manifold.ledger.gauges import Living
 from manifold.ledger.tables import tally
 from manifold.monitors.prometheus import pending_chunks, queue_of
-from manifold.registry import without_login
+from manifold.redaction import without_login
 from tests.ledger.made import Clock, Shelf, claimed, done, owner, receipt, sent
 
 

@@ -12,7 +12,7 @@ import manifold
 from manifold.abc import Store
 from manifold.ledger import Ledger, open_ledger
 from manifold.protocol.records import ChunkRow
-from manifold.results.view import Results
+from manifold.results.results import Results
 from manifold.stores.file import FileStore
 
 

@@ -19,7 +19,8 @@ import pytest
 from pyarrow import parquet
 
 from manifold.errors import ConfigError, MissingExtra
-from manifold.results.export import to_jsonl, to_parquet
+from manifold.writers.jsonl import to_jsonl
+from manifold.writers.parquet import to_parquet
 from tests.results.conftest import Place
 
 

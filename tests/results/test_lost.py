@@ -10,10 +10,10 @@ import msgspec
 import pytest
 from sqlalchemy import text
 
-from manifold import settings
+from manifold import config
 from manifold.errors import ResultsLost, StoreError, StoreNotShared, WireError
 from manifold.ledger.verify import verify_blobs
-from manifold.protocol import codec, wire
+from manifold.protocol import codec, envelope
 from manifold.results.blobs import Blobs
 from manifold.sources import take
 from manifold.stores.file import FileStore
@@ -68,11 +68,11 @@ def test_the_blob_of_another_chunk_does_not_stand_in(place: Place) -> None:
 def test_a_signed_blob_with_too_few_results_is_found_out(place: Place) -> None:
     results = place.anew(place.scatter(square, range(50)))
     row = place.chunks(results)[1]
-    header = wire.Header("result", row.uid, settings.keyring().current, start=10, stop=20, attempt=row.attempt)
-    forged = wire.seal(settings.keyring(), header, codec.encode_values([1, 2, 3]))
+    header = envelope.Header("result", row.uid, config.keyring().current, start=10, stop=20, attempt=row.attempt)
+    forged = envelope.seal(config.keyring(), header, codec.encode_values([1, 2, 3]))
     place.blob(results, 1).write_bytes(forged)
     with place.ledger.database.engine.begin() as connection:
-        digest = {"digest": wire.sealed_digest(forged), "attempt": row.attempt}
+        digest = {"digest": envelope.sealed_digest(forged), "attempt": row.attempt}
         connection.execute(text("UPDATE chunk SET blob_digest = :digest WHERE attempt = :attempt"), digest)
     with pytest.raises(ResultsLost, match="holds 3 results, and the ledger counts 10"):
         list(results)
@@ -120,7 +120,7 @@ def test_one_bad_read_is_not_believed(place: Place) -> None:
 
 def test_a_reader_with_another_secret_condemns_nothing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     results = place.scatter(square, range(50))
-    key_id = settings.keyring().current
+    key_id = config.keyring().current
     for secret, said in ((f"{key_id}:{'ab' * 32}", "MANIFOLD_SECRET must be the same"), (f"x:{'ab' * 32}", key_id)):
         monkeypatch.setenv("MANIFOLD_SECRET", secret)
         with pytest.raises(WireError, match=said):
@@ -131,11 +131,11 @@ def test_a_reader_with_another_secret_condemns_nothing(place: Place, monkeypatch
 def test_nothing_unsigned_is_unpickled(place: Place) -> None:
     results = place.anew(place.scatter(square, range(10)))
     unpickled = place.store.root / "unpickled"
-    bomb = wire.dumps(_Bomb(str(unpickled)))
-    keyring = wire.Keyring({settings.keyring().current: b"another secret of theirs"})
+    bomb = envelope.dumps(_Bomb(str(unpickled)))
+    keyring = envelope.Keyring({config.keyring().current: b"another secret of theirs"})
     row = place.chunks(results)[0]
-    header = wire.Header("result", row.uid, keyring.current, start=0, stop=10, attempt=row.attempt)
-    for data in (bomb, wire.seal(keyring, header, bomb)):
+    header = envelope.Header("result", row.uid, keyring.current, start=0, stop=10, attempt=row.attempt)
+    for data in (bomb, envelope.seal(keyring, header, bomb)):
         place.blob(results, 0).write_bytes(data)
         with pytest.raises(ResultsLost):
             list(place.anew(results))
@@ -213,8 +213,8 @@ def test_the_log_of_another_execution_of_a_chunk_does_not_stand_in(place: Place)
     row = place.chunks(results)[0]
     assert row.blob_key is not None
     log = place.store.root / f"{row.blob_key.rpartition('.')[0]}.l"
-    keyring = settings.keyring()
-    header, payload = wire.unseal(keyring, log.read_bytes(), "log")
-    log.write_bytes(wire.seal(keyring, msgspec.structs.replace(header, nonce="another"), payload))
+    keyring = config.keyring()
+    header, payload = envelope.unseal(keyring, log.read_bytes(), "log")
+    log.write_bytes(envelope.seal(keyring, msgspec.structs.replace(header, nonce="another"), payload))
     with pytest.raises(WireError, match="nonce"):
         Blobs(place.ledger, place.store, keyring, place.ledger.scatter(results.uid)).log(row)

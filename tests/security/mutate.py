@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from manifold.protocol import wire
+from manifold.protocol import envelope
 
-FOREIGN = wire.Keyring({"k0": b"somebody else's secret of 32 bytes"})
+FOREIGN = envelope.Keyring({"k0": b"somebody else's secret of 32 bytes"})
 _FIELDS = ("uid", "attempt", "nonce", "start", "stop", "layer", "kind", "digest", "key_id")
 
 
@@ -59,10 +59,10 @@ def _with_another_payload(dice: random.Random, captured: Sequence[bytes], pickle
 
 def _signed_by_somebody_else(dice: random.Random, captured: Sequence[bytes], pickled: bytes) -> bytes:
     try:
-        header = wire.peek(dice.choice(captured))
+        header = envelope.peek(dice.choice(captured))
     except Exception:  # noqa: BLE001 - it is no sealed message
         return pickled
-    return wire.seal(FOREIGN, msgspec.structs.replace(header, key_id="k0", zstd=False), pickled)
+    return envelope.seal(FOREIGN, msgspec.structs.replace(header, key_id="k0", zstd=False), pickled)
 
 
 def _spliced(dice: random.Random, captured: Sequence[bytes], _pickled: bytes) -> bytes:
@@ -74,7 +74,9 @@ def _spliced(dice: random.Random, captured: Sequence[bytes], _pickled: bytes) ->
 
 def _noise(dice: random.Random, _captured: Sequence[bytes], pickled: bytes) -> bytes:
     deep = b"\x91" * dice.randrange(5_000)  # MessagePack: a list in a list in a list …
-    bomb = wire.MAGIC + b"\xff\xff\xff\xff" + deep
+    bomb = envelope.MAGIC + b"\xff\xff\xff\xff" + deep
     head = deep[:4000]
-    nested = wire.MAGIC + len(head).to_bytes(4, "big") + head + bytes(32)
-    return dice.choice((b"", pickled, deep, bomb, nested, b"\xa1\xff", wire.MAGIC, dice.randbytes(dice.randrange(300))))
+    nested = envelope.MAGIC + len(head).to_bytes(4, "big") + head + bytes(32)
+    return dice.choice(
+        (b"", pickled, deep, bomb, nested, b"\xa1\xff", envelope.MAGIC, dice.randbytes(dice.randrange(300)))
+    )

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from manifold import settings
+from manifold import config
 from manifold.demo.postgres import PostgresServer
 from manifold.demo.secrets import Secrets, write_private
 from manifold.engines.open import open_engine
@@ -79,7 +79,7 @@ def test_the_secrets_file_is_never_open_to_others(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("open_umask")
 def test_the_homes_secret_is_its_owners_alone(home: Path) -> None:
-    settings.keyring()
+    config.keyring()
     assert mode(home) == 0o700
     assert {mode(path) for path in home.iterdir()} == {0o600}
 
@@ -104,28 +104,28 @@ def test_a_link_in_the_way_of_a_secret_is_not_followed(tmp_path: Path) -> None:
 
 
 def test_a_secret_that_others_could_read_or_replace_is_not_used(home: Path) -> None:
-    settings.keyring()
+    config.keyring()
     for open_to in (0o640, 0o604, 0o620, 0o602):
         (home / "secret").chmod(open_to)
         with pytest.raises(ConfigError, match="chmod 600"):
-            settings.keyring()
+            config.keyring()
     (home / "secret").chmod(0o600)
-    settings.keyring()
+    config.keyring()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
 def test_a_secret_of_another_user_is_not_used(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings.keyring()
+    config.keyring()
     os.chown(home / "secret", 65534, 65534)
     with pytest.raises(ConfigError, match="belongs to another user"):
-        settings.keyring()
+        config.keyring()
 
 
 @pytest.mark.parametrize("odd", ["a secret of 32 hexadecimal digits", "", "x" * 17, "k\n1"])
 def test_what_could_be_a_secret_is_no_id_of_one(odd: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MANIFOLD_SECRET", f"{odd}:{'ab' * 32}")
     with pytest.raises(ConfigError) as caught:
-        settings.keyring()
+        config.keyring()
     assert not odd or odd not in str(caught.value)
 
 
@@ -188,5 +188,5 @@ def test_pickles_are_loaded_in_four_places_alone() -> None:
         for path in (ROOT / "include").rglob("*.py")
         if loads.search(path.read_text())
     }
-    # What wire.unseal has checked: values and items, and the job with the modules beside it. Then calls, twice.
+    # What envelope.unseal has checked: values and items, and the job with the modules beside it. Then calls, twice.
     assert found == {"protocol/scope.py", "protocol/shipment.py", "engines/payload.py", "engines/local/frames.py"}

@@ -17,13 +17,13 @@ import pytest
 import manifold
 from manifold import redaction
 from manifold.abc import Monitor
+from manifold.config import keyring
 from manifold.coordinator import start
 from manifold.engines.threads import ThreadsEngine
 from manifold.errors import ConfigError, WireError
 from manifold.events import Event, Notice
 from manifold.policy import Policy
-from manifold.protocol import secrets, wire
-from manifold.settings import keyring
+from manifold.protocol import envelope, secrets
 from manifold.worker import capture, error_report
 
 SECRET = 'pä/ss "w0rd" & \\more\n'.strip() + "\tend"
@@ -99,22 +99,22 @@ def test_the_secrets_of_a_value_are_found_in_what_holds_them() -> None:
 
 
 def test_an_encrypted_message_is_read_with_the_secret_alone_and_is_the_same_each_time() -> None:
-    header = wire.Header(kind="function", uid="u", key_id=keyring().current, encrypted=True)
+    header = envelope.Header(kind="function", uid="u", key_id=keyring().current, encrypted=True)
     for payload in (b"hunter2hunter2", b"hunter2hunter2" * 1000):
-        sealed = wire.seal(keyring(), header, payload)
+        sealed = envelope.seal(keyring(), header, payload)
         assert b"hunter2" not in sealed
-        assert sealed == wire.seal(keyring(), header, payload)
-        assert wire.unseal(keyring(), sealed, "function", uid="u")[1] == payload
-        other = wire.seal(
-            keyring(), wire.Header(kind="function", uid="v", key_id=header.key_id, encrypted=True), payload
+        assert sealed == envelope.seal(keyring(), header, payload)
+        assert envelope.unseal(keyring(), sealed, "function", uid="u")[1] == payload
+        other = envelope.seal(
+            keyring(), envelope.Header(kind="function", uid="v", key_id=header.key_id, encrypted=True), payload
         )
-        assert wire.peek(other).digest != wire.peek(sealed).digest
+        assert envelope.peek(other).digest != envelope.peek(sealed).digest
 
 
 def test_connections_are_opened_by_the_job_that_names_them_alone() -> None:
     key_id = keyring().current
     message = secrets.sealed(keyring(), "u", key_id, secrets.Secrets({"AIRFLOW_CONN_A": "x://"}, ["hunter2"]))
-    digest = wire.sealed_digest(message)
+    digest = envelope.sealed_digest(message)
     assert secrets.opened(keyring(), "u", digest, message).environment == {"AIRFLOW_CONN_A": "x://"}
     for uid, named in (("v", digest), ("u", "0" * 64)):
         with pytest.raises(WireError):
@@ -190,7 +190,7 @@ def test_what_a_function_is_given_is_seen_by_it_alone_and_kept_nowhere(
             patch.delenv("AIRFLOW_CONN_CRM")  # what workers find is what they were given
             return genuine(*args, **kwargs)
 
-        patch.setattr("manifold.plain.run", run)
+        patch.setattr("manifold.api.run", run)
         results = manifold.scatter(use, range(40), engine=engine, monitors=[Looks()], **policy)
     engine.shutdown()
     assert len(results) == 39
@@ -220,7 +220,7 @@ def test_two_scatters_in_one_process_do_not_see_each_others_connections(
 
     monkeypatch.setenv("MANIFOLD_HOME", str(tmp_path))
     monkeypatch.setattr(
-        "manifold.plain.from_environment",
+        "manifold.api.from_environment",
         lambda policy: secrets.Secrets({f"AIRFLOW_CONN_{name.partition(':')[0]}": name for name in policy.connections}),
     )
 

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from manifold.cli.app import app
 from manifold.demo.postgres import PostgresServer
-from manifold.registry import masked
+from manifold.redaction import masked
 from manifold.sources.files import FilesSource
 from tests.celery.brokers import CuttableRedis
 

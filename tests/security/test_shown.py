@@ -14,7 +14,7 @@ from manifold.airflow.monitor import TaskLogMonitor
 from manifold.cli import out
 from manifold.monitors.progress import ProgressMonitor
 from manifold.protocol.records import Failure, LogLine
-from manifold.visible import on_one_line, visible
+from manifold.text import on_one_line, visible
 from manifold.worker import capture, error_report
 
 CLEAR = "\x1b[2J\x1b]0;owned\x07"

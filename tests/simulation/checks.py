@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from manifold.errors import WireError
-from manifold.protocol import outcome, wire
+from manifold.protocol import envelope, outcome
 from manifold.protocol.records import TERMINAL, ChunkRow
 from tests.simulation.jobs import Jobs
 from tests.simulation.ledger import Book
@@ -309,7 +309,7 @@ class Checks:
         for key, digest in ((row.blob_key, row.blob_digest), (row.fail_key, row.fail_digest)):
             if key in self._shelf.blobs and key not in self._shelf.lost:
                 try:
-                    if wire.sealed_digest(self._shelf.blobs[key]) != digest:
+                    if envelope.sealed_digest(self._shelf.blobs[key]) != digest:
                         yield f"{key} is committed with another digest"
                 except WireError as exc:
                     yield f"{key} is committed and not readable: {exc}"

@@ -15,7 +15,7 @@ from manifold.ledger import Ledger
 from manifold.ledger.gc import sweep
 from manifold.ledger.verify import verify, verify_blobs
 from manifold.protocol.records import ChunkRow, ScatterRow
-from manifold.results.view import Results
+from manifold.results.results import Results
 from tests.simulation.judge import Judge
 from tests.simulation.model import VERSIONS, Model
 from tests.simulation.setting import Wish

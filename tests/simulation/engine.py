@@ -8,13 +8,13 @@ from typing import Any, ClassVar, Self
 
 import msgspec
 
-from manifold import settings
+from manifold import config
 from manifold.abc import Engine
 from manifold.coordinator.chunks import Chunk
 from manifold.coordinator.dispatch import Dispatch, Sent
 from manifold.coordinator.flow_control import WINDOW
 from manifold.errors import ConfigError, EngineError
-from manifold.protocol import wire
+from manifold.protocol import envelope
 from manifold.protocol.records import Attempt, WorkerInfo
 from manifold.protocol.task import ChunkTask
 from manifold.worker.run import run_chunk
@@ -108,7 +108,7 @@ class SimEngine(Engine):
         self.actor.point("submit")
         if world.faults.hits("submit fails", self.actor.name):
             raise EngineError("the broker does not answer")
-        header = wire.peek(message)
+        header = envelope.peek(message)
         self._checks.sending(header.attempt)
         if header.attempt not in self.attempts:
             self._paid_for(message, header)
@@ -188,11 +188,11 @@ class SimEngine(Engine):
                 if one.layer == layer and start <= one.start and one.stop <= stop:
                     self._cluster.world.fail(f"{one.id} is waited for, and its items are committed by another")
 
-    def _paid_for(self, message: bytes, header: wire.Header) -> None:
+    def _paid_for(self, message: bytes, header: envelope.Header) -> None:
         """Every execution has a token, and so has every retry that is known of."""
         if self._rate is None:
             return
-        _, payload = wire.unseal(settings.keyring(), message, "task")
+        _, payload = envelope.unseal(config.keyring(), message, "task")
         task = msgspec.msgpack.decode(payload, type=ChunkTask)
         self._granted += len(task.positions) if task.positions is not None else header.stop - header.start
         seconds = self._cluster.world.now - self.began
@@ -206,11 +206,11 @@ class SimEngine(Engine):
         return list(self.dispatch.in_flight.values())
 
     @staticmethod
-    def _copies(one: Attempt, header: wire.Header) -> bool:
+    def _copies(one: Attempt, header: envelope.Header) -> bool:
         overlaps = one.layer == header.layer and one.start < header.stop and header.start < one.stop
         return overlaps and one.id != header.attempt
 
-    def _once(self, header: wire.Header) -> None:
+    def _once(self, header: envelope.Header) -> None:
         """What was adopted is at work on its items; only a copy that was asked for may be so beside it."""
         for sent in self._in_flight():
             one = sent.attempt
@@ -224,7 +224,7 @@ class SimEngine(Engine):
         held = len(self.dispatch.in_flight)
         if held > self.window:
             self._cluster.world.fail(f"{held} chunks are in flight, where {self.window} may be")
-        _, payload = wire.unseal(settings.keyring(), message, "task")
+        _, payload = envelope.unseal(config.keyring(), message, "task")
         task = msgspec.msgpack.decode(payload, type=ChunkTask)
         weight = len(task.packed or b"") if task.stop - task.start > 1 else 0
         if weight > CHUNK_BYTES and self._adaptive:

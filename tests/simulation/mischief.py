@@ -10,7 +10,7 @@ from manifold.errors import LedgerError, ManifoldError, ScatterBusy
 from manifold.ledger import Owner
 from manifold.ledger.gc import sweep
 from manifold.protocol.records import ChunkRow, ScatterRow
-from manifold.results.view import Results
+from manifold.results.results import Results
 from tests.simulation.store import SimStore
 from tests.simulation.world import Actor
 

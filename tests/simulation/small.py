@@ -17,7 +17,7 @@ from unittest import mock
 from manifold import policy
 from manifold.coordinator import budget, chunks, dispatch, planner, receipts, wiring
 from manifold.ledger import commit, gc, queries
-from manifold.protocol import wire
+from manifold.protocol import envelope
 from manifold.results import walk
 from manifold.worker import capture, packing, process, run
 
@@ -31,8 +31,8 @@ SIZES: dict[str, tuple[tuple[tuple[Any, str], ...], tuple[int, ...]]] = {
     "jobs that a process remembers": (((process, "_JOBS_KEPT"),), (1, 2)),
     "scatters that a process remembers": (((process, "_SCATTERS_KEPT"),), (1, 1000)),
     "bytes of a job that travels along": (((dispatch, "_SMALL_JOB"),), (0, 256 * 1024)),
-    "bytes worth compressing": (((wire, "_WORTH_COMPRESSING"),), (64, 4096)),
-    "bytes tried before compressing": (((wire, "_TRIAL"),), (64, 1024)),
+    "bytes worth compressing": (((envelope, "_WORTH_COMPRESSING"),), (64, 4096)),
+    "bytes tried before compressing": (((envelope, "_TRIAL"),), (64, 1024)),
     "items done before a share counts": (((policy, "_EARLY"),), (5, 15)),
     "bytes of a line": (((capture, "_LINE"),), (8, 2_000)),
 }
@@ -167,7 +167,7 @@ _WATCHED: tuple[tuple[Any, str, Around], ...] = (
     (chunks.Sizer, "size", _watch("a chunk of the largest size", lambda size, *_: size >= vars(chunks)["MAX_CHUNK"])),
     (process.Process, "loaded", _forgotten),
     (run, "_kept_job", _watch("a job that came by the store", lambda blob, *_: blob is not None)),
-    (wire, "_compressed", _watch("a compressed payload", lambda packed, _payload: packed is not None)),
+    (envelope, "_compressed", _watch("a compressed payload", lambda packed, _payload: packed is not None)),
     (
         capture.Lines,
         "_add",

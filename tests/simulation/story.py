@@ -15,9 +15,9 @@ from manifold.coordinator.dispatch import Address, Dispatch
 from manifold.errors import ScatterBusy
 from manifold.events import ChunkCommitted, ChunkLost, Event, Progress, ScatterStarted
 from manifold.ledger import Owner
+from manifold.protocol.envelope import Keyring
 from manifold.protocol.records import Attempt
-from manifold.protocol.wire import Keyring
-from manifold.results.view import Results
+from manifold.results.results import Results
 from tests.simulation.checks import Checks
 from tests.simulation.cluster import Cluster
 from tests.simulation.ends import Ends

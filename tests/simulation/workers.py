@@ -27,7 +27,7 @@ from greenlet import getcurrent
 
 from manifold.abc import Store
 from manifold.errors import BlobNotFound, ConfigError, StoreError
-from manifold.protocol import wire
+from manifold.protocol import envelope
 from manifold.protocol.blob_keys import checked
 from manifold.worker import beat
 from manifold.worker import process as processes
@@ -55,7 +55,7 @@ class Delivery:
     """A message on its way, and whoever waits for what comes of it."""
 
     sender: SimEngine
-    header: wire.Header
+    header: envelope.Header
     message: bytes
     future: Future[bytes]
     positions: range

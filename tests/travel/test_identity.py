@@ -187,7 +187,7 @@ def test_classes_of_a_module_beside_the_script_hold_too(folder: Folder) -> None:
 READ_ONLY = """
 import manifold
 from manifold.ledger import open_ledger
-from manifold.results.view import Results
+from manifold.results.results import Results
 ledger = open_ledger()
 results = Results.of(ledger.find("kinds"), ledger)
 values = list(results)

@@ -9,11 +9,11 @@ from tests.travel.conftest import Folder
 SEND = """
 import sys
 from manifold.policy import Policy
-from manifold.protocol import shipment, ship
+from manifold.protocol import by_value, shipment
 from manifold.protocol.job import Job
 
 def send(fn, name="sent"):
-    with ship.by_value(ship.script_roots()):
+    with by_value.by_value(by_value.script_roots()):
         packed = shipment.pack(Job.of(fn, None, {}, Policy.of({})))
     open(name, "wb").write(packed)
 """

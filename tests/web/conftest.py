@@ -58,7 +58,7 @@ def server(airflow_db: Path) -> Iterator[Any]:
 def book(ledger: Ledger, ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
     """The ledger that the page reads, once in each kind of database."""
     monkeypatch.setenv("MANIFOLD_LEDGER", ledger_url)
-    monkeypatch.setattr("manifold.airflow.settings.single_host", lambda: True)
+    monkeypatch.setattr("manifold.airflow.configuration.single_host", lambda: True)
     remembered.clear()
     deployment.close()
     yield ledger

@@ -13,8 +13,8 @@ import pytest
 
 import manifold
 from manifold.ledger import Ledger, open_ledger
-from manifold.protocol.wire import dumps
-from manifold.results.view import Results
+from manifold.protocol.envelope import dumps
+from manifold.results.results import Results
 from manifold.web import deployment, quarantine
 from tests.web.conftest import API, TestClient, get
 

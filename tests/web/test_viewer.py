@@ -25,9 +25,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
     for name in ("MANIFOLD_LEDGER", "MANIFOLD_STORE", "MANIFOLD_SECRET"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MANIFOLD_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr("manifold.airflow.settings.single_host", lambda: True)
+    monkeypatch.setattr("manifold.airflow.configuration.single_host", lambda: True)
     given = Secrets({"AIRFLOW_CONN_CRM": PASSWORD}, [PASSWORD])
-    monkeypatch.setattr("manifold.plain.from_environment", lambda _: given)
+    monkeypatch.setattr("manifold.api.from_environment", lambda _: given)
     deployment.close()
     ledger = open_ledger()
     yield ledger

@@ -157,8 +157,9 @@ def _masked_by_airflow() -> set[str]:
     return set(_secrets_masker().patterns)
 
 
-def allow_in_xcom(cls: type) -> None:
-    """Let this process read `cls` from XCom without a change of Airflow's configuration."""
-    from airflow.sdk.serde import allow_class
+def allow_in_xcom(cls: type, *old_names: str) -> None:
+    """Let this process read `cls` from XCom, also under its old names, without a change of Airflow's configuration."""
+    from airflow.sdk.serde import _extra_allowed, allow_class
 
     allow_class(cls)
+    _extra_allowed.update(old_names)

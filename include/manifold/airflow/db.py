@@ -10,12 +10,12 @@ from typing import Any
 from airflow.utils.db_manager import BaseDBManager
 from sqlalchemy import Engine, MetaData
 
-from manifold import settings
-from manifold.airflow.settings import configure
+from manifold import config
+from manifold.airflow.configuration import configure
 from manifold.errors import ConfigError, ManifoldError
 from manifold.ledger import schema
 from manifold.ledger.connection import connect
-from manifold.registry import masked
+from manifold.redaction import masked
 
 
 class ManifoldDBManager(BaseDBManager):
@@ -88,7 +88,7 @@ class ManifoldDBManager(BaseDBManager):
             self.log.info("Manifold's ledger is left alone. %s", exc)
             yield None
             return
-        ledger = connect(settings.ledger_url())
+        ledger = connect(config.ledger_url())
         try:
             yield ledger
         finally:

@@ -18,17 +18,17 @@ from manifold.airflow.compat import (
     get_unique_task_id,
     note_known_secrets,
 )
+from manifold.airflow.configuration import register
 from manifold.airflow.items import Items, check_items, check_lengths
 from manifold.airflow.operator import ScatterOperator
-from manifold.airflow.settings import register
 from manifold.policy import Policy
-from manifold.protocol.ship import as_is
+from manifold.protocol.by_value import as_is
+from manifold.results.results import Results
 from manifold.results.slices import ResultsSlice
-from manifold.results.view import Results
 from manifold.worker.perworker import PerWorker
 
 # Each process that reads a DAG file with a scatter in it can then read the handle from XCom, and what is behind it.
-allow_in_xcom(Results)
+allow_in_xcom(Results, "manifold.results.view.Results")
 allow_in_xcom(ResultsSlice)
 register()
 note_known_secrets()

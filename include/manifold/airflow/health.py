@@ -14,13 +14,14 @@ from typing import Any
 
 from airflow.sdk import Variable
 
-from manifold import settings
+from manifold import config
 from manifold.abc import Engine, Store
-from manifold.airflow.settings import configure, connections, default_engine
+from manifold.airflow.configuration import configure, connections, default_engine
+from manifold.api import scatter_items
 from manifold.engines.open import open_engine
 from manifold.errors import EngineError, StoreError
-from manifold.plain import scatter_items
-from manifold.registry import ENGINES, STORES, without_login
+from manifold.redaction import without_login
+from manifold.registry import ENGINES, STORES
 from manifold.stores import open_store
 
 _HEARING = 5.0  # seconds in which every live worker has spoken
@@ -44,7 +45,7 @@ def through_engine(name: str) -> dict[str, Any]:
     Raises EngineError, with what is to be done, where nothing answers, no worker takes the item, or a host is gone.
     """
     configure()
-    url = settings.resolve(name)
+    url = config.resolve(name)
     shown, wanted, token = without_login(url), set(_listed("manifold_hosts")), secrets.token_hex(8)
     with open_engine(url) as opened:
         if trouble := opened.check():
@@ -77,7 +78,7 @@ def through_engine(name: str) -> dict[str, Any]:
 def through_store(name: str) -> dict[str, Any]:
     """Put a value into the store, read it and delete it: the store, and the seconds it took; raises StoreError."""
     configure()
-    url = settings.store_url() if name == "default" else settings.resolve(name)
+    url = config.store_url() if name == "default" else config.resolve(name)
     key, value = f"cluster_health/{secrets.token_hex(8)}", secrets.token_bytes(64)
     began = time.monotonic()
     store: Store = open_store(url)

@@ -19,7 +19,8 @@ from airflow.sdk.exceptions import AirflowException, AirflowRuntimeError
 from manifold.adapter import Adapter
 from manifold.adapter import Connection as Form
 from manifold.errors import ConfigError, ManifoldError
-from manifold.registry import ENGINES, masked
+from manifold.redaction import masked
+from manifold.registry import ENGINES
 
 
 class UrlHook(BaseHook):

@@ -16,7 +16,7 @@ from manifold.abc import Source
 from manifold.airflow.compat import ResolveMixin
 from manifold.errors import ConfigError
 from manifold.sources import as_source
-from manifold.words import a_type, shortened
+from manifold.text import a_type, shortened
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -12,8 +12,8 @@ from manifold.abc import Monitor
 from manifold.events import ChunkCommitted, ChunkLost, Event, Notice, Progress, ScatterEnded, ScatterStarted
 from manifold.monitors.log import level_of_end
 from manifold.protocol.records import Failure, LogLine
-from manifold.registry import without_login
-from manifold.visible import on_one_line, visible
+from manifold.redaction import without_login
+from manifold.text import on_one_line, visible
 
 _EVERY = 10.0  # seconds between two lines of progress
 _SAMPLES = 5  # failed items shown in full for each kind of error

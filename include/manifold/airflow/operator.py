@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from manifold.coordinator.start import Plan
     from manifold.ledger import Ledger, Owner
-    from manifold.results.view import Results
+    from manifold.results.results import Results
 
 
 class ScatterOperator(BaseOperator):
@@ -110,7 +110,7 @@ class ScatterOperator(BaseOperator):
     def execute(self, context: Context) -> Results:
         from manifold import redaction
         from manifold.airflow.compat import redacted
-        from manifold.airflow.settings import configure
+        from manifold.airflow.configuration import configure
 
         if redacted not in redaction.redactors:
             redaction.redactors.append(redacted)
@@ -130,15 +130,15 @@ class ScatterOperator(BaseOperator):
             self._stop.set()
 
     def _scatter(self, context: Context, stop: threading.Event) -> Results:
+        from manifold.airflow.configuration import check_store, default_engine
         from manifold.airflow.inside import secrets_of
         from manifold.airflow.monitor import TaskLogMonitor
-        from manifold.airflow.settings import check_store, default_engine
+        from manifold.config import resolve, store_url
         from manifold.coordinator.start import Plan, run
         from manifold.engines.open import open_engine
         from manifold.ledger import open_ledger
-        from manifold.protocol.ship import by_value
-        from manifold.results.view import Results
-        from manifold.settings import resolve, store_url
+        from manifold.protocol.by_value import by_value
+        from manifold.results.results import Results
         from manifold.sources import as_source, zipped
         from manifold.stores import open_store
         from manifold.worker import forks
@@ -251,7 +251,7 @@ def _check_places(policy: Policy, function: Callable[..., Any]) -> None:
 
     Templates and connection ids are looked up in the task.
     """
-    from manifold.airflow.settings import check_store
+    from manifold.airflow.configuration import check_store
     from manifold.engines.open import check_engine
     from manifold.protocol.job import is_async
     from manifold.registry import STORES

@@ -18,7 +18,7 @@ from manifold.cli.run import tell_ran
 from manifold.errors import ConfigError, Incomplete, ScatterError
 from manifold.names import shown_name
 from manifold.protocol.records import ScatterRow
-from manifold.words import counted
+from manifold.text import counted
 
 if TYPE_CHECKING:
     from manifold.control_requests import Again

@@ -13,8 +13,8 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 from manifold.cli.context import in_airflow
 from manifold.cli.exits import Unreachable
 from manifold.errors import ConfigError
-from manifold.registry import masked
-from manifold.words import shortened
+from manifold.redaction import masked
+from manifold.text import shortened
 
 _SECONDS = 30.0
 

@@ -13,14 +13,15 @@ from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Any
 
-from manifold import settings
+from manifold import config
 from manifold.abc import Store
 from manifold.cli.context import answering, in_airflow, opened_ledger
 from manifold.cli.probe import seen_by_worker
 from manifold.cli.shapes import Check
 from manifold.errors import EngineError, ManifoldError, StoreError
-from manifold.registry import REGISTRIES, masked
-from manifold.words import counted
+from manifold.redaction import masked
+from manifold.registry import REGISTRIES
+from manifold.text import counted
 
 _SECONDS = 15.0  # for a worker to answer; it may be at work on something else
 _FOLDER = "manifold-doctor"
@@ -48,8 +49,8 @@ def versions() -> Check:
 def configuration() -> Check:
     """Where the settings come from, and whether they are enough for Airflow's executor."""
     if not in_airflow():
-        return Check(name="settings", state="ok", found=f"no Airflow is configured here; state is in {settings.home()}")
-    from manifold.airflow.settings import configure, executor
+        return Check(name="settings", state="ok", found=f"no Airflow is configured here; state is in {config.home()}")
+    from manifold.airflow.configuration import configure, executor
 
     try:
         configure()
@@ -61,7 +62,7 @@ def configuration() -> Check:
 def ledger() -> Check:
     """Whether the ledger answers and has its tables."""
     try:
-        url = settings.ledger_url()
+        url = config.ledger_url()
         where = masked(url)
     except ManifoldError as exc:
         return Check(name="ledger", state="broken", found="its URL cannot be read", mend=str(exc))
@@ -78,12 +79,12 @@ def ledger() -> Check:
 def secret() -> Check:
     """Whether there is a secret, and who else can read it."""
     try:
-        ring = settings.keyring()
+        ring = config.keyring()
     except ManifoldError as exc:
         return Check(name="secret", state="broken", found="it cannot be used", mend=str(exc))
     if os.environ.get("MANIFOLD_SECRET"):
         return Check(name="secret", state="ok", found=f"key {ring.current} of MANIFOLD_SECRET signs")
-    path = settings.home() / "secret"
+    path = config.home() / "secret"
     return Check(name="secret", state="ok", found=f"key {ring.current} of {path} signs; workers elsewhere need it too")
 
 
@@ -122,7 +123,7 @@ def _trial_store(key: str) -> Iterator[tuple[Check, Store | None]]:
     """How the store does, with `key` in it until the end."""
     store: Store | None = None
     try:
-        where = masked(settings.store_url())
+        where = masked(config.store_url())
         store = _with_key(key)
         found = Check(name="store", state="ok", found=f"{where} keeps what it is given; {_reach(store)}")
     except ManifoldError as exc:

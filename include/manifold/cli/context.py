@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from manifold import settings
+from manifold import config
 from manifold.abc import Store
 from manifold.cli.exits import NotFound
 from manifold.errors import ConfigError
@@ -44,13 +44,13 @@ def in_airflow() -> bool:
 
 def use_airflow() -> None:
     """Let the core ask Airflow for what the environment does not say. Airflow itself is imported when that happens."""
-    if in_airflow() and _fill not in settings.fillers:
-        settings.fillers.append(_fill)
-        settings.resolvers.append(_connection)
+    if in_airflow() and _fill not in config.fillers:
+        config.fillers.append(_fill)
+        config.resolvers.append(_connection)
 
 
 def _fill() -> None:
-    from manifold.airflow.settings import fill
+    from manifold.airflow.configuration import fill
 
     fill()
 
@@ -66,7 +66,7 @@ def opened_ledger(url: str | None = None) -> Iterator[Ledger]:
     """The deployment's ledger, or that of `url`; raises LedgerError after seconds where it does not answer."""
     from manifold.ledger import open_ledger
 
-    where = url or settings.ledger_url()
+    where = url or config.ledger_url()
     with answering(where):
         ledger = open_ledger(where)
     try:

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from manifold import settings
+from manifold import config
 from manifold.cli import out, shapes
 from manifold.cli.context import answering
 from manifold.cli.exits import FAILED
 from manifold.cli.params import AsJson
 from manifold.errors import SchemaError
-from manifold.registry import masked
+from manifold.redaction import masked
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -26,7 +26,7 @@ def migrate(as_json: AsJson = False) -> None:
     """
     from manifold.ledger import schema
 
-    with answering(settings.ledger_url()) as database:
+    with answering(config.ledger_url()) as database:
         was = schema.migrate(database)
         found = _schema(database, was)
     if as_json:
@@ -41,7 +41,7 @@ def check(as_json: AsJson = False) -> None:
     """Say whether the ledger's tables are those that this version needs. Exit code 1 if not."""
     from manifold.ledger import schema
 
-    with answering(settings.ledger_url()) as database:
+    with answering(config.ledger_url()) as database:
         found = _schema(database, schema.found_version(database))
         text = "are those that this version needs"
         try:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from manifold import settings
+from manifold import config
 from manifold.cli import out, shapes
 from manifold.cli.engines import default
 from manifold.cli.exits import FAILED
@@ -35,7 +35,7 @@ def doctor(
     from manifold.cli.checks import examine
 
     if new_secret:
-        fresh = settings.new_secret()
+        fresh = config.new_secret()
         if as_json:
             out.say_json(shapes.NewSecret(secret=fresh))
         else:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from manifold import settings
+from manifold import config
 from manifold.cli import out, shapes
 from manifold.cli.context import in_airflow, opened_ledger
 from manifold.cli.exits import UNREACHABLE
 from manifold.cli.params import AsJson
 from manifold.errors import ManifoldError
-from manifold.registry import ENGINES, masked
+from manifold.redaction import masked
+from manifold.registry import ENGINES
 
 if TYPE_CHECKING:
     from manifold.abc import Engine
@@ -66,7 +67,7 @@ def known() -> list[str]:
     """The engines that this host has a reason to ask for; the default one first."""
     names = [default()]
     if in_airflow():
-        from manifold.airflow.settings import connections
+        from manifold.airflow.configuration import connections
 
         names += connections(ENGINES)
     try:
@@ -81,7 +82,7 @@ def default() -> str:
     """The engine of scatters that name none."""
     if not in_airflow():
         return "processes://"
-    from manifold.airflow.settings import default_engine
+    from manifold.airflow.configuration import default_engine
 
     return default_engine()
 
@@ -92,7 +93,7 @@ def look_at(name: str) -> shapes.EngineView:
 
     view = shapes.EngineView(name=masked(name), url=masked(name), reachable=False, slots=0, workers=[], trouble=None)
     try:
-        url = settings.resolve(name)
+        url = config.resolve(name)
         view.url = masked(url)
         engine = open_engine(url)
     except ManifoldError as exc:

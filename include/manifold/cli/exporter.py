@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from manifold import settings
+from manifold import config
 from manifold.cli import out
 from manifold.cli.context import answering
 from manifold.cli.engines import known
@@ -68,7 +68,7 @@ def exporter(
 def _opened() -> Ledger:
     from manifold.ledger import open_ledger
 
-    url = settings.ledger_url()
+    url = config.ledger_url()
     with answering(url):
         ledger = open_ledger(url)
     ledger.database.patience = _PATIENCE

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 
-from manifold import settings
+from manifold import config
 from manifold.cli import out, shapes
 from manifold.cli.context import find, opened_ledger, opened_store
 from manifold.cli.params import AsJson, OnlyError, ScatterId, chosen_kinds
 from manifold.protocol.records import ScatterRow
-from manifold.words import counted
+from manifold.text import counted
 
 if TYPE_CHECKING:
     from manifold.ledger import FailureRow, Ledger
@@ -79,11 +79,11 @@ def _tell(found: shapes.FailedItems, row: ScatterRow, export: str | None) -> Non
 
 def _export(ledger: Ledger, row: ScatterRow, chosen: set[str], path: str) -> int:
     from manifold.results.blobs import Blobs
-    from manifold.results.export import to_jsonl
     from manifold.results.failures import failures
+    from manifold.writers.jsonl import to_jsonl
 
     with closing(opened_store(row)) as store:
-        blobs = Blobs(ledger, store, settings.keyring(), row)
+        blobs = Blobs(ledger, store, config.keyring(), row)
         found = (one for one in failures(ledger, blobs, row.uid) if one.fingerprint in chosen)
         return to_jsonl((_exported(one) for one in found), path)
 

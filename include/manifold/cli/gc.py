@@ -13,7 +13,7 @@ from manifold.cli.params import AsJson, DryRun, seconds_of
 from manifold.errors import ConfigError, StoreError
 from manifold.names import shown_name
 from manifold.protocol.records import ScatterRow
-from manifold.words import counted
+from manifold.text import counted
 
 
 def gc(

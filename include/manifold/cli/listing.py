@@ -14,7 +14,7 @@ from manifold.cli.context import opened_ledger
 from manifold.cli.params import AsJson
 from manifold.names import shown_name
 from manifold.protocol.records import ScatterRow
-from manifold.visible import on_one_line
+from manifold.text import on_one_line
 
 if TYPE_CHECKING:
     from manifold.ledger import Ledger

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from manifold.cli import shapes
 from manifold.redaction import mask
-from manifold.visible import visible
+from manifold.text import visible
 
 _answers: TextIO | None = None  # where JSON goes, while stdout is kept for it
 _WIDE = 200  # columns where nobody looks on; a file has no edge

@@ -17,7 +17,7 @@ from manifold.cli import out
 from manifold.errors import ConfigError
 from manifold.policy import Policy
 from manifold.registry import FORMATS
-from manifold.words import a_type, either
+from manifold.text import a_type, either
 
 
 def _keep_stdout(ctx: typer.Context, as_json: bool) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from manifold import settings
+from manifold import config
 from manifold.cli import out
 from manifold.cli.again import Options, run_again, takes_options
 from manifold.cli.context import find, opened_ledger, opened_store
@@ -72,7 +72,7 @@ def _lost(ledger: Ledger, row: ScatterRow) -> int:
     from manifold.results.blobs import Blobs
 
     with closing(opened_store(row)) as store:
-        blobs = Blobs(ledger, store, settings.keyring(), row)
+        blobs = Blobs(ledger, store, config.keyring(), row)
         for merged in ledger.merged(row.uid):
             for chunk in (merged.base, *merged.overlays):
                 try:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from manifold import settings
+from manifold import config
 from manifold.abc import Source, Store
 from manifold.cli import shapes
 from manifold.cli.context import opened_store, person
@@ -43,7 +43,7 @@ def redrive(
     from manifold.coordinator.start import Plan, run
     from manifold.engines.open import open_engine
     from manifold.ledger import Owner
-    from manifold.protocol.ship import by_value
+    from manifold.protocol.by_value import by_value
 
     began = time.monotonic()
     source = _source(ledger, row, items, what)
@@ -139,7 +139,7 @@ def _engine_url(row: ScatterRow, engine: str | None) -> str:
         raise ConfigError(
             f"{row.title} ran on an executor of its program's own ({url}); say --engine, such as threads://8"
         )
-    return settings.resolve(url)
+    return config.resolve(url)
 
 
 def _job(ledger: Ledger, row: ScatterRow, store: Store) -> tuple[JobModules, Job]:
@@ -148,7 +148,7 @@ def _job(ledger: Ledger, row: ScatterRow, store: Store) -> tuple[JobModules, Job
     from manifold.worker.modules import JobModules
 
     try:
-        modules = JobModules(Blobs(ledger, store, settings.keyring(), row).shipment())
+        modules = JobModules(Blobs(ledger, store, config.keyring(), row).shipment())
         return modules, modules.job()
     except BlobNotFound as exc:
         raise ResultsLost(f"the code of {row.title} is not in its store any more: {exc}") from exc

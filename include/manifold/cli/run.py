@@ -10,19 +10,19 @@ from uuid import uuid4
 import typer
 
 import manifold
-from manifold import events, settings
+from manifold import config, events
 from manifold.abc import Monitor
 from manifold.cli import out, shapes
 from manifold.cli.context import opened_ledger
 from manifold.cli.params import ITEMS_HELP, AsJson, function_of, items_of, options_of
 from manifold.errors import ConfigError, EmptyReduce, ScatterError
 from manifold.registry import FORMATS
-from manifold.words import counted, either
+from manifold.text import counted, either
 
 if TYPE_CHECKING:
     from manifold.adapter import Adapter
     from manifold.ledger import Ledger
-    from manifold.results.view import Results
+    from manifold.results.results import Results
 
 _WRITTEN = either(f".{end}" for row in FORMATS.entries.values() for end in row.written)
 
@@ -63,7 +63,7 @@ def run(
     A module in the working folder travels to the workers with the function. Exit code 1 if more items fail than
     `tolerate` allows; `manifold failed NAME` shows them.
     """
-    from manifold.protocol.ship import by_value
+    from manifold.protocol.by_value import by_value
 
     if output is not None:
         _check_output(output)
@@ -71,7 +71,7 @@ def run(
     source, options = items_of(items), options_of(option or ())
     name = scatter_id or f"{function.rpartition(':')[2]}-{uuid4().hex[:12]}"
     began = time.monotonic()
-    with opened_ledger(settings.resolve(ledger) if ledger else None) as book:
+    with opened_ledger(config.resolve(ledger) if ledger else None) as book:
         try:
             # Modules of the working folder are not on the workers' path, so they travel.
             with by_value(["."]):
@@ -137,7 +137,7 @@ def _scatter(
         called,
         source,
         engine=engine,
-        store=settings.resolve(store) if store else None,
+        store=config.resolve(store) if store else None,
         ledger=book,
         scatter_id=name,
         fresh=fresh,
@@ -163,7 +163,7 @@ def ran_shape(book: Ledger, uid: str, results: Results | None, seconds: float, o
 
 def _check_output(output: str) -> None:
     """What cannot be written is said before anything runs."""
-    from manifold.results.output import check_target
+    from manifold.writers._atomic import check_target
 
     if _writer(output) is None:
         raise ConfigError(f"--out {output}: its name must end in {_WRITTEN}")

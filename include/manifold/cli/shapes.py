@@ -12,7 +12,7 @@ import msgspec
 
 from manifold.control_requests import coordinator
 from manifold.protocol.records import ScatterRow
-from manifold.registry import masked
+from manifold.redaction import masked
 
 if TYPE_CHECKING:
     from manifold.ledger import FailureRow, KindRow

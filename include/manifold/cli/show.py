@@ -18,7 +18,7 @@ from manifold.cli.exits import FAILED
 from manifold.cli.params import AsJson, ScatterId
 from manifold.names import shown_name
 from manifold.protocol.records import TERMINAL
-from manifold.registry import masked
+from manifold.redaction import masked
 
 if TYPE_CHECKING:
     from manifold.ledger import Ledger, WorkerRow

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from manifold import settings
+from manifold import config
 from manifold.cli import out, shapes
 from manifold.cli.context import find, opened_ledger, opened_store
 from manifold.cli.exits import FAILED
 from manifold.cli.params import AsJson
 from manifold.errors import ManifoldError, WireError
-from manifold.protocol import outcome, proof, wire
+from manifold.protocol import envelope, outcome, proof
 from manifold.protocol.codec import FailedItem
 from manifold.protocol.records import ChunkRow, ScatterRow
-from manifold.words import counted
+from manifold.text import counted
 
 if TYPE_CHECKING:
     from manifold.ledger import Ledger
@@ -97,18 +97,18 @@ def _broken_blobs(ledger: Ledger, uid: str) -> list[Violation]:
     row = ledger.scatter(uid)
     with closing(opened_store(row)) as store:
         check_marker(store, row.store_uuid)
-        return verify_blobs(ledger, uid, store, _complaint(settings.keyring(), row.reduce_digest is not None))
+        return verify_blobs(ledger, uid, store, _complaint(config.keyring(), row.reduce_digest is not None))
 
 
-def _complaint(keyring: wire.Keyring, folded: bool) -> Callable[[ChunkRow, str, bytes], str | None]:
+def _complaint(keyring: envelope.Keyring, folded: bool) -> Callable[[ChunkRow, str, bytes], str | None]:
     """Looks into a blob: its signature, its place, and how many items it holds."""
     from manifold.protocol import codec
 
     def complaint(row: ChunkRow, key: str, data: bytes) -> str | None:
-        kind: wire.Kind = "failed" if key == row.fail_key else "result"
+        kind: envelope.Kind = "failed" if key == row.fail_key else "result"
         place = {"uid": row.uid, "layer": row.layer, "start": row.start, "attempt": row.attempt}
         try:
-            _, payload = wire.unseal(keyring, data, kind, **place)
+            _, payload = envelope.unseal(keyring, data, kind, **place)
             if kind == "failed":
                 return _complaint_of_failed(row, codec.decode_failed(payload))
             try:
@@ -126,7 +126,7 @@ def _complaint(keyring: wire.Keyring, folded: bool) -> Callable[[ChunkRow, str, 
 def _complaint_of_failed(row: ChunkRow, held: list[FailedItem]) -> str | None:
     for one in held:
         try:
-            _ = one.item is not None and wire.loads(one.item)
+            _ = one.item is not None and envelope.loads(one.item)
         except proof.BROKEN as exc:
             return f"failed item {one.failure.pos:,} cannot be unpickled here: {type(exc).__name__}: {exc}"
     return None if len(held) == row.n_failed else _miscounted(len(held), row.n_failed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from manifold.errors import TooManyFailures
 from manifold.policy import Policy, Tolerance
 from manifold.protocol.records import MAX_CHUNK, Receipt, ScatterRow
-from manifold.words import counted, shortened
+from manifold.text import counted, shortened
 
 
 class Budget:

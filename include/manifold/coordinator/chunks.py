@@ -11,11 +11,10 @@ from itertools import pairwise
 from typing import Any
 
 from manifold.coordinator.held import HeldItems
-from manifold.protocol import salvage, wire
+from manifold.protocol import envelope, salvage
 from manifold.protocol.records import MAX_CHUNK, Why
 from manifold.protocol.task import Unsendable
-from manifold.visible import storable
-from manifold.words import a_type, shortened
+from manifold.text import a_type, shortened, storable
 from manifold.worker import error_report
 
 TARGET_SECONDS = 1.0
@@ -113,7 +112,7 @@ class Chunk:
             return {"packed": self.items.packed()}
         if not self.each:
             try:
-                return {"packed": wire.dumps(list(self.items))}
+                return {"packed": envelope.dumps(list(self.items))}
             except Exception:  # noqa: BLE001 - pickling runs a user's code; found one by one below
                 self.each = True
         return {"each": [_pack_one(item) for item in self.items]}
@@ -123,7 +122,7 @@ def _pack_one(item: Any) -> bytes | Unsendable:
     if isinstance(item, salvage.Unreadable):
         return Unsendable(storable(shortened(f"the item cannot be unpickled: {item.reason}", 300)), repr(item))
     try:
-        return wire.dumps(item)
+        return envelope.dumps(item)
     except Exception as exc:  # noqa: BLE001 - pickling runs a user's code
         reason = f"the item, {a_type(item)}, cannot be pickled: {type(exc).__name__}: {exc}"
         return Unsendable(shortened(reason, 300), error_report.shown(item))

@@ -17,7 +17,7 @@ from manifold.abc import Engine
 from manifold.coordinator.chunks import Chunk
 from manifold.coordinator.held import HeldItems
 from manifold.errors import WireError
-from manifold.protocol import wire
+from manifold.protocol import envelope
 from manifold.protocol.records import Attempt, Receipt
 from manifold.protocol.task import Answer, ChunkTask, Versions
 from manifold.worker import run as worker
@@ -74,7 +74,7 @@ class Dispatch:
     def __init__(
         self,
         engine: Engine,
-        keyring: wire.Keyring,
+        keyring: envelope.Keyring,
         address: Address,
         *,
         new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
@@ -132,7 +132,7 @@ class Dispatch:
             most_bytes=where.most_bytes,
             **packed,
         )
-        header = wire.Header(
+        header = envelope.Header(
             kind="task",
             uid=where.uid,
             key_id=where.key_id,
@@ -141,7 +141,7 @@ class Dispatch:
             stop=chunk.stop,
             attempt=attempt.id,
         )
-        message = wire.seal(self._keyring, header, wire.encode(task))
+        message = envelope.seal(self._keyring, header, envelope.encode(task))
         chunk.sent += 1
         if "packed" in packed and chunk.items:
             chunk.items = HeldItems(len(chunk), partial(self._items_of, message))
@@ -153,7 +153,7 @@ class Dispatch:
 
     def _items_of(self, message: bytes) -> bytes:
         """The pickled items that a task carries."""
-        _, payload = wire.unseal(self._keyring, message, "task")
+        _, payload = envelope.unseal(self._keyring, message, "task")
         packed = msgspec.msgpack.decode(payload, type=ChunkTask).packed
         assert packed is not None
         return packed
@@ -230,7 +230,7 @@ class Dispatch:
         if (error := future.exception()) is not None:
             return Outcome(attempt_id, sent, error=error)
         try:
-            _, payload = wire.unseal(
+            _, payload = envelope.unseal(
                 self._keyring, future.result(), "receipt", uid=self._address.uid, attempt=attempt_id
             )
             answer = msgspec.msgpack.decode(payload, type=Answer)

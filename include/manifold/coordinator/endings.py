@@ -7,7 +7,7 @@ from typing import Literal
 from manifold.errors import Drained, InputGone, ManifoldError, Stopped
 from manifold.protocol.records import ScatterRow
 from manifold.redaction import mask
-from manifold.words import counted
+from manifold.text import counted
 
 
 def incomplete(row: ScatterRow) -> str:

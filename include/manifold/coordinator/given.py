@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from manifold import settings
-from manifold.protocol import wire
+from manifold import config
+from manifold.protocol import envelope
 from manifold.protocol.digests import item_digest
 from manifold.protocol.identity import Identity, code_digest
 from manifold.protocol.records import ScatterRow
@@ -49,7 +49,7 @@ class Given:
     Args:
     """
 
-    def __init__(self, plan: Plan, keyring: wire.Keyring) -> None:
+    def __init__(self, plan: Plan, keyring: envelope.Keyring) -> None:
         self._plan = plan
         self._keyring = keyring
         self._constants: dict[str, Constants] = {}
@@ -136,7 +136,7 @@ class Given:
 
 def outdated(plan: Plan, row: ScatterRow) -> bool:
     """The function or a constant is not what it was at the try before."""
-    given = Given(plan, settings.keyring())
+    given = Given(plan, config.keyring())
     return given.code_changed(row) or bool(given.constants_changed(row))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, overload
 
-from manifold.protocol import proof, salvage, wire
+from manifold.protocol import envelope, proof, salvage
 
 
 class HeldItems(Sequence[Any]):
@@ -33,7 +33,7 @@ class HeldItems(Sequence[Any]):
         """Return the items, unpickled."""
         data = self._packed()
         try:
-            return wire.loads(data)  # type: ignore[no-any-return]
+            return envelope.loads(data)  # type: ignore[no-any-return]
         except proof.BROKEN:
             return salvage.load_items(data)
 

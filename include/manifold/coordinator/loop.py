@@ -39,7 +39,7 @@ from manifold.errors import (
 )
 from manifold.protocol.records import Receipt, ScatterRow
 from manifold.redaction import mask
-from manifold.words import shortened
+from manifold.text import shortened
 
 RENEW_SECONDS = 5.0
 _POLL_SECONDS = 1.0  # between looks at controls, slots and the lease

@@ -14,7 +14,7 @@ from manifold.coordinator.chunks import Chunk
 from manifold.errors import InputGone, ItemsChanged
 from manifold.protocol.digests import chunk_digest, left_out
 from manifold.protocol.records import ChunkRow
-from manifold.words import counted
+from manifold.text import counted
 
 _SKIP = 10_000  # items read at once where a committed row is passed over
 

@@ -21,7 +21,7 @@ from manifold.coordinator.planner import Reader
 from manifold.coordinator.receipts import BlobLost, Receipts
 from manifold.errors import Fenced, InputGone, LedgerError, ScatterError, Stopped, StoreError, WireError
 from manifold.protocol.records import Attempt, Receipt, ScatterRow
-from manifold.words import counted
+from manifold.text import counted
 
 if TYPE_CHECKING:
     from manifold.ledger import AttemptRow, Claim, Ledger

@@ -13,7 +13,7 @@ import msgspec
 from manifold.abc import Store
 from manifold.coordinator.chunks import Chunk
 from manifold.errors import BlobNotFound, ManifoldError, ResultsLost, StoreError, StoreNotShared, WireError
-from manifold.protocol import codec, wire
+from manifold.protocol import codec, envelope
 from manifold.protocol.blob_keys import chunk_key
 from manifold.protocol.digests import item_digest
 from manifold.protocol.records import Attempt, Receipt
@@ -44,7 +44,7 @@ class Receipts:
         self,
         ledger: Ledger,
         store: Store,
-        keyring: wire.Keyring,
+        keyring: envelope.Keyring,
         *,
         uid: str,
         key_id: str,
@@ -99,7 +99,7 @@ class Receipts:
     def condemn(self, attempt: Attempt, chunk: Chunk, error: ManifoldError) -> Receipt:
         """The receipt that commits a single item as failed, which no worker can write."""
         item = chunk.items[0]
-        raw: bytes | None = item if chunk.raw else wire.dumps_if_possible(item)
+        raw: bytes | None = item if chunk.raw else envelope.dumps_if_possible(item)
         record, text = error_report.failure(
             error,
             pos=attempt.start,
@@ -110,7 +110,7 @@ class Receipts:
         )
         nonce = self._new_id()[:16]
         key = chunk_key(self._ledger.uuid, self._uid, attempt.start, attempt.stop, attempt.id, nonce, "f")
-        header = wire.Header(
+        header = envelope.Header(
             kind="failed",
             uid=self._uid,
             key_id=self._key_id,
@@ -120,7 +120,7 @@ class Receipts:
             attempt=attempt.id,
             nonce=nonce,
         )
-        blob = wire.seal(self._keyring, header, codec.encode_failed([codec.FailedItem(record, raw, text)]))
+        blob = envelope.seal(self._keyring, header, codec.encode_failed([codec.FailedItem(record, raw, text)]))
         self._store.put(key, blob)
         return Receipt(
             uid=self._uid,
@@ -139,7 +139,7 @@ class Receipts:
             seconds=0.0,
             outcome="f1",
             fail_key=key,
-            fail_digest=wire.sealed_digest(blob),
+            fail_digest=envelope.sealed_digest(blob),
             executions=1,
             failures=[record],
             kinds={record.fingerprint: text},
@@ -164,7 +164,7 @@ class Receipts:
         assert receipt.fail_key is not None
         try:
             blob = blob or self._store.get(receipt.fail_key)
-            _, payload = wire.unseal(self._keyring, blob, "failed", uid=self._uid, digest=receipt.fail_digest)
+            _, payload = envelope.unseal(self._keyring, blob, "failed", uid=self._uid, digest=receipt.fail_digest)
             return codec.decode_failed(payload)
         except (BlobNotFound, WireError) as exc:
             check_marker(self._store, self._store_uuid)
@@ -184,7 +184,7 @@ class Receipts:
                 "workers need one store: a bucket, a database, or a folder that all hosts mount"
             ) from None
         try:
-            wire.unseal(self._keyring, blob, "result", uid=self._uid, digest=receipt.blob_digest)
+            envelope.unseal(self._keyring, blob, "result", uid=self._uid, digest=receipt.blob_digest)
         except WireError as exc:
             raise StoreNotShared(f"what worker {receipt.worker} put reads back differently: {exc}") from exc
 

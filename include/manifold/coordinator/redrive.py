@@ -14,7 +14,7 @@ from manifold.abc import Source, Store
 from manifold.coordinator.chunks import Chunk
 from manifold.coordinator.planner import Reader
 from manifold.errors import BlobNotFound, WireError
-from manifold.protocol import codec, outcome, proof, wire
+from manifold.protocol import codec, envelope, outcome, proof
 from manifold.protocol.records import ChunkRow, ScatterRow
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Redrive:
         self,
         ledger: Ledger,
         store: Store,
-        keyring: wire.Keyring,
+        keyring: envelope.Keyring,
         row: ScatterRow,
         epoch: int,
         *,
@@ -111,7 +111,7 @@ class Redrive:
         """Those of them that can be sent, with the items of today where these are asked for."""
         if self._reader is not None and failed:
             items = self._reader.take(base.start, base.stop - base.start)
-            today = [wire.dumps_if_possible(items[one.failure.pos - base.start]) for one in failed]
+            today = [envelope.dumps_if_possible(items[one.failure.pos - base.start]) for one in failed]
             failed = [msgspec.structs.replace(one, item=item) for one, item in zip(failed, today, strict=True)]
         return [one for one in failed if one.item is not None]
 
@@ -121,7 +121,7 @@ class Redrive:
         for failed in self._sidecar(base):
             if failed.item is not None:
                 with suppress(*proof.BROKEN):  # one that cannot be read is not known to be the same
-                    items[failed.failure.pos] = wire.loads(failed.item)
+                    items[failed.failure.pos] = envelope.loads(failed.item)
         return items
 
     def _is_chosen(self, pos: int) -> bool:
@@ -131,7 +131,7 @@ class Redrive:
         assert row.fail_key is not None
         try:
             blob = self._store.get(row.fail_key)
-            _, payload = wire.unseal(self._keyring, blob, "failed", uid=row.uid, digest=row.fail_digest)
+            _, payload = envelope.unseal(self._keyring, blob, "failed", uid=row.uid, digest=row.fail_digest)
             return codec.decode_failed(payload)
         except (BlobNotFound, WireError) as exc:
             self.tell(f"the quarantine of items {row.start:,} to {row.stop - 1:,} is lost: {exc}")

@@ -10,7 +10,7 @@ from manifold import events
 from manifold.abc import Engine, Monitor
 from manifold.protocol.records import Attempt, Receipt, ScatterRow
 from manifold.redaction import mask
-from manifold.visible import storable
+from manifold.text import storable
 
 if TYPE_CHECKING:
     from manifold.coordinator.dispatch import Dispatch

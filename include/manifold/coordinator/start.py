@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from manifold import settings
+from manifold import config
 from manifold.abc import Clock, Engine, Monitor, Source, Store
 from manifold.clock import SystemClock
 from manifold.coordinator import compatibility
@@ -26,16 +26,15 @@ from manifold.engines.open import cannot_stop_items
 from manifold.errors import ConfigError, ManifoldError, ScatterBusy
 from manifold.policy import Policy
 from manifold.protocol import naming
+from manifold.protocol.by_value import by_value
 from manifold.protocol.job import is_async
 from manifold.protocol.records import ScatterRow
 from manifold.protocol.secrets import Secrets
-from manifold.protocol.ship import by_value
-from manifold.redaction import hide, mask
-from manifold.registry import masked
-from manifold.results.view import Results
+from manifold.redaction import hide, mask, masked
+from manifold.results.results import Results
 from manifold.stores.marker import mark
 from manifold.stores.patient import PatientStore
-from manifold.words import function_name
+from manifold.text import function_name
 
 if TYPE_CHECKING:
     from manifold.ledger import Claim, Ledger, NewScatter, Owner
@@ -113,7 +112,7 @@ def run(
         ledger=ledger,
         store=PatientStore(store, sleep=clock.sleep),
         engine=engine,
-        keyring=settings.keyring(),
+        keyring=config.keyring(),
         monitors=monitors,
         stop=stop or threading.Event(),
         clock=clock,

@@ -19,11 +19,11 @@ from manifold.coordinator.receipts import Receipts
 from manifold.coordinator.redrive import Redrive, chooser
 from manifold.errors import ConfigError
 from manifold.policy import Policy
-from manifold.protocol import secrets, shipment, wire
+from manifold.protocol import envelope, secrets, shipment
 from manifold.protocol.blob_keys import function_key
 from manifold.protocol.job import Job
 from manifold.protocol.records import ChunkRow, ScatterRow
-from manifold.registry import masked
+from manifold.redaction import masked
 from manifold.stores.patient import PatientStore
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Means:
     ledger: Ledger
     store: PatientStore
     engine: Engine
-    keyring: wire.Keyring
+    keyring: envelope.Keyring
     monitors: Sequence[Monitor]
     stop: threading.Event
     clock: Clock
@@ -111,7 +111,7 @@ class _Assembly:
             asked.names,
             asked.consts,
             asked.policy,
-            secrets="" if given is None else wire.sealed_digest(given),
+            secrets="" if given is None else envelope.sealed_digest(given),
             hidden=tuple(asked.hidden),
         )
         receipts = Receipts(
@@ -274,9 +274,9 @@ class _Assembly:
                 f"{shipment.culprit(job)}. Open connections, locks and files belong into per_worker(factory)"
             ) from exc
         # Its constants may be secrets: whoever reads broker or store does not read them.
-        header = wire.Header(kind="function", uid=row.uid, key_id=row.key_id, encrypted=True)
-        blob = wire.seal(self._means.keyring, header, payload)
-        return wire.sealed_digest(blob), blob
+        header = envelope.Header(kind="function", uid=row.uid, key_id=row.key_id, encrypted=True)
+        blob = envelope.seal(self._means.keyring, header, payload)
+        return envelope.sealed_digest(blob), blob
 
     def _store_for_workers(self) -> str | None:
         """The store as a message names it; None where results ride in the receipts instead."""

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Self
 
+from manifold.config import new_secret
 from manifold.deploy.env import fernet_key, login, password
-from manifold.settings import new_secret
 
 
 @dataclass(frozen=True, slots=True)

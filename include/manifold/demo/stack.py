@@ -21,7 +21,7 @@ from manifold.demo.screen import Screen
 from manifold.demo.secrets import Secrets, write_private
 from manifold.demo.signals import uninterrupted
 from manifold.demo.slots import SlotWatch
-from manifold.words import counted
+from manifold.text import counted
 
 _SERVICES = {
     "api-server": ["api-server"],

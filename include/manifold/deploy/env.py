@@ -46,7 +46,7 @@ _KINDS: dict[str, Callable[[], str]] = {
     "login": login,
     "password": password,
     "fernet": fernet_key,
-    "manifold": lambda: f"k{secrets.token_hex(3)}:{secrets.token_hex(32)}",  # as settings.new_secret() makes it
+    "manifold": lambda: f"k{secrets.token_hex(3)}:{secrets.token_hex(32)}",  # as config.new_secret() makes it
 }
 
 

@@ -135,7 +135,7 @@ def _on_init(sender: Any, **_: Any) -> None:
     guard(sender)
     celery_refusals.share()
     if "airflow" in sys.modules:  # Airflow's own workers, whose configuration says where secret and store are
-        from manifold.airflow.settings import register
+        from manifold.airflow.configuration import register
 
         register()
 

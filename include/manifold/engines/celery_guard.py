@@ -17,7 +17,7 @@ from kombu import Connection
 from kombu.exceptions import OperationalError
 from kombu.transport import virtual
 
-from manifold.words import shortened
+from manifold.text import shortened
 
 log = logging.getLogger(__name__)
 

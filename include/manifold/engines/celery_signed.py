@@ -14,11 +14,11 @@ from itertools import count
 
 import msgspec
 
-from manifold import settings
+from manifold import config
 from manifold.engines import celery_wire as cw
 from manifold.errors import WireError
-from manifold.protocol import wire
-from manifold.words import shortened
+from manifold.protocol import envelope
+from manifold.text import shortened
 
 EVERYBODY = "manifold.serving"
 """The receiver of a `Serving`; any other message is for the coordinator with that reply queue."""
@@ -37,13 +37,13 @@ class Signer:
 
     def signed(self, message: cw.Message, to: str) -> bytes:
         """The message as it travels to the receiver of that name; raises ConfigError without a usable secret."""
-        body = wire.encode(message)
+        body = envelope.encode(message)
         if isinstance(message, cw.Answered) or (isinstance(message, cw.Refused) and message.reason != "versions"):
             return body
-        keyring = settings.keyring()
+        keyring = config.keyring()
         number = next(self._numbers)
-        header = wire.Header(kind="signal", uid=to, key_id=keyring.current, nonce=self._sender, start=number)
-        return wire.seal(keyring, header, body)
+        header = envelope.Header(kind="signal", uid=to, key_id=keyring.current, nonce=self._sender, start=number)
+        return envelope.seal(keyring, header, body)
 
 
 class Verifier:
@@ -56,9 +56,9 @@ class Verifier:
     def opened(self, body: bytes | memoryview) -> cw.Message:
         """The message; raises WireError for one that is not signed, for somebody else, or was taken before."""
         data = bytes(body)
-        if not data.startswith(wire.MAGIC):
+        if not data.startswith(envelope.MAGIC):
             return _unsigned(data)
-        header, payload = wire.unseal(settings.keyring(), data, "signal")
+        header, payload = envelope.unseal(config.keyring(), data, "signal")
         message = cw.decoded(_signed, payload)
         wanted = (EVERYBODY,) if isinstance(message, cw.Serving) else self._names
         if header.uid not in wanted:
@@ -66,7 +66,7 @@ class Verifier:
         self._take_once(header)
         return message
 
-    def _take_once(self, header: wire.Header) -> None:
+    def _take_once(self, header: envelope.Header) -> None:
         sender = (header.nonce, header.uid)
         if header.start <= self._last.get(sender, 0):
             raise WireError("signed, but said before: somebody sends old messages again")

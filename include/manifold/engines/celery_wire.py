@@ -16,10 +16,10 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from manifold import settings
+from manifold import config
 from manifold.engines.payload import dump_error, dump_value, load_error
 from manifold.errors import Unpicklable, WireError
-from manifold.protocol import scope, wire
+from manifold.protocol import envelope, scope
 from manifold.protocol.task import Versions
 
 TASK = "manifold.call"
@@ -170,10 +170,10 @@ def seal_call(engine: str, call: str, fn: Callable[..., Any], args: tuple[Any, .
 
     Raises what pickling raises.
     """
-    keyring = settings.keyring()
-    payload = msgspec.msgpack.encode(_Call(Versions.here(), wire.dumps_by_value((fn, args, kwargs))))
-    header = wire.Header(kind="call", uid=engine, key_id=keyring.current, attempt=call)
-    return base64.b64encode(wire.seal(keyring, header, payload)).decode("ascii")
+    keyring = config.keyring()
+    payload = msgspec.msgpack.encode(_Call(Versions.here(), envelope.dumps_by_value((fn, args, kwargs))))
+    header = envelope.Header(kind="call", uid=engine, key_id=keyring.current, attempt=call)
+    return base64.b64encode(envelope.seal(keyring, header, payload)).decode("ascii")
 
 
 class Opened:
@@ -183,8 +183,8 @@ class Opened:
     """
 
     def __init__(self, text: object, call: object) -> None:
-        self._keyring = settings.keyring()
-        self._header, payload = wire.unseal(self._keyring, _unpacked(text), "call", attempt=call)
+        self._keyring = config.keyring()
+        self._header, payload = envelope.unseal(self._keyring, _unpacked(text), "call", attempt=call)
         self.reply_to = reply_queue(self._header.uid)
         try:
             self._call = msgspec.msgpack.decode(payload, type=_Call)
@@ -198,7 +198,7 @@ class Opened:
     def load(self) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
         """Function and arguments; raises what unpickling raises."""
         with scope.within(scope.Scope()):  # what was sent, not what this host has of that name
-            return wire.loads(self._call.pickled)  # type: ignore[no-any-return]
+            return envelope.loads(self._call.pickled)  # type: ignore[no-any-return]
 
     def returned(self, value: Any) -> Answered:
         """The answer of a call that returned; raises Unpicklable."""
@@ -210,19 +210,19 @@ class Opened:
 
     def _answered(self, ok: bool, pickled: bytes) -> Answered:
         header = msgspec.structs.replace(self._header, kind="reply")
-        sealed = wire.seal(self._keyring, header, msgspec.msgpack.encode(_Answer(ok, pickled)))
+        sealed = envelope.seal(self._keyring, header, msgspec.msgpack.encode(_Answer(ok, pickled)))
         return Answered(header.attempt, sealed)
 
 
 def open_answer(engine: str, answered: Answered) -> tuple[bool, Any]:
     """Whether the call returned, and what it returned or raised; raises WireError, or Unpicklable."""
-    _, payload = wire.unseal(settings.keyring(), answered.sealed, "reply", uid=engine, attempt=answered.call)
+    _, payload = envelope.unseal(config.keyring(), answered.sealed, "reply", uid=engine, attempt=answered.call)
     try:
         answer = msgspec.msgpack.decode(payload, type=_Answer)
     except msgspec.MsgspecError as exc:
         raise WireError(f"signed, but not readable here; is another version installed at the worker? {exc}") from exc
     try:
-        return answer.ok, wire.loads(answer.pickled) if answer.ok else load_error(answer.pickled)
+        return answer.ok, envelope.loads(answer.pickled) if answer.ok else load_error(answer.pickled)
     except Exception as exc:
         raise Unpicklable(f"what came back cannot be unpickled: {type(exc).__name__}: {exc}") from exc
 

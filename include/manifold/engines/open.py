@@ -5,11 +5,12 @@ from __future__ import annotations
 from concurrent.futures import Executor
 from typing import Any
 
-from manifold import settings
+from manifold import config
 from manifold.abc import Engine
 from manifold.engines.wrapped import wrap
 from manifold.errors import ConfigError
-from manifold.registry import ENGINES, masked
+from manifold.redaction import masked
+from manifold.registry import ENGINES
 
 
 def check_engine(engine: str, *, is_async: bool = False, item_timeout: float | None = None, **options: Any) -> None:
@@ -52,5 +53,5 @@ def open_engine(engine: str | Executor, **options: Any) -> Engine:
         return engine
     if isinstance(engine, Executor):
         return wrap(engine)
-    opened: Engine = ENGINES.open(settings.resolve(engine), **options)
+    opened: Engine = ENGINES.open(config.resolve(engine), **options)
     return opened

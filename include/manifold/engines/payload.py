@@ -9,7 +9,7 @@ from typing import Any
 import cloudpickle
 
 from manifold.errors import Unpicklable
-from manifold.words import a_type
+from manifold.text import a_type
 
 
 class RemoteTraceback(Exception):

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from manifold.errors import ConfigError
-from manifold.registry import masked
+from manifold.redaction import masked
 
 SHORTEST_SILENCE = 3.0
 """Seconds: three signs of life of a Celery worker."""

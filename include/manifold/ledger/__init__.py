@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import weakref
 
-from manifold import settings
+from manifold import config
 from manifold.ledger import schema
 from manifold.ledger.claim import Claim
 from manifold.ledger.connection import Database, connect, give_back
@@ -66,7 +66,7 @@ def open_ledger(
     Raises ConfigError for a URL that it cannot use, SchemaError where the tables are missing or of another version,
     LedgerError where the database does not answer.
     """
-    engine = connect(url or settings.ledger_url(), connections=connections)
+    engine = connect(url or config.ledger_url(), connections=connections)
     try:
         if migrate or (migrate is None and engine.dialect.name == "sqlite"):
             schema.migrate(engine)

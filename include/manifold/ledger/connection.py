@@ -28,7 +28,7 @@ from tenacity import RetryCallState, wait_random_exponential
 from manifold import descriptors
 from manifold.errors import ConfigError, LedgerError, LedgerUnavailable, MissingExtra, SchemaError
 from manifold.patience import PATIENCE, persist
-from manifold.registry import masked
+from manifold.redaction import masked
 
 T = TypeVar("T")
 

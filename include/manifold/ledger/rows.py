@@ -14,7 +14,7 @@ from sqlalchemy import Table
 from sqlalchemy.sql.elements import ColumnElement
 
 from manifold.protocol.records import ScatterRow, Why
-from manifold.visible import storable
+from manifold.text import storable
 
 S = TypeVar("S", bound=msgspec.Struct)
 

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Select, delete, func, literal, select, true
 
 from manifold.ledger.tables import insert_into, tally
 from manifold.protocol.records import ScatterRow
-from manifold.registry import without_login
+from manifold.redaction import without_login
 
 ENDED = ""
 """Stands for the uid of all scatters that have ended."""

@@ -16,8 +16,8 @@ from manifold.ledger.queries import PAGE, Reader, merged_page
 from manifold.ledger.tables import failure, scatter
 from manifold.protocol import outcome
 from manifold.protocol.blob_keys import blob_of, execution_of, function_digest, scatter_prefix
+from manifold.protocol.envelope import sealed_digest
 from manifold.protocol.records import ChunkRow
-from manifold.protocol.wire import sealed_digest
 from manifold.stores.patient import in_one_piece
 
 

@@ -6,7 +6,7 @@ import logging
 
 from manifold import events, logs
 from manifold.abc import Monitor
-from manifold.registry import without_login
+from manifold.redaction import without_login
 
 log = logging.getLogger(__name__)
 

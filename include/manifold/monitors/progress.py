@@ -25,7 +25,7 @@ from manifold.abc import Monitor
 from manifold.monitors.log import LogMonitor
 from manifold.monitors.warnings import LogWarnings
 from manifold.rates import Work, recent_rate
-from manifold.visible import visible
+from manifold.text import visible
 
 _NEWEST = 1000  # commits that the rate is told by
 

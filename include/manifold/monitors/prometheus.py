@@ -24,7 +24,7 @@ from manifold.ledger.gauges import Gauges, Living, Stand, WorkersOfHost
 from manifold.ledger.states import CONDITIONS
 from manifold.monitors.watch import EngineWatch, Seen
 from manifold.policy import Policy
-from manifold.registry import without_login
+from manifold.redaction import without_login
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ import logging
 
 from manifold import events
 from manifold.abc import Monitor
-from manifold.visible import visible
+from manifold.text import visible
 
 log = logging.getLogger(__name__)
 

@@ -9,10 +9,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from manifold import settings
+from manifold import config
 from manifold.errors import ManifoldError
 from manifold.ledger.gauges import HEARD, REMEMBERED, WorkersOfHost
-from manifold.registry import ENGINES, without_login
+from manifold.redaction import without_login
+from manifold.registry import ENGINES
 
 if TYPE_CHECKING:
     from manifold.abc import Engine
@@ -105,7 +106,7 @@ class EngineWatch:
 def _remote(name: str) -> str | None:
     """The URL behind `name`, if its workers are processes elsewhere."""
     try:
-        url = settings.resolve(name)
+        url = config.resolve(name)
         return None if ENGINES.row(url).load().same_host else url
     except ManifoldError as exc:
         log.warning("%s is not watched: %s", without_login(name), exc)

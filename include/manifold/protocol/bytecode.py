@@ -14,7 +14,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from manifold.protocol import ship
+from manifold.protocol import by_value
 from manifold.protocol.canonical import hashed
 
 _HAS_DOCSTRING = 0x4000000  # a flag from Python 3.13 on; before, the first constant of a def is its docstring, or None
@@ -149,10 +149,11 @@ def sources(imports: Iterable[tuple[int, str, tuple[str, ...]]], package: str) -
             continue
         seen.add(name)
         spec = _found(name)
-        if spec is None or spec.origin is None or not spec.origin.endswith(".py") or not ship.is_own_file(spec.origin):
+        origin = None if spec is None else spec.origin
+        if spec is None or origin is None or not origin.endswith(".py") or not by_value.is_own_file(origin):
             continue
         try:
-            tree = ast.parse(Path(spec.origin).read_bytes())
+            tree = ast.parse(Path(origin).read_bytes())
         except (OSError, SyntaxError, ValueError):
             continue
         yield hashed(b"i", [name.encode(), ast.dump(tree).encode(errors="surrogatepass")])

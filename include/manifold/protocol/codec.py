@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from manifold.errors import WireError
-from manifold.protocol import proof, wire
+from manifold.protocol import envelope, proof
 from manifold.protocol.records import Failure, LogLine
-from manifold.words import a_type
+from manifold.text import a_type
 
 VALUES = "pickle"
 SEGMENTS = "pickle-segments"
@@ -53,7 +53,7 @@ def encode_values(values: Sequence[Any]) -> bytes:
 
 
 def decode_values(payload: bytes) -> list[Any]:
-    """The results again. Call it only on what `wire.unseal` returned; raises what unpickling raises."""
+    """The results again. Call it only on what `envelope.unseal` returned; raises what unpickling raises."""
     return _list(payload)
 
 
@@ -69,7 +69,7 @@ def decode_segments(payload: bytes) -> list[Segment]:
 
 def encode_failed(items: Iterable[FailedItem]) -> bytes:
     """The payload of a sidecar."""
-    return wire.encode(list(items))
+    return envelope.encode(list(items))
 
 
 def decode_failed(payload: bytes) -> list[FailedItem]:
@@ -81,7 +81,7 @@ def decode_failed(payload: bytes) -> list[FailedItem]:
 
 
 def _list(payload: bytes) -> list[Any]:
-    value = wire.loads(payload)
+    value = envelope.loads(payload)
     if not isinstance(value, list):
         raise WireError(f"a blob's payload is {a_type(value)}, not a list: another version wrote it")
     return value

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping, Mutable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from manifold.protocol import bytecode, ship
+from manifold.protocol import by_value, bytecode
 from manifold.protocol.canonical import hashed
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Behind:
 
 def is_own(module: object) -> bool:
     """A module of the author's, by name; classes of extensions may have anything in that place."""
-    return isinstance(module, str) and ship.is_own(module)
+    return isinstance(module, str) and by_value.is_own(module)
 
 
 # -- in place: what a function or a class is, without what it refers to by name ----------------------------------------

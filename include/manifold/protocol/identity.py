@@ -32,7 +32,7 @@ from typing import Any, NamedTuple
 
 from manifold.protocol import containers, definitions
 from manifold.protocol.canonical import hashed
-from manifold.words import a_type
+from manifold.text import a_type
 
 Walk = Callable[["Identity", Any], bytes]
 

@@ -11,7 +11,7 @@ from importlib.util import resolve_name
 from pathlib import Path
 from types import CodeType, ModuleType
 
-from manifold.protocol import ship
+from manifold.protocol import by_value
 from manifold.protocol.scope import Source
 
 _DOTTED = re.compile(r"\.*[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
@@ -47,7 +47,7 @@ def with_parents(names: Iterable[str]) -> set[str]:
 def loaded_module(name: str, below: list[Path]) -> ModuleType | None:
     """Return a module of the author's that is imported."""
     module = sys.modules.get(name)
-    return module if isinstance(module, ModuleType) and ship.is_below(below, module) else None
+    return module if isinstance(module, ModuleType) and by_value.is_below(below, module) else None
 
 
 def source_of(name: str, below: list[Path]) -> Source | None:
@@ -63,8 +63,8 @@ def source_of(name: str, below: list[Path]) -> Source | None:
         return None
     if spec.origin is None or spec.loader is None:  # a package without __init__
         folder = next(iter(spec.submodule_search_locations or ()), None)
-        return Source(folder, True, b"") if folder and ship.is_authors(below, ship.resolved(folder)) else None
-    if not isinstance(spec.loader, SourceFileLoader) or not ship.is_authors(below, ship.resolved(spec.origin)):
+        return Source(folder, True, b"") if folder and by_value.is_authors(below, by_value.resolved(folder)) else None
+    if not isinstance(spec.loader, SourceFileLoader) or not by_value.is_authors(below, by_value.resolved(spec.origin)):
         return None
     return Source(spec.origin, path is not None, Path(spec.origin).read_bytes())
 

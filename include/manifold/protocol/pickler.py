@@ -21,7 +21,7 @@ from weakref import WeakKeyDictionary
 
 import cloudpickle
 
-from manifold.protocol import naming, scope, ship, wrappers
+from manifold.protocol import by_value, naming, scope, wrappers
 from manifold.protocol.naming import Name
 
 _LEFT_OUT = frozenset({"__builtins__", "__spec__", "__loader__", "__cached__"})
@@ -70,7 +70,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no types
     # -- kinds of objects ----------------------------------------------------------------------------------------------
 
     def _class(self, kind: type) -> Any:
-        ship.adopt(kind.__module__)
+        by_value.adopt(kind.__module__)
         reduced = super().reducer_override(kind)
         if not isinstance(reduced, tuple) or len(reduced) < 6:
             return reduced  # installed, or a built-in type
@@ -83,7 +83,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no types
         return self._named(naming.name_of(kind), kind, (make, args, state, setter))
 
     def _function(self, function: FunctionType) -> Any:
-        ship.adopt(function.__module__)
+        by_value.adopt(function.__module__)
         reduced = super().reducer_override(function)
         if not isinstance(reduced, tuple):
             return reduced
@@ -106,16 +106,16 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no types
         name = naming.name_of_copy(obj) or _name_of_wrapper(obj)
         if not name.listed:
             return recipe(obj)
-        ship.adopt(name.module)
-        if not (naming.is_copy(obj) or ship.goes_by_value(name.module)):
+        by_value.adopt(name.module)
+        if not (naming.is_copy(obj) or by_value.goes_by_value(name.module)):
             return NotImplemented
         make, args, state, _, _, setter = recipe(obj)
         return self._named(name, obj, (make, args, state, setter))
 
     def _module(self, module: ModuleType) -> Any:
         name = module.__name__
-        ship.adopt(name)
-        if not ship.goes_by_value(name) or naming.program_of(name) or name == "__main__":
+        by_value.adopt(name)
+        if not by_value.goes_by_value(name) or naming.program_of(name) or name == "__main__":
             return super().reducer_override(module)
         state = {key: value for key, value in vars(module).items() if self._travels(module, key, value)}
         made = (name, hasattr(module, "__path__"), getattr(module, "__file__", None))
@@ -126,7 +126,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no types
         if key in _LEFT_OUT or self.modules is None:
             return key not in _LEFT_OUT
         inside = isinstance(value, ModuleType) and value.__name__ == f"{module.__name__}.{key}"
-        return not inside or value.__name__ in self.modules or not ship.goes_by_value(value.__name__)
+        return not inside or value.__name__ in self.modules or not by_value.goes_by_value(value.__name__)
 
     def _method(self, method: MethodType) -> Any:
         """A bound method is its object's, whichever class that has where it arrives."""
@@ -142,7 +142,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no types
             if not self._is_own(kind):  # an author's class may answer otherwise for its other instances
                 self._ordinary.add(kind)
             return reduced
-        if not self._is_own(kind) and not ship.goes_by_value(getattr(obj, "__module__", None)):
+        if not self._is_own(kind) and not by_value.goes_by_value(getattr(obj, "__module__", None)):
             return NotImplemented
         name = naming.name_of_object(obj, reduced)
         return self._named(name, obj, (wrappers.bare, (kind,), wrappers.state_of(obj), wrappers.set_state))
@@ -150,7 +150,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no types
     def _is_own(self, kind: type) -> bool:
         own = self._own.get(kind)
         if own is None:
-            own = self._own[kind] = naming.is_copy(kind) or ship.goes_by_value(kind.__module__)
+            own = self._own[kind] = naming.is_copy(kind) or by_value.goes_by_value(kind.__module__)
         return own
 
     # -- references and definitions ------------------------------------------------------------------------------------

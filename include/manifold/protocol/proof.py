@@ -60,7 +60,7 @@ class Unloadable(Exception):
 
 
 def dumps(value: Any) -> bytes:
-    """Return `value` pickled as `wire.dumps` does. Raises what pickling raises, or Unloadable."""
+    """Return `value` pickled as `envelope.dumps` does. Raises what pickling raises, or Unloadable."""
     with io.BytesIO() as file:
         noting = _Noting(file)
         try:

@@ -50,7 +50,7 @@ class Unreadable:
 def load_items(data: bytes) -> list[Any]:
     """Return the pickled list, with `Unreadable` in place of each item that cannot be loaded whole.
 
-    Call it only on a payload that `wire.unseal` returned. Raises WireError where `data` is no pickled list.
+    Call it only on a payload that `envelope.unseal` returned. Raises WireError where `data` is no pickled list.
     """
     try:
         loaded = _Tolerant(io.BytesIO(data)).load()

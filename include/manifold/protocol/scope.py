@@ -144,7 +144,7 @@ _unfilled = _Unfilled()
 def loads(data: bytes) -> Any:
     """Return what was pickled. Raises what unpickling raises."""
     try:
-        return pickle.loads(data)  # nosec B301 # `wire.unseal` has checked the signature
+        return pickle.loads(data)  # nosec B301 # `envelope.unseal` has checked the signature
     except BaseException:
         forget_unfilled()
         raise

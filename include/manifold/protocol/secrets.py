@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from manifold.errors import ConfigError, WireError
-from manifold.protocol import wire
+from manifold.protocol import envelope
 from manifold.redaction import secrets_in, worth_hiding
 
 if TYPE_CHECKING:
@@ -79,15 +79,15 @@ def hidden_of(environment: Mapping[str, str]) -> Iterator[str]:
             yield from secrets_in(value)
 
 
-def sealed(keyring: wire.Keyring, uid: str, key_id: str, secrets: Secrets) -> bytes:
+def sealed(keyring: envelope.Keyring, uid: str, key_id: str, secrets: Secrets) -> bytes:
     """The message that brings them to a worker, encrypted for this scatter."""
-    header = wire.Header(kind="secrets", uid=uid, key_id=key_id, encrypted=True)
-    return wire.seal(keyring, header, msgspec.msgpack.encode(secrets))
+    header = envelope.Header(kind="secrets", uid=uid, key_id=key_id, encrypted=True)
+    return envelope.seal(keyring, header, msgspec.msgpack.encode(secrets))
 
 
-def opened(keyring: wire.Keyring, uid: str, digest: str, message: bytes) -> Secrets:
+def opened(keyring: envelope.Keyring, uid: str, digest: str, message: bytes) -> Secrets:
     """The secrets of a message; raises WireError unless they are those that a job of this scatter names."""
-    _, payload = wire.unseal(keyring, message, "secrets", uid=uid, digest=digest, encrypted=True)
+    _, payload = envelope.unseal(keyring, message, "secrets", uid=uid, digest=digest, encrypted=True)
     try:
         return msgspec.msgpack.decode(payload, type=Secrets)
     except msgspec.MsgspecError as exc:

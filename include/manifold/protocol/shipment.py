@@ -16,19 +16,19 @@ from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from manifold.errors import WireError
-from manifold.protocol import imports, naming, scope, ship
+from manifold.protocol import by_value, imports, naming, scope
 from manifold.protocol.job import Job
 from manifold.protocol.naming import Name
 from manifold.protocol.pickler import ByValue, dumps_by_value
 from manifold.protocol.scope import Source
-from manifold.words import a_type
+from manifold.text import a_type
 
 log = logging.getLogger(__name__)
 
 
 def pack(job: Job) -> bytes:
     """Return the job pickled, with what it imports. Raises what pickling raises."""
-    shipment = _Shipment(job, ship.folders())
+    shipment = _Shipment(job, by_value.folders())
     try:
         return shipment.pack()
     except Exception as exc:
@@ -36,7 +36,7 @@ def pack(job: Job) -> bytes:
         if not helpers:
             raise
         try:
-            packed = _Shipment(job, ship.folders(), helpers).pack()
+            packed = _Shipment(job, by_value.folders(), helpers).pack()
         except Exception:  # noqa: BLE001 - the first reason is the one to show
             raise exc from None
         log.warning(
@@ -90,7 +90,7 @@ def unpack(payload: bytes) -> Job:
 
 def contents(payload: bytes) -> tuple[str, dict[str, Source], bytes]:
     """Return the process that packed it, the modules that came as source, and the pickled job."""
-    process, sources, packed = pickle.loads(payload)  # nosec B301 # `wire.unseal` has checked the signature
+    process, sources, packed = pickle.loads(payload)  # nosec B301 # `envelope.unseal` has checked the signature
     return process, {name: Source(*fields) for name, fields in sources.items()}, packed
 
 

@@ -14,7 +14,7 @@ import msgspec
 
 from manifold.abc import Store
 from manifold.errors import BlobNotFound, ResultsLost, Unpicklable, WireError
-from manifold.protocol import codec, proof, shipment, wire
+from manifold.protocol import codec, envelope, proof, shipment
 from manifold.protocol.blob_keys import function_digest, log_key
 from manifold.protocol.job import Job
 from manifold.protocol.records import ChunkRow, LogLine, ScatterRow
@@ -34,7 +34,7 @@ class Blobs:
     StoreError where the store does not answer, and WireError where this process lacks the scatter's secret.
     """
 
-    def __init__(self, ledger: Ledger, store: Store, keyring: wire.Keyring, scatter: ScatterRow) -> None:
+    def __init__(self, ledger: Ledger, store: Store, keyring: envelope.Keyring, scatter: ScatterRow) -> None:
         self._ledger = ledger
         self._store = in_one_piece(store)
         self._keyring = keyring
@@ -84,7 +84,7 @@ class Blobs:
         try:
             # A redelivered attempt ran more than once: the nonce tells the execution that the row counts.
             place = {"uid": row.uid, "attempt": row.attempt, "nonce": nonce}
-            _, payload = wire.unseal(self._keyring, self._store.get(log), "log", **place)
+            _, payload = envelope.unseal(self._keyring, self._store.get(log), "log", **place)
         except BlobNotFound:
             return []
         return msgspec.msgpack.decode(payload, type=list[LogLine])
@@ -107,9 +107,9 @@ class Blobs:
                 "name the fold, as in .value(reduce=…)"
             ) from exc
         try:
-            header, payload = wire.unseal(self._keyring, blob, "function", uid=self._scatter.uid)
+            header, payload = envelope.unseal(self._keyring, blob, "function", uid=self._scatter.uid)
         except WireError as exc:
-            if not wire.is_ours(self._keyring, blob):
+            if not envelope.is_ours(self._keyring, blob):
                 raise  # perhaps it is this process that has another secret
             raise self._not_the_function(str(exc)) from exc
         if not header.digest.startswith(function_digest(key)):
@@ -124,7 +124,7 @@ class Blobs:
             "function (manifold redrive --function MODULE:NAME), or run the program again that made it"
         )
 
-    def _payload(self, row: ChunkRow, key: str, digest: str | None, kind: wire.Kind) -> bytes:
+    def _payload(self, row: ChunkRow, key: str, digest: str | None, kind: envelope.Kind) -> bytes:
         # The seal's stop is that of the attempt, of which the row may cover a prefix.
         place = {"uid": row.uid, "layer": row.layer, "start": row.start, "attempt": row.attempt, "digest": digest}
         trouble: BlobNotFound | WireError | None = None
@@ -132,11 +132,11 @@ class Blobs:
         for _ in range(2):
             try:
                 data = self._store.get(key)
-                return wire.unseal(self._keyring, data, kind, **place)[1]
+                return envelope.unseal(self._keyring, data, kind, **place)[1]
             except (BlobNotFound, WireError) as exc:
                 trouble = exc
         check_marker(self._store, self._scatter.store_uuid)
-        if isinstance(trouble, WireError) and not (wire.is_ours(self._keyring, data) or self._secret_is_right()):
+        if isinstance(trouble, WireError) and not (envelope.is_ours(self._keyring, data) or self._secret_is_right()):
             raise WireError(
                 f"the blobs of scatter {self._scatter.title} do not bear this process's signature ({trouble}). "
                 "MANIFOLD_SECRET must be the same wherever results are made and read; nothing was marked as lost"
@@ -174,7 +174,7 @@ class Blobs:
         key = self._scatter.fn_key
         try:
             if key is not None:
-                wire.unseal(self._keyring, self._store.get(key), "function", uid=self._scatter.uid)
+                envelope.unseal(self._keyring, self._store.get(key), "function", uid=self._scatter.uid)
                 return True
         except (BlobNotFound, WireError):
             pass

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from manifold.errors import ResultsLost
-from manifold.protocol import codec, outcome, proof, wire
+from manifold.protocol import codec, envelope, outcome, proof
 from manifold.protocol.records import ChunkRow
 from manifold.results.blobs import Blobs
 
@@ -56,7 +56,7 @@ class ItemFailure:
         if kept is None:
             raise ResultsLost(f"item {self.position:,} could not be pickled, so it was not kept: {self.item_repr}")
         try:
-            return wire.loads(kept)
+            return envelope.loads(kept)
         except proof.BROKEN as exc:
             raise ResultsLost(
                 f"item {self.position:,} is kept, but cannot be unpickled here ({type(exc).__name__}: {exc}): "

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, overload
 from manifold.errors import ConfigError
 
 if TYPE_CHECKING:
-    from manifold.results.view import Results
+    from manifold.results.results import Results
 
 
 class ResultsSlice(Sequence[Any]):
@@ -59,7 +59,7 @@ class ResultsSlice(Sequence[Any]):
     @staticmethod
     def deserialize(data: dict[str, Any], version: int) -> ResultsSlice:
         """The part again; raises ConfigError where a later version wrote it."""
-        from manifold.results.view import Results
+        from manifold.results.results import Results
 
         if version > ResultsSlice.__version__:
             raise ConfigError(

@@ -12,11 +12,10 @@ from typing import Any
 
 from manifold.abc import Source
 from manifold.errors import ConfigError
-from manifold.sources.first import FirstSource
+from manifold.sources.combinators import FirstSource, ZippedSource
 from manifold.sources.iterables import IterableSource, IteratorSource
 from manifold.sources.sequences import RangeSource, SequenceSource
-from manifold.sources.zipped import ZippedSource
-from manifold.words import a_type
+from manifold.text import a_type
 
 __all__ = ["as_source", "first", "lines", "records", "take", "zipped"]
 

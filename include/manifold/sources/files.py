@@ -18,8 +18,7 @@ import fsspec
 from manifold.abc import Source
 from manifold.errors import ConfigError, ItemsChanged, MissingExtra
 from manifold.protocol.digests import item_digest
-from manifold.redaction import mask
-from manifold.registry import masked
+from manifold.redaction import mask, masked
 from manifold.sources import formats
 from manifold.sources.http_answers import PLAIN
 from manifold.sources.listing import listed

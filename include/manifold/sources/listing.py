@@ -7,7 +7,7 @@ import logging
 from typing import Any
 
 from manifold.errors import ConfigError
-from manifold.registry import masked
+from manifold.redaction import masked
 from manifold.sources.pinned import PinnedFile, chained, is_web, refusal, unreadable
 
 _log = logging.getLogger(__name__)

@@ -10,8 +10,7 @@ from datetime import datetime
 from typing import IO, Any, NamedTuple
 
 from manifold.errors import ConfigError, ItemsChanged
-from manifold.redaction import mask
-from manifold.registry import masked
+from manifold.redaction import mask, masked
 from manifold.sources.http_answers import Compared, other_length
 
 UNKNOWN = -1

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from manifold.abc import Source
 
 if TYPE_CHECKING:
-    from manifold.results.view import Results
+    from manifold.results.results import Results
 
 _STEP = 1000  # results that are passed over rather than looked for
 

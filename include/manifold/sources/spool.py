@@ -9,9 +9,9 @@ from typing import Any
 
 from manifold.abc import Source
 from manifold.errors import ConfigError
-from manifold.results.output import written
 from manifold.sources import records
-from manifold.words import a_type
+from manifold.text import a_type
+from manifold.writers._atomic import written
 
 
 def spool(items: Iterable[Any], path: str | os.PathLike[str], *, reuse: bool = False) -> Source:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from manifold import settings
+from manifold import config
 from manifold.abc import Store
 from manifold.patience import PATIENCE
-from manifold.registry import STORES, masked
+from manifold.redaction import masked
+from manifold.registry import STORES
 from manifold.stores.patient import PatientStore
 
 
@@ -26,7 +27,7 @@ def open_store(url: str | None = None, **options: Any) -> Store:
         ConfigError: no adapter reads that URL. MissingExtra, one of them, names the package to install.
         StoreError: nothing answers there.
     """
-    where = settings.resolve(url or settings.store_url())
+    where = config.resolve(url or config.store_url())
     store: Store = STORES.open(where, **options)
     if isinstance(store, Store) and not store.url:
         store.url = masked(where)

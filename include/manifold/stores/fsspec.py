@@ -17,7 +17,7 @@ import fsspec
 
 from manifold.abc import Store
 from manifold.errors import ConfigError, MissingExtra
-from manifold.registry import masked
+from manifold.redaction import masked
 
 # Where one upload appears whole or not at all. Elsewhere a blob is written under another name and renamed.
 _WHOLE = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oss", "oci", "tos", "memory"}

@@ -19,7 +19,7 @@ from manifold import descriptors
 from manifold.abc import Store
 from manifold.errors import BlobNotFound, StoreError, StoreNotShared
 from manifold.patience import PATIENCE, persist
-from manifold.protocol import wire
+from manifold.protocol import envelope
 from manifold.protocol.blob_keys import piece_key
 
 log = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ class PatientStore(Store):
 
     def get(self, key: str) -> bytes:
         data = self._again(self.store.get, key)
-        size = wire.sealed_size(data)
+        size = envelope.sealed_size(data)
         if len(data) >= size:
             return data
         pieces, held = [data], len(data)

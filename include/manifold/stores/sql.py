@@ -18,7 +18,7 @@ from sqlalchemy.schema import CreateTable
 from manifold.abc import Store
 from manifold.errors import ConfigError, MissingExtra
 from manifold.protocol.blob_keys import LONGEST
-from manifold.registry import masked
+from manifold.redaction import masked
 
 _PAGE = 1000
 # Bytewise order on both, so that keys with a prefix are one range of the index. SQLite's default is that already.

@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 
 from manifold.errors import ConfigError, LedgerError, ManifoldError, StoreError
-from manifold.visible import visible
+from manifold.text import visible
 from manifold.web import deployment, models
 from manifold.web.dependencies import NotModified
 from manifold.web.guard import Guard, explain

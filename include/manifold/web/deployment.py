@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import DataError, SQLAlchemyError
 
-from manifold import settings
+from manifold import config
 from manifold.abc import Store
 from manifold.errors import ConfigError, LedgerError
 from manifold.protocol.records import ScatterRow
@@ -84,14 +84,14 @@ def store_of(row: ScatterRow) -> Store:
 
 
 def _open() -> Ledger:
-    from manifold.airflow.settings import check_ledger, fill, register, single_host
+    from manifold.airflow.configuration import check_ledger, fill, register, single_host
     from manifold.ledger import open_ledger
     from manifold.ledger.connection import Database, connect
 
     register()
     fill()
     # The store and the secret are not asked for: without them only the items of the quarantine cannot be read.
-    url = settings.ledger_url()
+    url = config.ledger_url()
     check_ledger(url, one_host=single_host())
     probe = Database(connect(url), patience=PATIENCE)
     try:

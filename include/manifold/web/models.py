@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
-from manifold.visible import visible
+from manifold.text import visible
 
 State = Literal["running", "paused", "draining", "drained", "stopped", "succeeded", "failed", "cancelled"]
 """As `manifold.ledger.states` derives it. `paused`: somebody asked for that and nobody took it back; `draining`: it

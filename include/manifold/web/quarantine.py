@@ -19,16 +19,16 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from manifold import settings
+from manifold import config
 from manifold.abc import Store
 from manifold.cli import shapes
 from manifold.errors import BlobNotFound, ManifoldError, WireError
 from manifold.ledger import FailureRow, Ledger
 from manifold.ledger import quarantine as rows
-from manifold.protocol import codec, wire
+from manifold.protocol import codec, envelope
 from manifold.protocol.records import ChunkRow, LogLine, ScatterRow
 from manifold.results.blobs import Blobs
-from manifold.visible import storable_all
+from manifold.text import storable_all
 from manifold.web import deployment
 
 _PAGE = 500
@@ -43,7 +43,7 @@ class Sidecars:
         self._ledger = ledger
         self._store = store
         self._row = row
-        self._keyring = settings.keyring()
+        self._keyring = config.keyring()
         self._kept: OrderedDict[tuple[int, int, int], dict[int, codec.FailedItem]] = OrderedDict()
 
     def item(self, failed: FailureRow) -> codec.FailedItem:
@@ -56,7 +56,7 @@ class Sidecars:
             raise BlobNotFound(f"item {failed.pos:,} is being run again")
         blob = self._store.get(chunk.fail_key)
         place = {"uid": chunk.uid, "layer": chunk.layer, "start": chunk.start, "digest": chunk.fail_digest}
-        _, payload = wire.unseal(self._keyring, blob, "failed", **place)
+        _, payload = envelope.unseal(self._keyring, blob, "failed", **place)
         items = {one.failure.pos: one for one in codec.decode_failed(payload)}
         self._kept[chunk.layer, chunk.start, chunk.stop] = items
         if len(self._kept) > _SIDECARS:

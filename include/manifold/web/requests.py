@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, StringConstraints, model_validator
 
-from manifold.visible import on_one_line
+from manifold.text import on_one_line
 
 Fingerprint = Annotated[str, StringConstraints(pattern="^[^\\x00\\r\\n]{1,200}$")]
 Position = Annotated[int, Field(ge=0, lt=2**53)]

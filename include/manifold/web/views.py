@@ -16,7 +16,7 @@ from manifold.ledger.states import Standing, of_deleted_run
 from manifold.names import name_parts
 from manifold.policy import Policy, Tolerance
 from manifold.protocol.records import ScatterRow
-from manifold.registry import masked
+from manifold.redaction import masked
 from manifold.web import heatmap, models
 
 _MINUTE = 60.0

@@ -10,7 +10,7 @@ from contextvars import ContextVar
 
 from manifold.protocol.records import LogLine
 from manifold.redaction import longest, mask
-from manifold.visible import storable
+from manifold.text import storable
 from manifold.worker import streams
 
 _LINE = 2_000

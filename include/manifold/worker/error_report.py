@@ -9,8 +9,7 @@ from types import TracebackType
 
 from manifold.protocol.records import Failure
 from manifold.redaction import MaskingRepr, longest, mask
-from manifold.visible import storable
-from manifold.words import shortened
+from manifold.text import shortened, storable
 from manifold.worker import hints, interrupts
 
 _MESSAGE = 300

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 from manifold.errors import StoreError
-from manifold.protocol import imports, naming, scope, ship, shipment
+from manifold.protocol import by_value, imports, naming, scope, shipment
 from manifold.protocol.job import Job
 from manifold.protocol.scope import AtHome, Scope, Source
 
@@ -48,7 +48,7 @@ class JobModules(MetaPathFinder, Loader):
                 return
             _stage.enter(self)
             try:
-                with ship.as_own(self._names()):
+                with by_value.as_own(self._names()):
                     yield
             finally:
                 _stage.leave()
@@ -74,7 +74,7 @@ class JobModules(MetaPathFinder, Loader):
         """Why one of them would stand before an installed module of this host, in words; None where none would."""
         for name in sorted({name.partition(".")[0] for name in self._names()}):
             spec = None if name in sys.stdlib_module_names else PathFinder.find_spec(name)
-            if name in sys.stdlib_module_names or (spec and spec.origin and ship.is_installed(Path(spec.origin))):
+            if name in sys.stdlib_module_names or (spec and spec.origin and by_value.is_installed(Path(spec.origin))):
                 return f"module {name} beside the function has the name of a module that is installed there; rename it"
         return None
 

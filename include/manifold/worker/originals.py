@@ -6,7 +6,7 @@ import decimal
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from manifold.protocol import wire
+from manifold.protocol import envelope
 from manifold.protocol.task import Broken
 
 _ATOMIC = frozenset({int, float, complex, bool, str, bytes, type(None), decimal.Decimal})
@@ -39,7 +39,7 @@ class Originals:
         """The item's pickle; None where it has none."""
         if self._packed[0] != index:
             item = self.item(index)
-            raw = item.raw if isinstance(item, Broken) else wire.dumps_if_possible(item)
+            raw = item.raw if isinstance(item, Broken) else envelope.dumps_if_possible(item)
             self._packed = index, raw
         return self._packed[1]
 
@@ -50,4 +50,4 @@ class Originals:
             return item
         packed = self.packed(index)
         # What came in a pickle and will not go into one again is unpickled with the whole chunk.
-        return self._load()[index] if packed is None else wire.loads(packed)
+        return self._load()[index] if packed is None else envelope.loads(packed)

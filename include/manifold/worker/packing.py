@@ -8,11 +8,11 @@ import msgspec
 
 from manifold.abc import Store
 from manifold.errors import StoreError, Unpicklable
-from manifold.protocol import codec, outcome, proof, wire
+from manifold.protocol import codec, envelope, outcome, proof
 from manifold.protocol.blob_keys import BlobKind, chunk_key
 from manifold.protocol.records import LogLine, Receipt
 from manifold.protocol.task import Answer, ChunkTask
-from manifold.words import a_type
+from manifold.text import a_type
 from manifold.worker import capture, error_report, interrupts
 from manifold.worker.execute import Execution
 from manifold.worker.process import Process
@@ -35,7 +35,7 @@ class Packing:
     def __init__(
         self,
         process: Process,
-        keyring: wire.Keyring,
+        keyring: envelope.Keyring,
         task: ChunkTask,
         nonce: str,
         execution: Execution,
@@ -67,7 +67,7 @@ class Packing:
             execution.failed.sort(key=lambda one: one.failure.pos)
             sealed["fail"] = self._seal("failed", "f", codec.encode_failed(self._with_lines(execution.failed)))
         if self._lines.whole:
-            self._seal("log", "l", wire.encode(self._lines.whole))
+            self._seal("log", "l", envelope.encode(self._lines.whole))
         rest = self._blobs if store is None else _not_put(store, self._blobs)
         blob_key, blob_digest, blob_bytes = sealed.get("blob", (None, None, 0))
         fail_key, fail_digest, _ = sealed.get("fail", (None, None, 0))
@@ -180,12 +180,12 @@ class Packing:
         reason = f"its result, {a_type(execution.values[good])}, cannot be read beside those before it: {exc}"
         execution.retract({ok[good]: Unpicklable(reason)})
 
-    def _seal(self, kind: wire.Kind, suffix: BlobKind, payload: bytes) -> tuple[str, str, int]:
+    def _seal(self, kind: envelope.Kind, suffix: BlobKind, payload: bytes) -> tuple[str, str, int]:
         """Seals one blob under a key that names this execution; its key, digest and size."""
         task = self._task
         place = (task.ledger_uuid, task.uid, task.start, task.stop, task.attempt, self._nonce)
         key = chunk_key(*place, suffix)
-        header = wire.Header(
+        header = envelope.Header(
             kind=kind,
             uid=task.uid,
             key_id=task.key_id,
@@ -195,9 +195,9 @@ class Packing:
             attempt=task.attempt,
             nonce=self._nonce,
         )
-        blob = wire.seal(self._keyring, header, payload)
+        blob = envelope.seal(self._keyring, header, payload)
         self._blobs[key] = blob
-        return key, wire.sealed_digest(blob), len(blob)
+        return key, envelope.sealed_digest(blob), len(blob)
 
     def _without_too_large(self, payload: bytes, most: int) -> bytes:
         """The payload without results that would not fit the store even alone; those fail. Many small ones may fill
@@ -208,7 +208,7 @@ class Packing:
         ok = [index for index in range(execution.done) if index not in execution.marks]
         found: dict[int, BaseException] = {}
         for index, value in zip(ok, execution.values, strict=True):
-            if (size := wire.packed_size(codec.encode_values([value]), most)) > most:
+            if (size := envelope.packed_size(codec.encode_values([value]), most)) > most:
                 found[index] = Unpicklable(
                     f"its result, {a_type(value)}, is a blob of {size:,} bytes, and the store takes {most:,}: return "
                     "less, or where it was written to"

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from manifold import settings
+from manifold import config
 from manifold.abc import Store
 from manifold.errors import StoreError
 from manifold.patience import WORKER_PATIENCE
@@ -21,7 +21,7 @@ from manifold.protocol.job import Job
 from manifold.redaction import Hidden, hide
 from manifold.stores import open_store
 from manifold.stores.patient import PatientStore
-from manifold.visible import storable
+from manifold.text import storable
 from manifold.worker import beat, forks
 from manifold.worker.alarm import Alarm
 from manifold.worker.modules import JobModules
@@ -135,7 +135,7 @@ class Process:
         """The store behind `url`: "" is this deployment's, None is none."""
         if url is None:
             return None
-        where = url or settings.store_url()
+        where = url or config.store_url()
         with self._lock:
             if where not in self._stores:
                 self._stores[where] = PatientStore(

@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
-from manifold import descriptors, logs, settings
+from manifold import config, descriptors, logs
 from manifold.errors import ManifoldError, StoreError, Unpicklable, WireError
-from manifold.protocol import secrets, wire
+from manifold.protocol import envelope, secrets
 from manifold.protocol.digests import chunk_digest
 from manifold.protocol.task import Answer, Broken, ChunkTask, Unsendable, Versions
 from manifold.redaction import mask
@@ -43,8 +43,8 @@ def run_chunk(message: bytes, process: Process = HERE) -> bytes:
 
 
 def _run_chunk(message: bytes, process: Process) -> bytes:
-    keyring = settings.keyring()
-    header, payload = wire.unseal(keyring, message, "task")
+    keyring = config.keyring()
+    header, payload = envelope.unseal(keyring, message, "task")
     try:
         task = msgspec.msgpack.decode(payload, type=ChunkTask)
     except msgspec.MsgspecError as exc:
@@ -63,7 +63,7 @@ def _run_chunk(message: bytes, process: Process) -> bytes:
         if logs.wanted():
             _log_line(answer)
     sealed = msgspec.structs.replace(header, kind="receipt", nonce=nonce)
-    return wire.seal(keyring, sealed, wire.encode(answer))
+    return envelope.seal(keyring, sealed, envelope.encode(answer))
 
 
 def _with_warning(process: Process, answer: Answer) -> Answer:
@@ -86,7 +86,7 @@ def _log_line(answer: Answer) -> None:
         log.warning("the chunk is refused: %s", answer.refused)
 
 
-def _answer(process: Process, keyring: wire.Keyring, task: ChunkTask, nonce: str) -> Answer:
+def _answer(process: Process, keyring: envelope.Keyring, task: ChunkTask, nonce: str) -> Answer:
     if difference := task.versions.differs(Versions.here()):
         text = f"{difference} ({process.name}). Install the same on both"
         return Answer(refused=text, refusal="versions", worker=process.name)
@@ -126,12 +126,12 @@ def _why_not_loaded(process: Process, exc: ImportError) -> str:
     )
 
 
-def _load(process: Process, keyring: wire.Keyring, task: ChunkTask) -> Loaded | None:
+def _load(process: Process, keyring: envelope.Keyring, task: ChunkTask) -> Loaded | None:
     """The job, from the message or from the store; None where it is in neither."""
     blob = task.job or _kept_job(process, task)
     if blob is None:
         return None
-    _, payload = wire.unseal(keyring, blob, "function", uid=task.uid, digest=task.job_digest)
+    _, payload = envelope.unseal(keyring, blob, "function", uid=task.uid, digest=task.job_digest)
     modules = JobModules(payload)
     if conflict := modules.conflict():
         raise NotLoadable(conflict)
@@ -168,7 +168,7 @@ def _items(process: Process, task: ChunkTask) -> list[Any] | None:
         return list(range(*task.span))
     if task.packed is not None:
         try:
-            return wire.loads(task.packed)  # type: ignore[no-any-return]
+            return envelope.loads(task.packed)  # type: ignore[no-any-return]
         except BaseException as exc:  # noqa: BLE001 - unpickling runs a user's code
             interrupts.pass_on(exc)
             return None
@@ -179,7 +179,7 @@ def _one(process: Process, packed: bytes | Unsendable) -> Any:
     if isinstance(packed, Unsendable):
         return Broken(packed.reason, packed.shown)
     try:
-        return wire.loads(packed)
+        return envelope.loads(packed)
     except BaseException as exc:  # noqa: BLE001 - unpickling runs a user's code
         interrupts.pass_on(exc)
         return Broken(
@@ -189,7 +189,7 @@ def _one(process: Process, packed: bytes | Unsendable) -> Any:
 
 def _run(
     process: Process,
-    keyring: wire.Keyring,
+    keyring: envelope.Keyring,
     task: ChunkTask,
     nonce: str,
     loaded: Loaded,

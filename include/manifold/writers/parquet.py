@@ -1,36 +1,18 @@
-"""Results as a file of JSON Lines or Parquet, written piece by piece."""
+"""Results as a Parquet file, written piece by piece."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import is_dataclass
 from itertools import islice
 from os import PathLike
 from typing import Any
 
-import msgspec
-
 from manifold.errors import ConfigError
 from manifold.registry import FORMATS
-from manifold.results.output import written
-from manifold.words import a_type
+from manifold.writers._atomic import written
 
 _ROWS = 8192  # of one piece of a Parquet file
-
-
-def to_jsonl(values: Iterable[Any], path: str | PathLike[str]) -> int:
-    """Write one JSON value a line; the number of lines. Raises ConfigError for a value that JSON does not have."""
-    number = 0
-    encode = json.JSONEncoder(ensure_ascii=False, default=msgspec.to_builtins).encode
-    with written(path) as file:
-        for value in values:
-            try:
-                file.write(encode(value).encode("utf-8", "backslashreplace") + b"\n")
-            except (TypeError, ValueError) as exc:
-                raise ConfigError(f"result {number:,}, {a_type(value)}, is no JSON: {exc}") from exc
-            number += 1
-    return number
 
 
 def to_parquet(values: Iterable[Any], path: str | PathLike[str]) -> int:
@@ -39,7 +21,7 @@ def to_parquet(values: Iterable[Any], path: str | PathLike[str]) -> int:
         import pyarrow
         from pyarrow import parquet
 
-        from manifold.results.columns import Columns
+        from manifold.writers._columns import Columns
     number, columns = 0, Columns()
     try:
         for piece in _pieces(values):

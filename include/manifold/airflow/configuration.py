@@ -20,11 +20,12 @@ from pathlib import Path
 
 from airflow.sdk.configuration import conf
 
-from manifold import settings
+from manifold import config
 from manifold.airflow.compat import in_dags_test
 from manifold.airflow.hooks import connection_url
 from manifold.errors import ConfigError
-from manifold.registry import STORES, Registry, masked, scheme_of
+from manifold.redaction import masked
+from manifold.registry import STORES, Registry, scheme_of
 
 SECTION = "manifold"
 OPTIONS = ("ledger", "store", "secret")
@@ -51,16 +52,16 @@ def configure() -> None:
             f"Manifold has no {' and no '.join(missing)} that every worker of {executor()} reaches. Set, the same for "
             f"scheduler and workers:\n{wanted}\n(or the same options in section [manifold] of airflow.cfg)"
         )
-    check_ledger(settings.ledger_url(), one_host=one_host)
-    check_store(settings.store_url())
+    check_ledger(config.ledger_url(), one_host=one_host)
+    check_store(config.store_url())
 
 
 def register() -> None:
     """Let the core ask Airflow, from now on, for connections and for the variables that it lacks."""
-    if connection_url not in settings.resolvers:
-        settings.resolvers.append(connection_url)
-    if fill not in settings.fillers:
-        settings.fillers.append(fill)
+    if connection_url not in config.resolvers:
+        config.resolvers.append(connection_url)
+    if fill not in config.fillers:
+        config.fillers.append(fill)
 
 
 def fill() -> None:
@@ -68,7 +69,7 @@ def fill() -> None:
     for option in OPTIONS:
         value = conf.get(SECTION, option, fallback=None)
         if value and not os.environ.get(_variable(option)):
-            os.environ[_variable(option)] = value if option == "secret" else settings.resolve(value)
+            os.environ[_variable(option)] = value if option == "secret" else config.resolve(value)
     os.environ.setdefault("MANIFOLD_HOME", str(airflow_home() / "manifold"))
 
 
@@ -97,7 +98,7 @@ def connections(registry: Registry) -> Iterator[str]:
         if variable.startswith("AIRFLOW_CONN_"):
             name = variable.removeprefix("AIRFLOW_CONN_").lower()
             with suppress(ConfigError):  # a connection of somebody else's
-                if registry.reads(settings.resolve(name)):
+                if registry.reads(config.resolve(name)):
                     yield name
 
 

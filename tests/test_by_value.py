@@ -13,8 +13,8 @@ from types import ModuleType
 import cloudpickle
 import pytest
 
-from manifold.protocol import wire
-from manifold.protocol.ship import by_value, script_roots, shipped
+from manifold.protocol import envelope
+from manifold.protocol.by_value import by_value, script_roots, shipped
 
 
 @pytest.fixture
@@ -53,8 +53,8 @@ def names(root: Path) -> set[str]:
 def test_a_function_runs_where_its_helper_modules_are_not(project: Path) -> None:
     (job,) = load("shipped_job")
     with by_value([project]):
-        packed = wire.dumps_by_value(job.run).hex()
-    script = "import sys; from manifold.protocol import wire; print(wire.loads(bytes.fromhex(sys.argv[1]))(1))"
+        packed = envelope.dumps_by_value(job.run).hex()
+    script = "import sys; from manifold.protocol import envelope; print(envelope.loads(bytes.fromhex(sys.argv[1]))(1))"
     told = subprocess.run([sys.executable, "-c", script, packed], capture_output=True, text=True, check=False, cwd="/")
     assert (told.stdout, told.stderr) == ("14\n", "")
 
@@ -101,7 +101,7 @@ def test_a_link_to_the_folder_is_the_folder(project: Path, tmp_path_factory: pyt
 
 
 def test_a_scripts_own_folder_is_the_root_of_plain_python(tmp_path: Path) -> None:
-    (tmp_path / "script.py").write_text("from manifold.protocol.ship import script_roots\nprint(*script_roots())\n")
+    (tmp_path / "script.py").write_text("from manifold.protocol.by_value import script_roots\nprint(*script_roots())\n")
     told = subprocess.run(
         [sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=True
     ).stdout.strip()

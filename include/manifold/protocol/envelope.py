@@ -31,7 +31,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from manifold.errors import ConfigError, WireError
 from manifold.protocol import pickler, proof, scope
-from manifold.visible import storable_all
+from manifold.text import storable_all
 
 Kind = Literal["task", "receipt", "result", "failed", "function", "secrets", "call", "reply", "log", "signal"]
 

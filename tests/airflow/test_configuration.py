@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from manifold import settings as core
-from manifold.airflow import settings
+from manifold import config as core
+from manifold.airflow import configuration
 from manifold.errors import ConfigError
 
 SECRET = "k1:" + "ab" * 16
@@ -36,7 +36,7 @@ def use(monkeypatch: pytest.MonkeyPatch, executor: str, **options: str) -> None:
 
 def test_a_single_host_needs_no_configuration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     use(monkeypatch, "LocalExecutor")
-    settings.configure()
+    configuration.configure()
     assert core.ledger_url() == f"sqlite:///{tmp_path}/manifold/ledger.db"
     assert core.store_url() == f"file://{tmp_path}/manifold/store"
     assert core.keyring().current
@@ -45,7 +45,7 @@ def test_a_single_host_needs_no_configuration(monkeypatch: pytest.MonkeyPatch, t
 def test_many_hosts_without_configuration_are_told_all_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, "CeleryExecutor", store="s3://b/m")
     with pytest.raises(ConfigError) as raised:
-        settings.configure()
+        configuration.configure()
     told = str(raised.value)
     assert "no ledger and no secret" in told
     assert "AIRFLOW__MANIFOLD__LEDGER=postgresql://" in told
@@ -54,7 +54,7 @@ def test_many_hosts_without_configuration_are_told_all_that_is_missing(monkeypat
 
 def test_the_core_finds_what_airflow_is_configured_with(monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, "CeleryExecutor", ledger="postgresql://me:pw@db/m", store="s3://b/m", secret=SECRET)
-    settings.configure()
+    configuration.configure()
     assert core.ledger_url() == "postgresql://me:pw@db/m"
     assert core.store_url() == "s3://b/m"
     assert core.keyring().current == "k1"
@@ -62,35 +62,35 @@ def test_the_core_finds_what_airflow_is_configured_with(monkeypatch: pytest.Monk
 
 def test_a_process_that_only_reads_results_finds_them_too(monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, "CeleryExecutor", ledger="postgresql://me:pw@db/m", store="s3://b/m", secret=SECRET)
-    settings.register()
+    configuration.register()
     assert core.store_url() == "s3://b/m"
 
 
 def test_a_connection_id_stands_for_the_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_BOOK", '{"conn_type": "manifold_ledger", "host": "db", "login": "me"}')
     use(monkeypatch, "CeleryExecutor", ledger="book", store="s3://b/m", secret=SECRET)
-    settings.configure()
+    configuration.configure()
     assert core.ledger_url() == "postgresql://me@db/manifold"
 
 
 def test_what_the_environment_says_wins(monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, "CeleryExecutor", ledger="postgresql://db/one", store="s3://b/m", secret=SECRET)
     monkeypatch.setenv("MANIFOLD_LEDGER", "postgresql://db/two")
-    settings.configure()
+    configuration.configure()
     assert core.ledger_url() == "postgresql://db/two"
 
 
 def test_sqlite_is_refused_for_many_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, "CeleryExecutor", ledger="sqlite:////tmp/x.db", store="s3://b/m", secret=SECRET)
     with pytest.raises(ConfigError, match="SQLite, which serves one host, but CeleryExecutor has many"):
-        settings.configure()
+        configuration.configure()
 
 
 @pytest.mark.parametrize("executor", ["LocalExecutor", "CeleryExecutor"])
 def test_a_store_in_memory_is_refused(executor: str, monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, executor, ledger="postgresql://db/m", store="memory://", secret=SECRET)
     with pytest.raises(ConfigError, match="memory:// ends with this task's process"):
-        settings.configure()
+        configuration.configure()
 
 
 @pytest.mark.parametrize(
@@ -109,10 +109,10 @@ def test_a_store_in_memory_is_refused(executor: str, monkeypatch: pytest.MonkeyP
 )
 def test_which_executors_run_on_one_host(executors: str, single: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, executors)
-    assert settings.single_host() is single
+    assert configuration.single_host() is single
 
 
 def test_scatters_that_name_no_engine_take_the_deployments(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert settings.default_engine() == f"processes://{os.cpu_count()}"
+    assert configuration.default_engine() == f"processes://{os.cpu_count()}"
     monkeypatch.setenv("AIRFLOW__MANIFOLD__DEFAULT_ENGINE", "celery_default")
-    assert settings.default_engine() == "celery_default"
+    assert configuration.default_engine() == "celery_default"

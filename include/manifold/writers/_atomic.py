@@ -13,7 +13,7 @@ from typing import IO, Any, cast
 import fsspec
 
 from manifold.errors import ConfigError, MissingExtra
-from manifold.registry import masked
+from manifold.redaction import masked
 
 
 def check_target(path: str | os.PathLike[str]) -> None:

@@ -13,9 +13,9 @@ from manifold.engines.open import open_engine
 from manifold.errors import MissingExtra
 from manifold.monitors import progress
 from manifold.policy import Policy
+from manifold.protocol.by_value import script_roots
 from manifold.protocol.secrets import from_environment
-from manifold.protocol.ship import script_roots
-from manifold.results.view import Results
+from manifold.results.results import Results
 from manifold.sources import as_source, zipped
 from manifold.stores import open_store
 

@@ -7,7 +7,7 @@
 | `MANIFOLD_STORE` | URL of the store | `file://` in the home |
 | `MANIFOLD_SECRET` | `id:hex[,id:hex…]`; the first signs, all verify | a file in the home, made once, mode 600 |
 
-Inside Airflow, `manifold.airflow.settings` fills them from Airflow's configuration, and the fallbacks are refused.
+Inside Airflow, `manifold.airflow.configuration` fills them from Airflow's configuration, and the fallbacks are refused.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 import platformdirs
 
 from manifold.errors import ConfigError
-from manifold.protocol.wire import Keyring
+from manifold.protocol.envelope import Keyring
 
 resolvers: list[Callable[[str], str | None]] = []
 """Each turns a connection id into a URL, or returns None; `manifold.airflow` adds one for Airflow's connections."""

@@ -15,8 +15,8 @@ from sqlalchemy import make_url
 import manifold
 from manifold.errors import ConfigError, LedgerError, TooManyFailures
 from manifold.ledger import open_ledger
+from manifold.results.results import Results
 from manifold.results.slices import ResultsSlice
-from manifold.results.view import Results
 from manifold.sources import as_source
 from tests.results.conftest import Place
 

@@ -10,14 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from manifold import errors, settings
+from manifold import config, errors
 from manifold.errors import ConfigError, ManifoldError
-from manifold.registry import ENGINES, REGISTRIES, STORES, masked
+from manifold.redaction import masked
+from manifold.registry import ENGINES, REGISTRIES, STORES
 
 
 def test_the_secret_is_made_once_and_only_its_owner_reads_it(home: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
-        rings = list(pool.map(lambda _: settings.keyring(), range(8)))
+        rings = list(pool.map(lambda _: config.keyring(), range(8)))
     assert len({ring.key(ring.current, "u") for ring in rings}) == 1
     assert stat.S_IMODE((home / "secret").stat().st_mode) == 0o600
 
@@ -25,7 +26,7 @@ def test_the_secret_is_made_once_and_only_its_owner_reads_it(home: Path) -> None
 def test_a_malformed_secret_is_refused_with_the_form_it_should_have(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MANIFOLD_SECRET", "nonsense:xyz")
     with pytest.raises(ConfigError, match="id:hex"):
-        settings.keyring()
+        config.keyring()
 
 
 @pytest.mark.parametrize(
