@@ -11,8 +11,8 @@ from tests.celery.brokers import AIRFLOW_APP, Deployment, deployment, serves
 from tests.remote.fleet import Fleet
 from tests.remote.middles import MIDDLES, fleet
 
-from manifold.engines._remote.engine import known_options
 from manifold.config import new_secret
+from manifold.engines._remote.engine import known_options
 from manifold.engines.open import open_engine
 from manifold.registry import ENGINES
 from manifold.testing.engines import EngineContract, EngineRow

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from manifold import settings
+from manifold import config
 from manifold.cli import out
 from manifold.errors import ConfigError, EngineError, MissingExtra
 from manifold.registry import ENGINES
@@ -90,7 +90,7 @@ def hub(url: Url) -> None:
 def _transport(url: str, queue: str | None) -> tuple[type[Transport], Place]:
     from manifold.engines._remote.engine import RemoteEngine, place_of
 
-    url = settings.resolve(url)
+    url = config.resolve(url)
     engine = ENGINES.row(url).load()
     if not (isinstance(engine, type) and issubclass(engine, RemoteEngine)):
         ours = ", ".join(row.example for row in ENGINES.rows() if row.reads.endswith("check_url"))

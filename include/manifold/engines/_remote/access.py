@@ -11,7 +11,7 @@ from typing import Any
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from manifold import settings
+from manifold import config
 from manifold.engines._remote.place import Place
 from manifold.errors import ConfigError
 
@@ -31,7 +31,7 @@ def password(place: Place) -> bytes:
     """
     if place.password:
         return place.password.encode()
-    keyring = settings.keyring()
+    keyring = config.keyring()
     return _derived(keyring.key(keyring.current, "hub")).hex().encode()
 
 

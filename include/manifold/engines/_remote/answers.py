@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from manifold.engines._remote import messages as ms
 from manifold.engines._remote.links import Publisher
 from manifold.engines._remote.transport import KEPT
-from manifold.protocol import wire
+from manifold.protocol import envelope
 
 _log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class Answers:
         with self._lock:
             return list(self._kept)
 
-    def add(self, to: str, header: wire.Header, ok: bool, pickled: bytes) -> None:
+    def add(self, to: str, header: envelope.Header, ok: bool, pickled: bytes) -> None:
         """Send what a call returned or raised."""
 
         def send(sent: Callable[[], None]) -> None:

@@ -17,7 +17,7 @@ from manifold.engines._remote.links import Connect, Listener, Publisher
 from manifold.engines._remote.place import TLS, Place, read
 from manifold.engines._remote.transport import Transport, TransportError
 from manifold.errors import EngineError, VersionMismatch, WireError
-from manifold.protocol import wire
+from manifold.protocol import envelope
 from manifold.registry import ENGINES
 
 _UNHEARD = 5.0  # seconds in which a worker says that it has a call, if that is small
@@ -106,7 +106,7 @@ class RemoteEngine(Desk):
         return self._now
 
     def pack(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
-        return wire.dumps_by_value((fn, args, kwargs))
+        return envelope.dumps_by_value((fn, args, kwargs))
 
     def hand(self, call: Sent) -> None:
         self._send(call, 1)

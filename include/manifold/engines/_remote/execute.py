@@ -8,7 +8,7 @@ import psutil
 
 from manifold.engines.payload import dump_error, dump_value
 from manifold.errors import EngineError
-from manifold.protocol import scope, wire
+from manifold.protocol import envelope, scope
 from manifold.worker import beat
 
 
@@ -21,7 +21,7 @@ def run(pickled: bytes, max_memory: int | None) -> tuple[bool, bytes]:
     """
     try:
         with scope.within(scope.Scope()):  # what was sent, not what this host has of that name
-            fn, args, kwargs = wire.loads(pickled)
+            fn, args, kwargs = envelope.loads(pickled)
     except Exception as exc:  # noqa: BLE001 - unpickling runs a user's code
         why = f"{socket.gethostname()} cannot unpickle the call: {type(exc).__name__}: {exc}. Is a package missing?"
         return False, dump_error(EngineError(why))

@@ -12,10 +12,10 @@ from typing import Any, Literal
 
 import msgspec
 
-from manifold import settings
+from manifold import config
 from manifold.engines.payload import load_error
 from manifold.errors import Unpicklable, WireError
-from manifold.protocol import wire
+from manifold.protocol import envelope
 from manifold.protocol.task import Versions
 
 BEAT = 1.0
@@ -119,7 +119,7 @@ class Answer(msgspec.Struct, frozen=True):
 class Sealed(msgspec.Struct, frozen=True):
     """A call or an answer whose signature was checked; nothing of it is unpickled yet."""
 
-    header: wire.Header
+    header: envelope.Header
     payload: bytes
 
 
@@ -145,23 +145,23 @@ def is_unique(text: str) -> bool:
 
 def seal_call(engine: str, call: str, node: str, tick: int, pickled: bytes) -> bytes:
     """Return a call of that engine for that worker alone, sealed; raises ConfigError without a usable secret."""
-    keyring = settings.keyring()
-    header = wire.Header("call", engine, keyring.current, attempt=call, nonce=node, start=tick)
-    return wire.seal(keyring, header, msgspec.msgpack.encode(Call(Versions.here(), pickled)))
+    keyring = config.keyring()
+    header = envelope.Header("call", engine, keyring.current, attempt=call, nonce=node, start=tick)
+    return envelope.seal(keyring, header, msgspec.msgpack.encode(Call(Versions.here(), pickled)))
 
 
 def seal_answer(engine: str, call: str, node: str, ok: bool, pickled: bytes) -> bytes:
     """Return what a call returned or raised at a worker, sealed for the engine that sent it."""
-    keyring = settings.keyring()
-    header = wire.Header("reply", engine, keyring.current, attempt=call, nonce=node)
-    return wire.seal(keyring, header, msgspec.msgpack.encode(Answer(ok, pickled)))
+    keyring = config.keyring()
+    header = envelope.Header("reply", engine, keyring.current, attempt=call, nonce=node)
+    return envelope.seal(keyring, header, msgspec.msgpack.encode(Answer(ok, pickled)))
 
 
 def open_answer(payload: bytes) -> tuple[bool, Any]:
     """Return whether the call returned, and what it returned or raised; it runs a user's code."""
     answer = decoded(payload, Answer)
     try:
-        return answer.ok, wire.loads(answer.pickled) if answer.ok else load_error(answer.pickled)
+        return answer.ok, envelope.loads(answer.pickled) if answer.ok else load_error(answer.pickled)
     except Exception as exc:  # noqa: BLE001 - unpickling runs a user's code
         return False, Unpicklable(f"what came back cannot be unpickled: {type(exc).__name__}: {exc}")
 

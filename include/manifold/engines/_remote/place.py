@@ -11,7 +11,8 @@ from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 from manifold.engines._balance import BALANCES
 from manifold.engines.urls import SHORTEST_SILENCE
 from manifold.errors import ConfigError
-from manifold.registry import ENGINES, masked
+from manifold.redaction import masked
+from manifold.registry import ENGINES
 
 COMMON = ("queue", "silence", "balance")
 """Options of every transport's URL."""

@@ -13,10 +13,10 @@ from itertools import count
 import msgspec
 from cachetools import LRUCache
 
-from manifold import settings
+from manifold import config
 from manifold.engines._remote.messages import Message, Refused, Sealed, decoded
 from manifold.errors import WireError
-from manifold.protocol import wire
+from manifold.protocol import envelope
 
 _SENDERS = 10_000  # that are remembered; each process is one, for as long as it lives
 _WIDTH = 1024  # numbers behind a sender's highest that can still come
@@ -31,12 +31,12 @@ class Signer:
 
     def signed(self, message: Message, to: str) -> bytes:
         """Return the message as it travels to a mailbox or group; raises ConfigError without a usable secret."""
-        body = wire.encode(message)
+        body = envelope.encode(message)
         if isinstance(message, Refused) and message.reason == "signature":
             return body
-        keyring = settings.keyring()
-        header = wire.Header("signal", to, keyring.current, nonce=self._sender, start=next(self._numbers))
-        return wire.seal(keyring, header, body)
+        keyring = config.keyring()
+        header = envelope.Header("signal", to, keyring.current, nonce=self._sender, start=next(self._numbers))
+        return envelope.seal(keyring, header, body)
 
 
 class Window:
@@ -67,12 +67,12 @@ class Verifier:
 
     def opened(self, data: bytes) -> Message | Sealed:
         """Return the message; raises WireError for one that is not signed, is for another, or was taken before."""
-        if not data.startswith(wire.MAGIC):
+        if not data.startswith(envelope.MAGIC):
             refused: Refused = decoded(data, Refused)
             # Whatever it says: without a signature it is no more than a doubt.
             return msgspec.structs.replace(refused, why=refused.why[:500], reason="signature")
-        kind = wire.peek(data).kind
-        header, payload = wire.unseal(settings.keyring(), data, kind)
+        kind = envelope.peek(data).kind
+        header, payload = envelope.unseal(config.keyring(), data, kind)
         if kind in ("call", "reply"):
             return Sealed(header, payload)
         if kind != "signal" or header.uid not in self._names:

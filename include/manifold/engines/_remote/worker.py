@@ -25,7 +25,7 @@ from manifold.engines._remote.recent import Recent
 from manifold.engines.payload import dump_error
 from manifold.engines.processes import ProcessesEngine
 from manifold.errors import WireError, WorkerLost
-from manifold.protocol import wire
+from manifold.protocol import envelope
 from manifold.protocol.task import Versions
 from manifold.token_bucket import TokenBucket
 
@@ -68,8 +68,8 @@ class Worker:
         self._everyone = ms.coordinators(queue)
         self._processes = ProcessesEngine(slots)
         self._lock = threading.RLock()
-        self._waiting: OrderedDict[str, deque[tuple[wire.Header, bytes]]] = OrderedDict()  # by coordinator
-        self._running: dict[str, tuple[wire.Header, Future[Any]]] = {}
+        self._waiting: OrderedDict[str, deque[tuple[envelope.Header, bytes]]] = OrderedDict()  # by coordinator
+        self._running: dict[str, tuple[envelope.Header, Future[Any]]] = {}
         self._recent = Recent()
         self._heard_of: dict[str, int] = {}  # coordinators: the tick of their latest sign of life
         self._tick = 1
@@ -198,13 +198,13 @@ class Worker:
         self.refused += 1
         log.warning("refused message %s: %s", f"{self.refused:,}", why)
         try:
-            header = wire.peek(data)
+            header = envelope.peek(data)
         except WireError:
             return
         if header.kind == "call" and ms.is_unique(header.uid) and self._refusals.take(1, time.monotonic()):
             self._refuse(header, f"{self.node} did not unpickle the call: {why}", "signature")
 
-    def _take(self, header: wire.Header, payload: bytes) -> None:
+    def _take(self, header: envelope.Header, payload: bytes) -> None:
         """Keep a call until a process is free; one that came before, or for another worker, does nothing."""
         if header.nonce != self.node or header.attempt in self._recent:
             return
@@ -225,10 +225,10 @@ class Worker:
                 self._bytes += len(call.pickled)
             self._feed()
 
-    def _refuse(self, header: wire.Header, why: str, reason: ms.Reason) -> None:
+    def _refuse(self, header: envelope.Header, why: str, reason: ms.Reason) -> None:
         self._publisher.say(self._sender(header), ms.Refused(header.attempt, why, self.node, reason), patience=60.0)
 
-    def _sender(self, header: wire.Header) -> str:
+    def _sender(self, header: envelope.Header) -> str:
         return ms.mailbox(ms.coordinators(self._queue), header.uid)
 
     def _feed(self) -> None:
@@ -246,7 +246,7 @@ class Worker:
                 self._soon()
                 future.add_done_callback(partial(self._over, header))
 
-    def _over(self, header: wire.Header, future: Future[Any]) -> None:
+    def _over(self, header: envelope.Header, future: Future[Any]) -> None:
         with self._lock:
             if self._running.pop(header.attempt, None) is None:
                 return  # given up, and said so
