@@ -53,5 +53,5 @@ def group(nodeid: str) -> str:
         return f"{folder} {scheme[1]}" if scheme else path
     if folder not in _FOLDERS:
         return path
-    server = re.search(r"\[.*?(redis|rabbitmq|processes)", nodeid)
+    server = re.search(r"\[.*?(\w+://|redis|rabbitmq|processes)", nodeid)
     return f"{folder} {server[1]}" if server else folder

@@ -24,12 +24,15 @@ from tests.faults.cluster import Cluster, Kind, frozen, full, small_disk
 from tests.faults.hosts import possible
 from tests.faults.mixture import Mixture
 from tests.faults.run import Measured, Run
+from tests.remote.middles import MIDDLES
 
 POISON = 13_337
 _MIDST = 0.3
 """The share of the items that is done when the fault begins."""
 _CELERY: tuple[Kind, ...] = ("rabbitmq", "redis")
-_ALL: tuple[Kind, ...] = (*_CELERY, "processes")
+_REMOTE: tuple[Kind, ...] = tuple(f"{scheme}://" for scheme in MIDDLES)
+_ELSEWHERE: tuple[Kind, ...] = (*_CELERY, *_REMOTE)
+_ALL: tuple[Kind, ...] = (*_ELSEWHERE, "processes")
 _LEASE = 30.0
 
 Play = Callable[[Run], None]
@@ -69,7 +72,7 @@ class Fault:
 FAULTS: dict[str, Fault] = {}
 
 
-def _fault(name: str, kinds: tuple[Kind, ...] = _CELERY, **more: Any) -> Callable[[Play], Play]:
+def _fault(name: str, kinds: tuple[Kind, ...] = _ELSEWHERE, **more: Any) -> Callable[[Play], Play]:
     def enter(play: Play) -> Play:
         FAULTS[name] = Fault(name, play, kinds, **more)
         return play
@@ -97,13 +100,13 @@ def _processes(run: Run) -> None:
         kill_all(_workers(run))
 
 
-@_fault("kill -9 of a Celery worker's main process")
+@_fault("kill -9 of a worker's main process")
 def _main(run: Run) -> None:
     with _midst(run, lasts=False):
         os.kill(run.cluster.workers[0].main(), signal.SIGKILL)
 
 
-@_fault("kill -9 of a chunk worker", ci=("rabbitmq",))
+@_fault("kill -9 of a chunk worker", ci=("rabbitmq", *_REMOTE))
 def _worker(run: Run) -> None:
     with _midst(run, lasts=False):
         run.cluster.workers[0].kill()
@@ -147,7 +150,7 @@ def _host(run: Run) -> None:
         run.last(1)
 
 
-@_fault("kill -9 of the broker, started again after 3 s", ci=_CELERY)
+@_fault("kill -9 of the broker, started again after 3 s", ci=_ELSEWHERE)
 def _broker(run: Run) -> None:
     with _midst(run), run.cluster.without_broker():
         run.last(3)
@@ -162,13 +165,13 @@ def _postgres(run: Run) -> None:
 # -- processes that stand still ----------------------------------------------------------------------------------------
 
 
-@_fault("SIGSTOP of a chunk worker, longer than its silence is borne", ci=("redis",))
+@_fault("SIGSTOP of a chunk worker, longer than its silence is borne", ci=("redis", "tcp://"))
 def _frozen(run: Run) -> None:
     with _midst(run), run.cluster.workers[0].frozen():
         run.last(run.cluster.silence + 4)
 
 
-@_fault("SIGSTOP of the coordinator, longer than its lease; another takes over; it comes back", _CELERY, apart=True)
+@_fault("SIGSTOP of the coordinator, longer than its lease; another takes over; it comes back", _ELSEWHERE, apart=True)
 def _frozen_coordinator(run: Run) -> None:
     with _midst(run), frozen(run.host):
         run.start(run.cluster.spare)
@@ -185,9 +188,9 @@ def _cut(one: str, other: str, seconds: float, run: Run) -> None:
 
 
 for _one, _other, _kinds, _ci in (
-    ("worker1", "broker", _CELERY, _CELERY),
-    ("worker1", "database", _CELERY, ()),
-    ("coordinator", "broker", _CELERY, ()),
+    ("worker1", "broker", _ELSEWHERE, _ELSEWHERE),
+    ("worker1", "database", _ELSEWHERE, ()),
+    ("coordinator", "broker", _ELSEWHERE, ("tcp://",)),
     ("coordinator", "database", _ALL, ("redis",)),
 ):
     for _seconds in (5, 90):
@@ -216,7 +219,7 @@ def _full_worker(run: Run) -> None:
         run.finish()
 
 
-@_fault("the clock of a worker is 10 minutes ahead", ci=("redis",), clock=True)
+@_fault("the clock of a worker is 10 minutes ahead", ci=("redis", "tcp://"), clock=True)
 def _worker_clock(run: Run) -> None:
     worker = run.cluster.workers[0]
     worker.kill()
@@ -234,12 +237,12 @@ def _coordinator_clock(run: Run) -> None:
         run.kill()  # the next one reads what this one has written
 
 
-@_fault("an item that kills its process", _ALL, ci=("rabbitmq",), failed={POISON})
+@_fault("an item that kills its process", _ALL, ci=("rabbitmq", "tcp://"), failed={POISON})
 def _poison(run: Run) -> None:
     run.start()
 
 
-@_fault("several of these at random", ci=("redis",))
+@_fault("several of these at random", ci=("redis", "tcp://"))
 def _several(run: Run) -> None:
     seed = random.randrange(10_000)
     print(f"seed {seed}")

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 from manifold.config import new_secret
 from manifold.demo.postgres import PostgresServer
@@ -19,8 +19,11 @@ from manifold.ledger import Ledger, open_ledger
 from manifold.testing.engines import until
 from tests.celery.brokers import Deployment, broker_of, serves, worker_command
 from tests.faults.hosts import Host, Network
+from tests.remote.fleet import Fleet, command
+from tests.remote.middles import MIDDLES
 
-Kind = Literal["rabbitmq", "redis", "processes"]
+Kind = str
+"""The broker of Celery workers ("rabbitmq", "redis"); "processes"; or the scheme of a transport, as in "tcp://"."""
 WORKERS, SLOTS = 3, 2
 QUEUE = "faults"
 _DISK = "size=3m"
@@ -47,7 +50,7 @@ class Worker:
         """Start it, with more environment variables; does not wait until it serves."""
         (self.folder / "tmp").mkdir(parents=True, exist_ok=True)
         env = self._cluster.environment({"TMPDIR": str(self.folder / "tmp"), **(more or {})})
-        command = worker_command(self.host.name, QUEUE, slots=SLOTS)
+        command = self._cluster.worker_command(self.host.name)
         self._child = self.host.start("worker", command, log=self.folder / "log" / "worker.log", env=env)
 
     def kill(self) -> None:
@@ -85,12 +88,15 @@ class Cluster:
             folder / "postgres", address=self.database.address, settings={"fsync": "off", "max_connections": "200"}
         )
         self._ends = ExitStack()
-        if kind != "processes":
+        self.fleet: Fleet | None = None
+        if kind.endswith("://"):
+            self.fleet = MIDDLES[kind.removesuffix("://")](folder / "middle", self.broker.address)
+            self.fleet.start_process = self.broker.start
+        elif kind != "processes":
             server = broker_of(kind, folder / "broker", self.broker.address)
             self.deployment = Deployment(kind, server, folder)
-            self.workers = [Worker(self, network.host(f"worker{n}")) for n in range(1, WORKERS + 1)]
-        else:
-            self.workers = []
+        hosts = 0 if kind == "processes" else WORKERS
+        self.workers = [Worker(self, network.host(f"worker{n}")) for n in range(1, hosts + 1)]
 
     def __enter__(self) -> Self:
         self._ends.callback(self.postgres.remove)
@@ -103,9 +109,8 @@ class Cluster:
         }
         self.ledger.close()
         if self.workers:
-            self._ends.callback(self.deployment.server.stop)
-            with self.broker.entered():
-                self.deployment.server.start()
+            self._ends.callback(self._stop_broker)
+            self._start_broker()
             for worker in self.workers:
                 self._ends.callback(worker.kill)
                 if self.network.apart:
@@ -135,7 +140,7 @@ class Cluster:
 
     def environment(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
         """What its processes are told."""
-        if self.workers:
+        if self.fleet is None and self.workers:
             return self.deployment.environment({**self._settings, **(more or {})})
         return {**os.environ, **self._settings, **(more or {})}
 
@@ -145,23 +150,54 @@ class Cluster:
             if not worker.up:
                 worker.kill()
                 worker.start()
-        if self.workers:
+        if self.fleet is not None:
+            self.fleet.engine(WORKERS * SLOTS, queue=QUEUE).shutdown()
+        elif self.workers:
             with CeleryEngine(self.deployment.app, QUEUE) as engine:
-                serves(engine, len(self.workers) * SLOTS)
+                serves(engine, WORKERS * SLOTS)
 
     # -- its servers -------------------------------------------------------------------------------------------------
 
+    @property
+    def engine(self) -> str:
+        """What its coordinators are told to use."""
+        if self.fleet is not None:
+            return f"{self.fleet.url}?queue={QUEUE}&silence={self.silence:g}"
+        return "celery" if self.workers else "processes://4"
+
+    def worker_command(self, name: str) -> list[str]:
+        """What is run on a worker's host."""
+        if self.fleet is not None:
+            return command("worker", self.fleet.url, "--queue", QUEUE, "--slots", str(SLOTS))
+        return worker_command(name, QUEUE, slots=SLOTS)
+
     @contextmanager
     def without_broker(self) -> Iterator[None]:
-        """SIGKILL the broker, and start it again at the end."""
-        server = self.deployment.server
-        server.kill()
+        """SIGKILL the broker or hub, and start it again at the end."""
+        if self.fleet is not None:
+            self.fleet.kill_hub()
+        else:
+            self.deployment.server.kill()
         try:
             yield
         finally:
+            if self.fleet is None or self.fleet.server is not None:
+                self._stop_broker()
+            self._start_broker()
+
+    def _start_broker(self) -> None:
+        with self.broker.entered():
+            if self.fleet is not None:
+                self.fleet.start_hub()
+            else:
+                self.deployment.server.start()
+
+    def _stop_broker(self) -> None:
+        server = self.deployment.server if self.fleet is None else self.fleet.server
+        if server is not None:
             server.stop()
-            with self.broker.entered():
-                server.start()
+        elif self.fleet is not None:
+            self.fleet.close()
 
     @contextmanager
     def without_postgres(self) -> Iterator[None]:

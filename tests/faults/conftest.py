@@ -12,6 +12,7 @@ from tests.celery.brokers import kinds
 from tests.faults.catalogue import FAULTS, Fault
 from tests.faults.cluster import Cluster, Kind
 from tests.faults.hosts import Network, possible
+from tests.remote.middles import MIDDLES
 
 _SILENCE = 4.0
 _numbers = count(1)
@@ -19,8 +20,9 @@ _numbers = count(1)
 
 def chosen() -> list[tuple[Kind, Fault]]:
     """What CI tries and this machine can."""
-    order: tuple[Kind, ...] = ("rabbitmq", "redis", "processes")
-    there = {*kinds(), "processes"}
+    remote = [f"{scheme}://" for scheme in MIDDLES]
+    order: tuple[Kind, ...] = ("rabbitmq", "redis", "processes", *remote)
+    there = {*kinds(), "processes", *remote}
     return [
         (kind, fault)
         for kind in order

@@ -68,13 +68,12 @@ class Run:
     def __init__(
         self, cluster: Cluster, name: str, *, seconds: float, store: str = "", poison: int | None = None
     ) -> None:
-        engine = "celery" if cluster.workers else "processes://4"
         self.cluster = cluster
         self.host = cluster.coordinator
         self.environment: dict[str, str] = {}
         self.tries = 0
         self.over = False
-        self._order = Order(name, engine, cluster.silence, store, seconds, poison)
+        self._order = Order(name, cluster.engine, cluster.silence, store, seconds, poison)
         self._fault: _Fault | None = None
         self._child: Child | None = None
         self._hosts: set[Host] = set()

@@ -9,6 +9,7 @@ import msgspec
 from tests.faults.catalogue import FAULTS
 from tests.faults.cluster import Kind
 from tests.faults.run import Measured
+from tests.remote.middles import MIDDLES
 
 FILE = Path(__file__).with_name("measured.json")
 BEGIN, END = "<!-- measured -->", "<!-- end of measured -->"
@@ -16,6 +17,7 @@ NAMES: dict[Kind, str] = {
     "rabbitmq": "`celery://` on RabbitMQ",
     "redis": "`celery://` on Redis",
     "processes": "`processes://`",
+    **{f"{scheme}://": f"`{scheme}://`" for scheme in MIDDLES},
 }
 _HEAD = "| what went wrong | lasted | until the next commit | until all is made good | the whole run |"
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
-from tests.remote.fleet import Fleet, free_port
+from manifold.demo.process import free_port
+from manifold.demo.server import LOOPBACK
+from tests.remote.fleet import Fleet
 
-Middle = Callable[[Path], AbstractContextManager[Fleet]]
-"""Makes a fleet without workers; its middle is started by `Fleet.start_hub`. Takes a folder of its own."""
+Middle = Callable[[Path, str], Fleet]
+"""Makes a fleet whose middle is at that address, with a folder of its own; nothing is started before `start_hub`."""
 
 
-@contextmanager
-def tcp(folder: Path) -> Iterator[Fleet]:
-    yield Fleet(f"tcp://127.0.0.1:{free_port()}", folder)
+def tcp(folder: Path, address: str = LOOPBACK) -> Fleet:
+    return Fleet(f"tcp://{address}:{free_port()}", folder)
 
 
 MIDDLES: dict[str, Middle] = {"tcp": tcp}
@@ -24,12 +25,12 @@ MIDDLES: dict[str, Middle] = {"tcp": tcp}
 @contextmanager
 def fleet(scheme: str, folder: Path, *, workers: int = 2) -> Iterator[Fleet]:
     """A middle and workers of one slot each, which serve."""
-    with MIDDLES[scheme](folder) as made:
-        try:
-            made.start_hub()
-            for _ in range(workers):
-                made.worker()
-            made.engine(workers).shutdown()
-            yield made
-        finally:
-            made.close()
+    made = MIDDLES[scheme](folder, LOOPBACK)
+    try:
+        made.start_hub()
+        for _ in range(workers):
+            made.worker()
+        made.engine(workers).shutdown()
+        yield made
+    finally:
+        made.close()
