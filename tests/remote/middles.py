@@ -14,11 +14,17 @@ Middle = Callable[[Path, str], Fleet]
 """Makes a fleet whose middle is at that address, with a folder of its own; nothing is started before `start_hub`."""
 
 
-def tcp(folder: Path, address: str = LOOPBACK) -> Fleet:
-    return Fleet(f"tcp://{address}:{free_port()}", folder)
+def hub(scheme: str) -> Middle:
+    """A `manifold hub`, which is all that such a transport needs."""
+    return lambda folder, address: Fleet(f"{scheme}://{address}:{free_port()}", folder)
 
 
-MIDDLES: dict[str, Middle] = {"tcp": tcp}
+MIDDLES: dict[str, Middle] = {
+    "grpc": hub("grpc"),
+    "pyro": hub("pyro"),
+    "rpyc": hub("rpyc"),
+    "tcp": hub("tcp"),
+}
 """By scheme."""
 
 

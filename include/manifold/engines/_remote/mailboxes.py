@@ -22,6 +22,12 @@ MOST = 64 * 1024 * 1024
 """Bytes that wait in one mailbox, at most; a message more is refused until its owner has read."""
 MOST_OF_ALL = 1024**3
 """The same of all mailboxes of a hub."""
+_REQUESTS: dict[str, tuple[type | tuple[type, ...], ...]] = {
+    "open": (str, str),
+    "send": (str, bytes, bool),
+    "receive": (str, (int, float)),
+    "close": (str,),
+}
 
 
 @dataclass(slots=True, eq=False)
@@ -42,9 +48,17 @@ class Mailboxes:
         self._size = 0
 
     def ask(self, what: str, *given: Any) -> Any:
-        """Answer a request by its name: "open", "send", "receive" or "close"; raises LookupError for any other."""
-        if what not in ("open", "send", "receive", "close"):
+        """Answer a request by its name: "open", "send", "receive" or "close".
+
+        Raises:
+            LookupError: there is no such request, or no such mailbox.
+            TypeError: something else is given than what the request takes.
+        """
+        if not isinstance(what, str) or what not in _REQUESTS:
             raise LookupError(f"no request {what!r}")
+        kinds = _REQUESTS[what]
+        if len(given) != len(kinds) or not all(map(isinstance, given, kinds)):
+            raise TypeError(f"{what!r} takes something else")
         return getattr(self, what)(*given)
 
     def open(self, name: str, group: str) -> None:
@@ -108,7 +122,7 @@ class HubTransport(Transport):
     errors: ClassVar[tuple[type[Exception], ...]] = ()
     """What the library raises over a connection that is lost, beside OSError and EOFError."""
     proves: ClassVar[bool] = True
-    """The hub asks for the password by `Gate`; False where the library has a way of its own."""
+    """The hub asks for the password by `Gate`; False where `dial` has proved it already."""
 
     def __init__(self, place: Place) -> None:
         self._mailbox = ""
