@@ -96,6 +96,11 @@ class Adapter:
         return self.forms[0].says.replace("`", "")
 
     @property
+    def has_users(self) -> bool:
+        """A user's name can stand in its URLs before the password."""
+        return self.connection is None or "login" in self.connection.fields
+
+    @property
     def connection_type(self) -> str:
         """The type of Airflow's connections to an engine: what Airflow makes of its scheme."""
         return self.scheme.replace("-", "_")

@@ -37,6 +37,8 @@ _OURS = ("MANIFOLD_SECRET", "MANIFOLD_LEDGER", "MANIFOLD_STORE")
 _HARMLESS = re.compile(r"true|false|none|null|airflow|[+-]?[\d.,:_-]+", re.IGNORECASE)
 _SECRET_QUERY = re.compile(r"((?:pass|pwd|secret|token|key|sig|cred|auth)[^=&]*=)[^&#]*", re.IGNORECASE)
 _AFTER_PLACE = re.compile("[/?#]")
+_WITHOUT_USERS = ("grpc", "manager", "pyro", "rpyc", "tcp", "zeromq")
+"""Schemes whose URLs have a password and no user, so what stands before the @ is one, also without its colon."""
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]+")
 
 redactors: list[Callable[[str], str]] = []
@@ -85,7 +87,9 @@ def masked(url: str) -> str:
         return url
     place = _AFTER_PLACE.split(rest, maxsplit=1)[0]
     login, at, host = place.rpartition("@")
-    if at and ":" in login:
+    if "@" in rest and scheme in _WITHOUT_USERS:
+        rest = f":***@{rest.rpartition('@')[2]}"
+    elif at and ":" in login:
         rest = f"{login.partition(':')[0]}:***@{host}{rest[len(place) :]}"
     elif at and scheme.startswith("http"):  # a token
         rest = f"***@{host}{rest[len(place) :]}"

@@ -128,6 +128,8 @@ _BUCKET = "a bucket that every host reaches; also `gs://…`, `abfs://…`, any 
 _SHARED = "Airflow on several hosts with a common folder"
 _CSV = "a dict of strings per row, by the header"
 _LABORATORY = "a laboratory, a LAN, a classroom"
+_ZEROMQ = "several hosts of a network that others use too"
+_MANAGER = "workers at a hub that is a BaseManager of the standard library, with KEY as its `authkey`"
 _REMOTE = "manifold.engines._remote.place:check_url"
 _REMOTE_OPTIONS = "`?queue=default`, `?silence=10`, `?balance=least-busy`, `round-robin` or `random`"
 _TLS = ("tls", "tls_ca", "tls_cert", "tls_key")
@@ -158,6 +160,16 @@ ENGINES = Registry(
             port=50051,
             options=_REMOTE_OPTIONS,
             connection=Connection("gRPC", "Host of the hub", "host", ("port", "password")),
+        ),
+        Adapter(
+            "manager",
+            "manifold.engines.manager:ManagerEngine",
+            (Form("manager://:KEY@host:5000", _MANAGER, _LABORATORY),),
+            reads=_REMOTE,
+            kills_items=True,
+            port=5000,
+            options=_REMOTE_OPTIONS,
+            connection=Connection("BaseManager", "Host of the hub", "host", ("port", "password")),
         ),
         Adapter(
             "processes",
@@ -212,6 +224,18 @@ ENGINES = Registry(
             reads="manifold.engines.urls:threads_url",
             reach="process",
             connection=Connection("threads", "Number of threads", "workers"),
+        ),
+        Adapter(
+            "zeromq",
+            "manifold.engines.zeromq:ZeromqEngine",
+            (Form("zeromq://host:5555", "workers at a hub of ZeroMQ, always encrypted (CURVE)", _ZEROMQ),),
+            clients=("zmq",),
+            extra="zeromq",
+            reads=_REMOTE,
+            kills_items=True,
+            port=5555,
+            options=_REMOTE_OPTIONS,
+            connection=Connection("ZeroMQ", "Host of the hub", "host", ("port", "password")),
         ),
     ),
 )

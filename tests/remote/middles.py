@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from secrets import token_urlsafe
 
 from manifold.demo.process import free_port
 from manifold.demo.server import LOOPBACK
@@ -19,11 +20,18 @@ def hub(scheme: str) -> Middle:
     return lambda folder, address: Fleet(f"{scheme}://{address}:{free_port()}", folder)
 
 
+def manager(folder: Path, address: str) -> Fleet:
+    """A hub with a key of its own, as people give it one."""
+    return Fleet(f"manager://:{token_urlsafe(32)}@{address}:{free_port()}", folder)
+
+
 MIDDLES: dict[str, Middle] = {
     "grpc": hub("grpc"),
+    "manager": manager,
     "pyro": hub("pyro"),
     "rpyc": hub("rpyc"),
     "tcp": hub("tcp"),
+    "zeromq": hub("zeromq"),
 }
 """By scheme."""
 

@@ -109,7 +109,7 @@ def _reached(transport: type[Transport], place: Place) -> Any:
             return partial(transport.connect, place)
         except TransportError as exc:
             if not told:
-                out.note(f"nothing answers at {place} yet ({exc}); trying until it does")
+                out.note(f"cannot use {place} yet: {exc}; trying until it can be used")
             told = True
             time.sleep(_EVERY)
 

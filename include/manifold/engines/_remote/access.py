@@ -32,7 +32,12 @@ def password(place: Place) -> bytes:
     if place.password:
         return place.password.encode()
     keyring = config.keyring()
-    return _derived(keyring.key(keyring.current, "hub")).hex().encode()
+    return derived(keyring.key(keyring.current, "hub"), "manifold hub password").hex().encode()
+
+
+def derived(key: bytes, purpose: str) -> bytes:
+    """Return 32 bytes that are made of a key, and tell nothing of it or of those for another purpose."""
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=purpose.encode()).derive(key)
 
 
 def prove(ask: Ask, secret: bytes) -> None:
@@ -120,7 +125,3 @@ def _load_own(context: ssl.SSLContext, place: Place) -> None:
 
 def _proof(secret: bytes, role: bytes, client: bytes, hub: bytes) -> bytes:
     return hmac.digest(secret, role + client + hub, "sha256")
-
-
-def _derived(key: bytes) -> bytes:
-    return HKDF(algorithm=SHA256(), length=32, salt=None, info=b"manifold hub password").derive(key)

@@ -73,7 +73,7 @@ class RemoteEngine(Desk):
         try:
             return cls(lambda: cls.transport.connect(place), place)
         except TransportError as exc:
-            raise EngineError(f"nothing answers at {place}: {exc}") from exc
+            raise EngineError(f"cannot use {place}: {exc}") from exc
 
     def check(self) -> str | None:
         until = time.monotonic() + 3 * ms.BEAT
@@ -250,7 +250,8 @@ class RemoteEngine(Desk):
 def place_of(transport: type[Transport], url: str, **options: Any) -> Place:
     """Read a URL for that transport; raises ConfigError."""
     row = ENGINES.row(url)
-    return read(url, example=row.example, known=known_options(transport), port=row.port, **options)
+    known = known_options(transport)
+    return read(url, example=row.example, known=known, port=row.port, users=row.has_users, **options)
 
 
 def known_options(transport: type[Transport]) -> tuple[str, ...]:

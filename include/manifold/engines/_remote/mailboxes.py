@@ -140,7 +140,10 @@ class HubTransport(Transport):
     def connect(cls, place: Place) -> Self:
         made = cls(place)
         with made._translated():
-            made._ask = made.dial(place)
+            try:
+                made._ask = made.dial(place)
+            except (ConnectionRefusedError, TimeoutError) as exc:
+                raise TransportError(f"nothing answers ({exc}); start it with: manifold hub '{place}'") from exc
             try:
                 if cls.proves:
                     prove(made._ask, password(place))
@@ -180,7 +183,7 @@ class HubTransport(Transport):
         try:
             yield
         except AccessDenied as exc:
-            raise TransportError(f"{self._place}: {exc}") from exc
+            raise TransportError(str(exc)) from exc
         except self._lost as exc:
             raise TransportError(f"{type(exc).__name__}: {exc}") from exc
 

@@ -56,7 +56,7 @@ class Place:
 def check_url(url: str, **options: Any) -> Place:
     """Read a URL of a transport of ours without importing it: its registry row has what it takes."""
     row = ENGINES.row(url)
-    return read(url, example=row.example, known=row.accepts, port=row.port, **options)
+    return read(url, example=row.example, known=row.accepts, port=row.port, users=row.has_users, **options)
 
 
 def read(
@@ -65,6 +65,7 @@ def read(
     example: str,
     known: Iterable[str] = (),
     port: int | None = None,
+    users: bool = True,
     queue: str | None = None,
     **given: Any,
 ) -> Place:
@@ -74,6 +75,7 @@ def read(
         example: what is shown where the URL makes no sense.
         known: the names of its own options.
         port: what is meant where the URL has none; None: it must have one.
+        users: there can be a user's name; else a password stands alone: `:PASSWORD@`.
         queue: wins over the URL's.
         given: options by keyword; win over the URL's.
 
@@ -87,6 +89,12 @@ def read(
         raise ConfigError(f"cannot read {masked(url)!r}: {exc}; write {example}") from exc
     if not host or not at:
         raise ConfigError(f"{masked(url)!r} lacks {'a host' if not host else 'a port'}; write {example}")
+    if parts.username and not users:
+        secret = f"{parts.scheme}://:***@{parts.netloc.rpartition('@')[2]}"
+        raise ConfigError(
+            f"there are no users at {secret}: write a colon before the password (here ***), as in "
+            f"{parts.scheme}://:PASSWORD@host"
+        )
     options = {
         **dict(parse_qsl(parts.query, keep_blank_values=True)),
         **{name: str(one) for name, one in given.items()},
