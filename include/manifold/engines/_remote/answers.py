@@ -14,7 +14,7 @@ from manifold.protocol import envelope
 
 _log = logging.getLogger(__name__)
 
-_AGAIN = 5  # beats in which a coordinator takes an answer, if that is small
+_AGAIN = 3  # beats in which a coordinator takes an answer, if that is small
 _BYTES_PER_BEAT = 1_000_000  # of a slow network
 
 

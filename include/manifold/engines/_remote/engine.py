@@ -20,7 +20,7 @@ from manifold.errors import EngineError, VersionMismatch, WireError
 from manifold.protocol import envelope
 from manifold.registry import ENGINES
 
-_UNHEARD = 5.0  # seconds in which a worker says that it has a call, if that is small
+_UNHEARD = 3.0  # seconds in which a worker says that it has a call, if that is small
 _BYTES_PER_SECOND = 1_000_000  # of a slow network; a larger call is waited for accordingly
 _RESENT = 3  # how often a call is sent to one worker, until it goes to another
 _HELLO = 5  # beats between two signs of life to the workers

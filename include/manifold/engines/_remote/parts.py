@@ -12,6 +12,7 @@ _log = logging.getLogger(__name__)
 
 _MAGIC = b"MNFP"
 _HEAD = struct.Struct(">4s8sII")
+_KEPT_WITH = 500  # bytes of memory that a part takes besides its own
 UNFINISHED = 1024**3
 """Bytes of messages that are not whole yet; beyond, the oldest are given up, and sent again by whoever sent them: parts
 are not signed, so anybody could fill the memory with them."""
@@ -38,7 +39,7 @@ class Joiner:
 
     def __init__(self) -> None:
         self._parts: OrderedDict[bytes, dict[int, bytes]] = OrderedDict()
-        self._bytes = 0
+        self.bytes = 0
         self._finished: deque[bytes] = deque(maxlen=256)  # whose parts can come once more
 
     def whole(self, data: bytes) -> bytes | None:
@@ -51,15 +52,15 @@ class Joiner:
         parts = self._parts.setdefault(unique, {})
         if place < number and place not in parts:
             parts[place] = data[_HEAD.size :]
-            self._bytes += len(data)
+            self.bytes += len(data) + _KEPT_WITH
         if len(parts) == number:
             self._drop(unique)
             self._finished.append(unique)
             return b"".join(parts[one] for one in range(number))
-        while self._bytes > UNFINISHED:
+        while self.bytes > UNFINISHED:
             _log.warning("a message of many parts is given up: more than %s bytes are not whole", f"{UNFINISHED:,}")
             self._drop(next(iter(self._parts)))
         return None
 
     def _drop(self, unique: bytes) -> None:
-        self._bytes -= sum(len(part) + _HEAD.size for part in self._parts.pop(unique).values())
+        self.bytes -= sum(len(part) + _HEAD.size + _KEPT_WITH for part in self._parts.pop(unique).values())

@@ -159,7 +159,8 @@ class Worker:
             return False
         with self._lock:
             overdue, self._running = list(self._running.values()), {}
-        for header, _ in overdue:
+        for header, future in overdue:
+            self._processes.kill(future)
             why = f"{self.node} was told to end, and the call did not end within {limit:g} s"
             self._answers.lost(self._sender(header), ms.Lost(header.attempt, why, self.node, started=True))
         return not len(self._answers) or seconds > (limit or 0.0) + _GOODBYE
