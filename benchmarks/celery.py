@@ -30,7 +30,7 @@ def workers() -> Iterator[None]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="manifold-bench-")))
         redis = stack.enter_context(RedisServer(folder / "redis"))
-        imports = {"imports": ["manifold.engines.celery_app", "benchmarks.celery_peer"]}
+        imports = {"imports": ["manifold.engines.celery.worker", "benchmarks.celery_peer"]}
         os.environ |= {
             "AIRFLOW_HOME": str(folder / "airflow"),
             "AIRFLOW__CELERY__BROKER_URL": redis.url(0),

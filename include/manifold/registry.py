@@ -139,7 +139,7 @@ ENGINES = Registry(
     _by_scheme(
         Adapter(
             "celery",
-            "manifold.engines.celery:CeleryEngine",
+            "manifold.engines.celery.engine:CeleryEngine",
             (Form("celery://manifold", _CELERY, "Airflow with the CeleryExecutor"),),
             clients=("celery", "kombu", "airflow"),
             extra="celery",
@@ -173,7 +173,7 @@ ENGINES = Registry(
         ),
         Adapter(
             "processes",
-            "manifold.engines.processes:ProcessesEngine",
+            "manifold.engines.processes.engine:ProcessesEngine",
             (Form("processes://4", _PROCESSES, "CPU work on one host; scripts"),),
             reads="manifold.engines.urls:processes_url",
             reach="host",

@@ -21,7 +21,7 @@ from kombu import Connection
 from manifold.demo.process import Child, free_port, kill_all
 from manifold.demo.redis import RedisServer
 from manifold.demo.server import LOOPBACK, Server
-from manifold.engines.celery import CeleryEngine
+from manifold.engines.celery.engine import CeleryEngine
 from manifold.testing.engines import until
 
 _PROGRAM = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")  # the one on the PATH changes the user
@@ -159,7 +159,7 @@ class Deployment:
             "AIRFLOW_HOME": str(self.folder / "airflow"),
             "AIRFLOW__CELERY__BROKER_URL": self.server.url(),
             "AIRFLOW__CELERY__RESULT_BACKEND": f"db+sqlite:///{self.folder / 'results.db'}",
-            "AIRFLOW__CELERY__EXTRA_CELERY_CONFIG": json.dumps({"imports": ["manifold.engines.celery_app"]}),
+            "AIRFLOW__CELERY__EXTRA_CELERY_CONFIG": json.dumps({"imports": ["manifold.engines.celery.worker"]}),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             **(more or {}),
         }

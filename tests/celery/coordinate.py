@@ -16,7 +16,7 @@ from celery import Celery
 import manifold
 from manifold.abc import Monitor
 from manifold.api import scatter_items
-from manifold.engines.celery import CeleryEngine
+from manifold.engines.celery.engine import CeleryEngine
 
 BROKER = "AIRFLOW__CELERY__BROKER_URL"
 SLOW = 120.0

@@ -9,9 +9,9 @@ import pytest
 
 from manifold.coordinator.chunks import Chunk
 from manifold.coordinator.losses import Losses
-from manifold.engines import celery_wire as cw
-from manifold.engines.celery_calls import InFlight, Loss, Sent
-from manifold.engines.celery_roster import Roster
+from manifold.engines.celery import messages as ms
+from manifold.engines.celery.calls import InFlight, Loss, Sent
+from manifold.engines.celery.nodes import Nodes
 from manifold.errors import WorkerLost
 
 RUNS = "host:7"
@@ -23,7 +23,7 @@ def sent(flight: InFlight, *names: str, probe: bool = False) -> None:
         flight.sent(name)
 
 
-def listen(flight: InFlight, beats: int, *meanwhile: cw.Running | cw.Serving) -> list[Loss]:
+def listen(flight: InFlight, beats: int, *meanwhile: ms.Running | ms.Serving) -> list[Loss]:
     """So many beats of listening, in each of which these messages come; the losses, each once."""
     losses: dict[str, Loss] = {}
     for _ in range(beats):
@@ -33,8 +33,8 @@ def listen(flight: InFlight, beats: int, *meanwhile: cw.Running | cw.Serving) ->
     return list(losses.values())
 
 
-def serving(*held: str, node: str = "w1", leaving: bool = False) -> cw.Serving:
-    return cw.Serving(node, "host", 1, ["q"], [7], 1, 0, list(held), leaving)
+def serving(*held: str, node: str = "w1", leaving: bool = False) -> ms.Serving:
+    return ms.Serving(node, "host", 1, ["q"], [7], 1, 0, list(held), leaving)
 
 
 @pytest.fixture
@@ -44,14 +44,14 @@ def flight() -> InFlight:
 
 def test_a_call_that_beats_is_never_lost(flight: InFlight) -> None:
     sent(flight, "a")
-    flight.heard(cw.Started("a", RUNS))
-    assert not listen(flight, 1000, cw.Running(RUNS, {"a": 3}))
+    flight.heard(ms.Started("a", RUNS))
+    assert not listen(flight, 1000, ms.Running(RUNS, {"a": 3}))
 
 
 def test_a_silent_process_has_died_at_its_last_position(flight: InFlight) -> None:
     sent(flight, "a")
-    flight.heard(cw.Started("a", RUNS))
-    flight.heard(cw.Running(RUNS, {"a": 3}))
+    flight.heard(ms.Started("a", RUNS))
+    flight.heard(ms.Running(RUNS, {"a": 3}))
     assert not listen(flight, 10)
     (loss,) = listen(flight, 1)
     error = loss.error()
@@ -60,14 +60,14 @@ def test_a_silent_process_has_died_at_its_last_position(flight: InFlight) -> Non
 
 def test_time_does_not_pass_while_nobody_listens(flight: InFlight) -> None:
     sent(flight, "a")
-    flight.heard(cw.Started("a", RUNS))
+    flight.heard(ms.Started("a", RUNS))
     assert flight.now == 0.0
     assert not flight.tick(), "however long the broker was gone, one echo is one beat"
 
 
 def test_the_main_process_speaks_for_a_child_that_is_too_busy(flight: InFlight) -> None:
     sent(flight, "a")
-    flight.heard(cw.Started("a", RUNS))
+    flight.heard(ms.Started("a", RUNS))
     assert not listen(flight, 100, serving("a"))
     (loss,) = listen(flight, 12, serving())
     assert loss.error().died
@@ -75,14 +75,14 @@ def test_the_main_process_speaks_for_a_child_that_is_too_busy(flight: InFlight) 
 
 def test_a_process_that_was_told_to_stop_has_not_died(flight: InFlight) -> None:
     sent(flight, "a")
-    flight.heard(cw.Running(RUNS, {"a": 3}, draining=True))
+    flight.heard(ms.Running(RUNS, {"a": 3}, draining=True))
     (loss,) = listen(flight, 12)
     assert (loss.error().started, loss.error().died) == (True, False)
 
 
 def test_a_call_whose_main_process_was_leaving_has_not_died(flight: InFlight) -> None:
     sent(flight, "a")
-    flight.heard(cw.Started("a", RUNS))
+    flight.heard(ms.Started("a", RUNS))
     flight.heard(serving("a", leaving=True))
     (loss,) = listen(flight, 12)
     assert (loss.error().started, loss.error().died) == (True, False)
@@ -90,7 +90,7 @@ def test_a_call_whose_main_process_was_leaving_has_not_died(flight: InFlight) ->
 
 def test_what_a_broken_connection_may_have_swallowed_is_nobodys_death(flight: InFlight) -> None:
     sent(flight, "a")
-    flight.heard(cw.Started("a", RUNS))
+    flight.heard(ms.Started("a", RUNS))
     flight.disturb()
     (loss,) = listen(flight, 12)
     assert (loss.error().started, loss.error().died) == (True, False)
@@ -98,23 +98,23 @@ def test_what_a_broken_connection_may_have_swallowed_is_nobodys_death(flight: In
 
 def test_a_second_delivery_speaks_against_a_silent_process(flight: InFlight) -> None:
     sent(flight, "a")
-    flight.heard(cw.Started("a", RUNS))
-    flight.heard(cw.Redelivered("a"))
+    flight.heard(ms.Started("a", RUNS))
+    flight.heard(ms.Redelivered("a"))
     (loss,) = listen(flight, 3)
     assert (loss.error().started, loss.error().died) == (True, True)
 
 
 def test_a_second_delivery_does_not_count_against_a_process_that_speaks(flight: InFlight) -> None:
     sent(flight, "a")
-    flight.heard(cw.Started("a", RUNS))
-    flight.heard(cw.Redelivered("a"))
-    flight.heard(cw.Running(RUNS, {"a": 1}))
+    flight.heard(ms.Started("a", RUNS))
+    flight.heard(ms.Redelivered("a"))
+    flight.heard(ms.Running(RUNS, {"a": 1}))
     assert not listen(flight, 9)
 
 
 def test_a_second_delivery_of_a_call_that_nobody_began_is_no_death(flight: InFlight) -> None:
     sent(flight, "a")
-    flight.heard(cw.Redelivered("a"))
+    flight.heard(ms.Redelivered("a"))
     (loss,) = listen(flight, 3)
     assert (loss.error().started, loss.error().died, loss.error().worker) == (False, False, None)
 
@@ -133,22 +133,22 @@ def test_waiting_alone_is_never_a_loss(flight: InFlight) -> None:
 
 def test_a_call_that_a_later_one_overtook_is_lost(flight: InFlight) -> None:
     sent(flight, "a", "b", "c")
-    assert not listen(flight, 5, cw.Running(RUNS, {"b": 0}))
-    (loss,) = listen(flight, 3, cw.Running(RUNS, {"b": 0}))
+    assert not listen(flight, 5, ms.Running(RUNS, {"b": 0}))
+    (loss,) = listen(flight, 3, ms.Running(RUNS, {"b": 0}))
     assert loss.call.id == "a", "and c, sent after b, waits"
     assert not loss.error().started
 
 
 def test_news_that_comes_late_clears_a_call_that_was_overtaken(flight: InFlight) -> None:
     sent(flight, "a", "b")
-    assert not listen(flight, 3, cw.Running(RUNS, {"b": 0}))
+    assert not listen(flight, 3, ms.Running(RUNS, {"b": 0}))
     flight.heard(serving("a"))
-    assert not listen(flight, 100, cw.Running(RUNS, {"b": 0}), serving("a"))
+    assert not listen(flight, 100, ms.Running(RUNS, {"b": 0}), serving("a"))
 
 
 def test_a_call_that_ended_counts_as_overtaking_too(flight: InFlight) -> None:
     sent(flight, "a", "b")
-    flight.heard(cw.Started("b", RUNS))
+    flight.heard(ms.Started("b", RUNS))
     assert flight.remove("b") is not None
     (loss,) = listen(flight, 8)
     assert loss.call.id == "a"
@@ -158,7 +158,7 @@ def test_a_call_ends_only_once(flight: InFlight) -> None:
     sent(flight, "a")
     assert flight.remove("a") is not None
     assert flight.remove("a") is None
-    flight.heard(cw.Started("a", RUNS))
+    flight.heard(ms.Started("a", RUNS))
     assert not listen(flight, 20)
 
 
@@ -191,18 +191,18 @@ def test_after_a_broken_connection_probes_start_anew(flight: InFlight) -> None:
 
 @pytest.mark.parametrize("step", [0, 1])
 def test_a_pod_that_starts_again_under_its_old_name_was_lost_whole(step: int) -> None:
-    roster, losses, chunk, now = Roster("q"), Losses(), Chunk(0, 1, range(1)), 0.0
+    nodes, losses, chunk, now = Nodes("q"), Losses(), Chunk(0, 1, range(1)), 0.0
 
     def judged(pid: int, *, witnessed: bool = False) -> bool:
         gone = WorkerLost("it was silent")
         gone.worker, gone.started, gone.died, gone.witnessed = f"pod-0:{pid}", True, True, witnessed
-        return losses.judge(chunk, gone, now, roster.workers(now, [])).strike
+        return losses.judge(chunk, gone, now, nodes.workers(now, [])).strike
 
     for life in range(4):  # it is back before anybody notices its silence, perhaps with the same ids of processes
         pids = [7 + life * step]
-        roster.heard(cw.Serving("celery@pod-0", "pod-0", 1, ["q"], pids, 1, 0, [], life=str(life)), now)
-        assert roster.slots(now) == 1, "of the one that lives"
+        nodes.heard(ms.Serving("celery@pod-0", "pod-0", 1, ["q"], pids, 1, 0, [], life=str(life)), now)
+        assert nodes.slots(now) == 1, "of the one that lives"
         assert life == 0 or not judged(7 + (life - 1) * step)
         now += 12.0
-    roster.heard(cw.Serving("celery@pod-0", "pod-0", 1, ["q"], [9], 1, 0, [], life="3"), now)
+    nodes.heard(ms.Serving("celery@pod-0", "pod-0", 1, ["q"], [9], 1, 0, [], life="3"), now)
     assert judged(99, witnessed=True), "its main process says so"

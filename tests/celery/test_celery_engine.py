@@ -15,9 +15,9 @@ import pytest
 from celery import Celery
 
 from manifold.config import new_secret
-from manifold.engines import celery_wire as cw
-from manifold.engines.celery import CeleryEngine
-from manifold.engines.celery_link import Outbox
+from manifold.engines.celery import messages as ms
+from manifold.engines.celery.broker import Publisher
+from manifold.engines.celery.engine import CeleryEngine
 from manifold.errors import ConfigError, EngineError, VersionMismatch, WorkerLost
 from manifold.protocol.task import Versions
 from manifold.testing import calls
@@ -61,22 +61,22 @@ def test_a_call_signed_with_another_secret_is_not_unpickled(
 def test_an_altered_call_is_not_unpickled(
     engine: CeleryEngine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    genuine = cw.seal_call
+    genuine = ms.seal_call
 
     def altered(*args: Any) -> str:
         sealed = bytearray(base64.b64decode(genuine(*args)))
         sealed[-1] ^= 1
         return base64.b64encode(sealed).decode()
 
-    monkeypatch.setattr(cw, "seal_call", altered)
+    monkeypatch.setattr(ms, "seal_call", altered)
     with pytest.raises(WorkerLost, match="not the one that was signed"):
         engine.submit(calls.echo, probes.Touch(str(tmp_path / "unpickled"))).result(SLOW)
     assert not (tmp_path / "unpickled").exists()
 
 
 def test_a_call_cannot_stand_in_for_another(engine: CeleryEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    genuine = cw.seal_call
-    monkeypatch.setattr(cw, "seal_call", lambda owner, call, *rest: genuine(owner, "another", *rest))
+    genuine = ms.seal_call
+    monkeypatch.setattr(ms, "seal_call", lambda owner, call, *rest: genuine(owner, "another", *rest))
     with pytest.raises(WorkerLost, match="signed, but for another place"):
         engine.submit(calls.echo, 1).result(SLOW)
 
@@ -85,23 +85,23 @@ def test_a_forged_answer_is_neither_unpickled_nor_taken(
     standing: Deployment, engine: CeleryEngine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     seen: list[tuple[str, str]] = []
-    genuine = Outbox.call
+    genuine = Publisher.call
 
-    def spied(outbox: Outbox, queue: str, call: str, sealed: str, reply_to: str) -> bool:
+    def spied(publisher: Publisher, queue: str, call: str, sealed: str, reply_to: str) -> bool:
         seen.append((call, reply_to))
-        return genuine(outbox, queue, call, sealed, reply_to)
+        return genuine(publisher, queue, call, sealed, reply_to)
 
-    monkeypatch.setattr(Outbox, "call", spied)
+    monkeypatch.setattr(Publisher, "call", spied)
     future = engine.submit(calls.hold, str(tmp_path), "held")
     until(lambda: began(tmp_path, "held"), "the call runs")
     ((call, reply_to),) = seen
     with monkeypatch.context() as patch:
         patch.setenv("MANIFOLD_SECRET", new_secret())
-        opened = cw.Opened(cw.seal_call("anybody", call, calls.echo, (), {}), call)
+        opened = ms.Opened(ms.seal_call("anybody", call, calls.echo, (), {}), call)
         forged = opened.returned(probes.Touch(str(tmp_path / "unpickled")))
-    outbox = Outbox(standing.app)
-    assert outbox.reply(reply_to, forged)
-    outbox.close()
+    publisher = Publisher(standing.app)
+    assert publisher.reply(reply_to, forged)
+    publisher.close()
     let_go(tmp_path)
     assert future.result(SLOW) == int(began(tmp_path, "held"))
     assert not (tmp_path / "unpickled").exists()
@@ -141,13 +141,13 @@ def test_nothing_is_written_to_the_result_backend(standing: Deployment, engine: 
 
 def test_nothing_of_an_engine_stays_with_the_broker(standing: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     named: list[str] = []
-    genuine = Outbox.reply
+    genuine = Publisher.reply
 
-    def spied(outbox: Outbox, name: str, message: cw.Message) -> bool:
+    def spied(publisher: Publisher, name: str, message: ms.Message) -> bool:
         named.append(name)
-        return genuine(outbox, name, message)
+        return genuine(publisher, name, message)
 
-    monkeypatch.setattr(Outbox, "reply", spied)
+    monkeypatch.setattr(Publisher, "reply", spied)
     with standing.engine("standing") as engine:
         assert engine.submit(calls.echo, 1).result(SLOW) == 1
     assert not standing.exists(named[0])
@@ -155,10 +155,10 @@ def test_nothing_of_an_engine_stays_with_the_broker(standing: Deployment, monkey
 
 def test_what_waits_for_coordinators_before_it_goes_with_the_engine_too(standing: Deployment) -> None:
     scatter = "7" * 32
-    left = cw.reply_queue(cw.reply_name(scatter, 2))
-    outbox = Outbox(standing.app)
-    outbox.reply(left, cw.Echo("8" * 32))
-    outbox.close()
+    left = ms.reply_queue(ms.reply_name(scatter, 2))
+    publisher = Publisher(standing.app)
+    publisher.reply(left, ms.Echo("8" * 32))
+    publisher.close()
     assert standing.exists(left)
     with standing.engine("standing") as engine:
         assert engine.attach(scatter, 3, {}) == {}
@@ -218,12 +218,12 @@ def test_workers_without_our_task_are_named_with_the_setting_that_is_missing(
     fault = engine.check()
     assert fault is not None
     assert "bare@" in fault
-    assert 'AIRFLOW__CELERY__EXTRA_CELERY_CONFIG=\'{"imports": ["manifold.engines.celery_app"]}\'' in fault
+    assert 'AIRFLOW__CELERY__EXTRA_CELERY_CONFIG=\'{"imports": ["manifold.engines.celery.worker"]}\'' in fault
 
 
 def test_slots_that_other_tasks_take_do_not_count(broker: Deployment, stack: ExitStack, tmp_path: Path) -> None:
     more = {
-        "AIRFLOW__CELERY__EXTRA_CELERY_CONFIG": '{"imports": ["manifold.engines.celery_app", "tests.celery.tasks"]}'
+        "AIRFLOW__CELERY__EXTRA_CELERY_CONFIG": '{"imports": ["manifold.engines.celery.worker", "tests.celery.tasks"]}'
     }
     engine = stack.enter_context(broker.engine("shared"))
     stack.enter_context(broker.worker("shared", "shared", more=more))

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from manifold.engines.celery import CeleryEngine
+from manifold.engines.celery.engine import CeleryEngine
 from manifold.errors import WorkerLost
 from manifold.testing import calls
 from manifold.testing.engines import SLOW, began, let_go, until

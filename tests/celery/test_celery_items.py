@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 import manifold
-from manifold.engines.celery import CeleryEngine
+from manifold.engines.celery.engine import CeleryEngine
 from tests.celery.brokers import Deployment, serves
 
 

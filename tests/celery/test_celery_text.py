@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import manifold
-from manifold.engines.celery import CeleryEngine
+from manifold.engines.celery.engine import CeleryEngine
 from manifold.ledger import open_ledger, verify
 from tests.celery.brokers import Deployment, serves
 

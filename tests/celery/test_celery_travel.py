@@ -16,7 +16,7 @@ SCRIPT = """
 
     import manifold
     from celery import Celery
-    from manifold.engines.celery import CeleryEngine
+    from manifold.engines.celery.engine import CeleryEngine
 
     class Kind(enum.Enum):
         A = "a"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from importlib import import_module
 
 import pytest
@@ -24,3 +26,23 @@ def test_an_old_name_is_the_new_thing_and_warns(old: str) -> None:
 def test_what_was_never_there_is_no_attribute() -> None:
     with pytest.raises(AttributeError, match="nonsense"):
         import_module("manifold.results.view").nonsense  # noqa: B018 - looking it up is what is tested
+
+
+IMPORTS = """
+import warnings
+from celery import Celery
+
+app = Celery("theirs", set_as_current=True)
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    app.loader.import_module("manifold.engines.celery_app")
+app.finalize()
+print("manifold.call" in app.tasks, [one.message for one in caught if issubclass(one.category, DeprecationWarning)])
+"""
+
+
+def test_celery_workers_with_the_old_import_run_calls_and_say_what_to_write() -> None:
+    told = subprocess.run([sys.executable, "-c", IMPORTS], capture_output=True, text=True, check=False)
+    assert told.stdout.startswith("True"), told.stderr
+    for text in (told.stdout, told.stderr):
+        assert "manifold.engines.celery_app is now manifold.engines.celery.worker" in text

@@ -14,7 +14,7 @@ from typing import Self
 from manifold.config import new_secret
 from manifold.demo.postgres import PostgresServer
 from manifold.demo.process import Child
-from manifold.engines.celery import CeleryEngine
+from manifold.engines.celery.engine import CeleryEngine
 from manifold.ledger import Ledger, open_ledger
 from manifold.testing.engines import until
 from tests.celery.brokers import Deployment, broker_of, serves, worker_command

@@ -59,7 +59,7 @@ def main(order: Order) -> None:
 def _engine(order: Order) -> Any:
     if order.engine != "celery":
         return nullcontext(order.engine)
-    from manifold.engines.celery import CeleryEngine
+    from manifold.engines.celery.engine import CeleryEngine
     from tests.celery.plain import app
 
     return CeleryEngine(app, "faults", silence=order.silence)

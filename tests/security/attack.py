@@ -17,9 +17,9 @@ import pytest
 import redis
 from kombu import Connection, Producer
 
-from manifold.engines import celery_wire as cw
-from manifold.engines.celery_link import Outbox
-from manifold.engines.celery_signed import EVERYBODY, Verifier
+from manifold.engines.celery import messages as ms
+from manifold.engines.celery.broker import Publisher
+from manifold.engines.celery.signing import EVERYBODY, Verifier
 from tests.celery.brokers import Deployment
 from tests.security.canary import Canary
 from tests.security.mutate import mutants
@@ -35,19 +35,19 @@ class Captured:
     @classmethod
     def by(cls, patch: pytest.MonkeyPatch) -> Captured:
         """Listens in from now on."""
-        captured, send, opened = cls(), Outbox.call, Verifier.opened
+        captured, send, opened = cls(), Publisher.call, Verifier.opened
 
-        def call(outbox: Outbox, queue: str, call: str, sealed: str, reply_to: str) -> bool:
+        def call(publisher: Publisher, queue: str, call: str, sealed: str, reply_to: str) -> bool:
             captured.calls.append((call, sealed, reply_to))
-            return send(outbox, queue, call, sealed, reply_to)
+            return send(publisher, queue, call, sealed, reply_to)
 
-        def hear(verifier: Verifier, body: bytes | memoryview) -> cw.Message:
+        def hear(verifier: Verifier, body: bytes | memoryview) -> ms.Message:
             message = opened(verifier, body)
             if len(captured.heard) < 1_000:
                 captured.heard.append(bytes(body))
             return message
 
-        patch.setattr(Outbox, "call", call)
+        patch.setattr(Publisher, "call", call)
         patch.setattr(Verifier, "opened", hear)
         return captured
 
@@ -75,7 +75,7 @@ class Attacker:
     def attack_coordinator(self, queue: str, captured: Captured, number: int) -> None:
         """So many messages to a coordinator's own queue, and as many to all coordinators."""
         dice = random.Random(self._seed + 1)
-        bare = [cw.Refused(call, "invented", "signature") for call, *_ in captured.calls]
+        bare = [ms.Refused(call, "invented", "signature") for call, *_ in captured.calls]
         for mutant in islice(mutants(self._seed + 1, captured.heard, self._canary.pickled), number):
             replayed = dice.random() < 0.2
             for body in (dice.choice(captured.heard) if replayed else mutant, mutant):
@@ -105,14 +105,14 @@ class Attacker:
         call, sealed, _ = dice.choice(captured.calls)
         odd: tuple[dict[str, Any], ...] = (
             {},
-            {"task": cw.TASK},
+            {"task": ms.TASK},
             {"task": "os.system", "id": call},
             {"task": ["manifold.call"], "id": call},
-            {"task": cw.TASK, "id": [call]},
-            {"task": cw.TASK, "id": call, "eta": "soon", "expires": "never"},
-            {"task": cw.TASK, "id": call, "timelimit": "x", "retries": "y"},
-            {"task": cw.TASK, "id": call, "compression": "zlib"},
-            {"task": cw.TASK, "id": call, "compression": "nothing"},
+            {"task": ms.TASK, "id": [call]},
+            {"task": ms.TASK, "id": call, "eta": "soon", "expires": "never"},
+            {"task": ms.TASK, "id": call, "timelimit": "x", "retries": "y"},
+            {"task": ms.TASK, "id": call, "compression": "zlib"},
+            {"task": ms.TASK, "id": call, "compression": "nothing"},
         )
         body = json.dumps([[sealed[:20]], {}, {}]).encode() if dice.random() < 0.7 else mutant
         self._publish(body, queue, "", headers=dice.choice(odd), content_type="application/json")
@@ -120,7 +120,7 @@ class Attacker:
     def _pickle(self, dice: random.Random, queue: str, captured: Captured, mutant: bytes) -> None:
         """As a Celery app that accepts pickles would take it."""
         kind = dice.choice(("application/x-python-serialize", "application/data", "application/json", "text/plain"))
-        headers = {"task": cw.TASK, "id": str(uuid.uuid4())}
+        headers = {"task": ms.TASK, "id": str(uuid.uuid4())}
         self._publish(self._canary.pickled, queue, "", headers=headers, content_type=kind)
 
     def _raw(self, dice: random.Random, queue: str, captured: Captured, mutant: bytes) -> None:
@@ -134,8 +134,8 @@ class Attacker:
 
     def _call(self, queue: str, args: tuple[Any, ...], call: str, reply_to: str) -> None:
         amqp = self._broker.app.amqp
-        task = amqp.create_task_message(call, cw.TASK, args, {}, reply_to=reply_to, ignore_result=True)
-        amqp.send_task_message(self._producer, cw.TASK, task, queue=queue, serializer="json", retry=False)
+        task = amqp.create_task_message(call, ms.TASK, args, {}, reply_to=reply_to, ignore_result=True)
+        amqp.send_task_message(self._producer, ms.TASK, task, queue=queue, serializer="json", retry=False)
 
     def _publish(self, body: Any, queue: str, exchange: str, **more: Any) -> None:
         raw = {"content_type": "application/octet-stream", "content_encoding": "binary", **more}

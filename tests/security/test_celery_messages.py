@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 import manifold
-from manifold.engines import celery_wire as cw
+from manifold.engines.celery import messages as ms
 from manifold.ledger import open_ledger
 from manifold.testing import calls
 from manifold.testing.engines import SLOW, until
@@ -127,4 +127,4 @@ def test_a_call_that_is_sent_again_word_for_word_changes_no_result(
         for call, sealed, reply_to in captured.calls[:4] * 5:
             somebody._call("again", (sealed,), call, reply_to)
     scatter.assert_right()
-    assert all(cw.is_reply_queue(reply_to) for *_, reply_to in captured.calls)
+    assert all(ms.is_reply_queue(reply_to) for *_, reply_to in captured.calls)

@@ -189,4 +189,4 @@ def test_pickles_are_loaded_in_four_places_alone() -> None:
         if loads.search(path.read_text())
     }
     # What envelope.unseal has checked: values and items, and the job with the modules beside it. Then calls, twice.
-    assert found == {"protocol/scope.py", "protocol/shipment.py", "engines/payload.py", "engines/local/frames.py"}
+    assert found == {"protocol/scope.py", "protocol/shipment.py", "engines/payload.py", "engines/processes/frames.py"}

@@ -16,9 +16,9 @@ import pytest
 
 import manifold
 from manifold.abc import Engine
-from manifold.engines.local.forkserver import _REQUEST, ForkServer, Verb
-from manifold.engines.local.frames import KEY, Frame, Kind, Link, pack_call, pack_result, read_frames, unpack_result
 from manifold.engines.open import open_engine
+from manifold.engines.processes.forkserver import _REQUEST, ForkServer, Verb
+from manifold.engines.processes.frames import KEY, Frame, Kind, Link, pack_call, pack_result, read_frames, unpack_result
 from manifold.errors import WireError, WorkerLost
 from manifold.testing import calls
 from manifold.testing.engines import SLOW, until

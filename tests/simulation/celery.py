@@ -1,4 +1,4 @@
-"""Where losses are really judged: Celery's own `InFlight`, `Roster`, `Inbox` and `Board` under a simulated clock.
+"""Where losses are really judged: Celery's own `InFlight`, `Nodes`, `Inbox` and `PoolState` under a simulated clock.
 
 Beats come late, twice, in a wrong order or never; the broker restarts, with or without its queue; processes die, whole
 hosts die, hosts fall silent and come back; the coordinator stands still. The same seed does the same things.
@@ -16,12 +16,12 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from unittest import mock
 
-from manifold.engines import celery_board as boards
-from manifold.engines import celery_wire as cw
-from manifold.engines.celery_board import Board
-from manifold.engines.celery_calls import InFlight, Sent
-from manifold.engines.celery_inbox import Inbox
-from manifold.engines.celery_roster import Roster
+from manifold.engines.celery import messages as ms
+from manifold.engines.celery import pool_state
+from manifold.engines.celery.calls import InFlight, Sent
+from manifold.engines.celery.inbox import Inbox
+from manifold.engines.celery.nodes import Nodes
+from manifold.engines.celery.pool_state import PoolState
 from manifold.errors import WorkerLost
 from tests.simulation.world import World
 
@@ -49,7 +49,7 @@ class Host:
 
     name: str
     processes: list[Process]
-    board: Board = field(default_factory=Board)
+    pool_state: PoolState = field(default_factory=PoolState)
     alive: bool = True
     silent_until: float = 0.0
     held: set[str] = field(default_factory=set)
@@ -64,11 +64,11 @@ class Deployment:
 
     def __init__(self, world: World, *, calm: bool) -> None:
         self._world, self._rng, self._calm = world, world.rng, calm
-        self._flight, self._roster = InFlight(SILENCE), Roster(_QUEUE)
-        self._inbox = Inbox(ME, self._flight, self._roster, lambda _call, _cancelled: None, set())
+        self._flight, self._nodes = InFlight(SILENCE), Nodes(_QUEUE)
+        self._inbox = Inbox(ME, self._flight, self._nodes, lambda _call, _cancelled: None, set())
         self._queue: deque[str] = deque()
         self._sealed: dict[str, str] = {}
-        self._mail: list[cw.Message] = []
+        self._mail: list[ms.Message] = []
         self._pids = iter(range(100, 100_000))
         self._away_until = self._deaf_until = 0.0
         self._quiet: list[float] = []  # when beats were late, or never came
@@ -87,12 +87,12 @@ class Deployment:
     def run(self) -> None:
         """All calls are answered, however often they had to be sent."""
         with mock.patch.multiple(
-            boards, os=SimpleNamespace(getpid=lambda: self._now_at().pid), _ROWS=16, _place=self._place
+            pool_state, os=SimpleNamespace(getpid=lambda: self._now_at().pid), _ROWS=16, _place=self._place
         ):
-            for what, pause in ((self._submit, 0.1), (self._beat, cw.BEAT), (self._fetch, 0.1)):
+            for what, pause in ((self._submit, 0.1), (self._beat, ms.BEAT), (self._fetch, 0.1)):
                 self._every(pause, what)
             for host in self._hosts:
-                self._every(cw.BEAT, lambda host=host: self._announce(host))  # type: ignore[misc]
+                self._every(ms.BEAT, lambda host=host: self._announce(host))  # type: ignore[misc]
             if not self._calm:
                 self._every(self._rng.choice((2.0, 5.0)), self._trouble)
             self._world.run(lambda: not self.left and not self._flight.all())
@@ -101,7 +101,7 @@ class Deployment:
 
     def _submit(self) -> None:
         calls = [call for call in self._flight.all() if not call.probe]
-        room = 2 * max(1, self._roster.slots(self._flight.now)) - len(calls)
+        room = 2 * max(1, self._nodes.slots(self._flight.now)) - len(calls)
         for _ in range(min(room, self.left)):
             self.left -= 1
             self._send(Sent(self._world.new_id(), Future(), ME))
@@ -109,7 +109,7 @@ class Deployment:
     def _send(self, call: Sent) -> None:
         self._flight.add(call)
         self._inbox.watch(call)
-        self._sealed[call.id] = cw.seal_call(ME, call.id, len, (call.id,), {})
+        self._sealed[call.id] = ms.seal_call(ME, call.id, len, (call.id,), {})
         call.future.add_done_callback(lambda done: self._over(call, done))
         if self._world.now >= self._away_until:
             self._queue.append(call.id)
@@ -124,7 +124,7 @@ class Deployment:
     def _beat(self) -> None:
         """The sender's thread speaks to itself, and asks after what has waited long."""
         if self._world.now >= self._deaf_until:
-            self._say(cw.Echo(ME))
+            self._say(ms.Echo(ME))
             if self._flight.wants_probe():
                 self._send(Sent(self._world.new_id(), Future(), ME, probe=True))
 
@@ -174,33 +174,33 @@ class Deployment:
 
     # -- the broker --------------------------------------------------------------------------------------------------
 
-    def _say(self, message: cw.Message, host: Host | None = None) -> None:
+    def _say(self, message: ms.Message, host: Host | None = None) -> None:
         """A message to the coordinator: on its way for a moment, or for long; here never, there twice."""
         now = self._world.now
         if host is not None and now < host.silent_until:
             self._world.later(host.silent_until - now, lambda: self._say(message, host) if host.alive else None)
             return
         if now < self._away_until:
-            if isinstance(message, cw.Answered | cw.Died):  # these are told until the broker takes them
+            if isinstance(message, ms.Answered | ms.Died):  # these are told until the broker takes them
                 self._world.later(self._away_until - now + 0.1, lambda: self._say(message, host))
             return
         seconds = [0.01 + 0.02 * self._rng.random()]
-        beat = isinstance(message, cw.Running | cw.Serving | cw.Started)
+        beat = isinstance(message, ms.Running | ms.Serving | ms.Started)
         if self._troublesome and self._noisy and beat and self._rng.random() < 0.15:
             seconds = self._rng.choice(([], [3.0], [0.01, 0.5], [6.0]))
             self._quiet.append(now)
         for one in seconds:
             self._world.later(one, lambda: self._arrives(message, now))
 
-    def _arrives(self, message: cw.Message, sent_at: float) -> None:
+    def _arrives(self, message: ms.Message, sent_at: float) -> None:
         if sent_at < self._away_until <= self._world.now and self._lossy(message):
             return  # it was on its way when the broker went down
         self._mail.append(message)
         self._listen()
 
     @staticmethod
-    def _lossy(message: cw.Message) -> bool:
-        return not isinstance(message, cw.Answered | cw.Died)
+    def _lossy(message: ms.Message) -> bool:
+        return not isinstance(message, ms.Answered | ms.Died)
 
     @property
     def _troublesome(self) -> bool:
@@ -221,15 +221,15 @@ class Deployment:
                     self._begin(host, process, self._queue.popleft())
 
     def _begin(self, host: Host, process: Process, call: str) -> None:
-        worker = cw.worker_name(host.name, process.pid)
+        worker = ms.worker_name(host.name, process.pid)
         process.call, process.position = call, 0
         host.held.add(call)
         self._world.log(f"{worker} begins {call}")
-        self._say(cw.Started(call, worker), host)
+        self._say(ms.Started(call, worker), host)
         with self._at(process):
-            before = host.board.begin(call, ME)
+            before = host.pool_state.begin(call, ME)
         if before is not None:  # the process before it in this place has died, and nobody has told
-            told = cw.Died(before.call.decode(), cw.worker_name(host.name, before.pid), before.position)
+            told = ms.Died(before.call.decode(), ms.worker_name(host.name, before.pid), before.position)
             self._say(told, host)
         items = self._rng.choice((1, 3, 8, 40))
         self._world.later(0.5, lambda: self._works(host, process, call, items))
@@ -240,17 +240,17 @@ class Deployment:
             return
         process.position += 1
         with self._at(process):
-            host.board.at(process.position)
+            host.pool_state.at(process.position)
         if process.position < items:
             if process.position % 2 == 0:
-                self._say(cw.Running(cw.worker_name(host.name, process.pid), {call: process.position}), host)
+                self._say(ms.Running(ms.worker_name(host.name, process.pid), {call: process.position}), host)
             self._world.later(0.5, lambda: self._works(host, process, call, items))
             return
         process.call = None
         host.held.discard(call)
         with self._at(process):
-            host.board.end()
-        opened = cw.Opened(self._sealed[call], call)
+            host.pool_state.end()
+        opened = ms.Opened(self._sealed[call], call)
         self._say(opened.returned(len(call)), host)
 
     def _announce(self, host: Host) -> None:
@@ -258,14 +258,14 @@ class Deployment:
         if not host.alive:
             return
         living = [process.pid for process in host.processes if process.alive]
-        for place, entry in host.board.dead(living):
-            self._say(cw.Died(entry.call.decode(), cw.worker_name(host.name, entry.pid), entry.position), host)
+        for place, entry in host.pool_state.dead(living):
+            self._say(ms.Died(entry.call.decode(), ms.worker_name(host.name, entry.pid), entry.position), host)
             host.held.discard(entry.call.decode())
-            host.board.forget(place, entry)
+            host.pool_state.forget(place, entry)
         pid = host.processes[0].pid - 1
         node = f"celery@{host.name}"
         slots = len(host.processes)
-        self._say(cw.Serving(node, host.name, pid, [_QUEUE], living, slots, 0, sorted(host.held)), host)
+        self._say(ms.Serving(node, host.name, pid, [_QUEUE], living, slots, 0, sorted(host.held)), host)
 
     # -- what goes wrong ---------------------------------------------------------------------------------------------
 
@@ -292,7 +292,7 @@ class Deployment:
         if host.alive and living:
             victim = self._rng.choice(living)
             victim.alive = False
-            self._dead[cw.worker_name(host.name, victim.pid)] = victim.position
+            self._dead[ms.worker_name(host.name, victim.pid)] = victim.position
             at = host.processes.index(victim)
             self._world.later(self._rng.choice((0.1, 1.5)), lambda: self._replaced(host, at, victim.place))
 
@@ -302,11 +302,11 @@ class Deployment:
     def _host_dies(self, host: Host) -> None:
         for process in host.processes:
             process.alive = False
-            self._dead[cw.worker_name(host.name, process.pid)] = process.position
+            self._dead[ms.worker_name(host.name, process.pid)] = process.position
         host.alive = False
         heir = self._host(f"{host.name}x")
         self._hosts[self._hosts.index(host)] = heir
-        self._world.later(self._rng.choice((1.0, 20.0)), lambda: self._every(cw.BEAT, lambda: self._announce(heir)))
+        self._world.later(self._rng.choice((1.0, 20.0)), lambda: self._every(ms.BEAT, lambda: self._announce(heir)))
 
     def _falls_silent(self, host: Host) -> None:
         host.silent_until = self._world.now + self._rng.choice((4.0, 15.0, 40.0))
@@ -323,7 +323,7 @@ class Deployment:
         """The broker gives out once more what some process has: whoever gets it does not run it."""
         held = sorted(call for host in self._hosts for call in host.held)
         if held:
-            self._say(cw.Redelivered(self._rng.choice(held)))
+            self._say(ms.Redelivered(self._rng.choice(held)))
 
     # -- the machinery -----------------------------------------------------------------------------------------------
 
@@ -348,7 +348,7 @@ class Deployment:
         return self._here
 
     def _place(self) -> int:
-        return self._now_at().place * boards._ROW.size
+        return self._now_at().place * pool_state._ROW.size
 
 
 def simulate(seed: int, tell: Callable[[str], None] | None = None) -> World:

@@ -10,23 +10,21 @@ from unittest import mock
 
 import pytest
 
-from manifold.engines import celery_board, celery_calls
+from manifold.engines.celery import calls, pool_state
 from tests.simulation import celery
 from tests.simulation.celery import simulate
 from tests.simulation.world import Violation
 
 SEEDS = 200
 MUTANTS: dict[str, Callable[[], AbstractContextManager[object]]] = {
-    "a second delivery is a death": partial(mock.patch.object, celery_calls, "_DOUBT", 0.0),
+    "a second delivery is a death": partial(mock.patch.object, calls, "_DOUBT", 0.0),
     "a short silence is a death": partial(mock.patch.object, celery, "SILENCE", 0.5),
-    "how far a process is, is not written down": partial(mock.patch.object, celery_board.Board, "at", lambda *_: None),
-    "no death is seen": partial(mock.patch.object, celery_board.Board, "dead", lambda *_: []),
-    "the order of the queue says nothing": partial(
-        mock.patch.object, celery_calls.InFlight, "_note_fetched", lambda *_: None
+    "how far a process is, is not written down": partial(
+        mock.patch.object, pool_state.PoolState, "at", lambda *_: None
     ),
-    "no probe is sent after what waits": partial(
-        mock.patch.object, celery_calls.InFlight, "wants_probe", lambda _: False
-    ),
+    "no death is seen": partial(mock.patch.object, pool_state.PoolState, "dead", lambda *_: []),
+    "the order of the queue says nothing": partial(mock.patch.object, calls.InFlight, "_note_fetched", lambda *_: None),
+    "no probe is sent after what waits": partial(mock.patch.object, calls.InFlight, "wants_probe", lambda _: False),
 }
 """What is dropped, by what then goes wrong."""
 

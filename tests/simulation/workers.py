@@ -8,7 +8,8 @@ Its code is the real one, from the message to the answer. What stands for the re
 * That an item goes on after its alarm, or that no alarm can ring (outside the main thread), is the worker's or the
   item's nature here. Whoever keeps watch then ends the process, as soon as the deadline that the real code tells has
   passed, and tells where the real code has reported it to be. The engines' own watches are not part of it:
-  `engines/local` and `engines/celery_pulse` are tested on real processes, and `celery.py` judges Celery's losses.
+  `engines/processes` and `engines/celery/heartbeat.py` are tested on real processes, and `celery.py` here judges
+  Celery's losses.
 * A death ends it where it stands, in the midst of its event loop, too.
 """
 

@@ -104,7 +104,7 @@ def variables(place: Place, secrets: Secrets, at: Addresses) -> dict[str, str]:
         "api_auth": {"jwt_secret": secrets.jwt},
         "celery": {
             "broker_url": at.broker,
-            "extra_celery_config": json.dumps({"imports": ["manifold.engines.celery_app"]}),
+            "extra_celery_config": json.dumps({"imports": ["manifold.engines.celery.worker"]}),
             "result_backend": f"db+{at.airflow}",
             "worker_concurrency": TASKS + 1,
         },

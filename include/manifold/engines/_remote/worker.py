@@ -23,7 +23,7 @@ from manifold.engines._remote.execute import run
 from manifold.engines._remote.links import Connect, Listener, Publisher
 from manifold.engines._remote.recent import Recent
 from manifold.engines.payload import dump_error
-from manifold.engines.processes import ProcessesEngine
+from manifold.engines.processes.engine import ProcessesEngine
 from manifold.errors import WireError, WorkerLost
 from manifold.protocol import envelope
 from manifold.protocol.task import Versions

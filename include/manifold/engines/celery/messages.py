@@ -2,7 +2,7 @@
 
 A call travels as the argument of an ordinary Celery task; everything else is one of the small messages below. Those
 that come back to a coordinator go to a queue of its own. None of them holds a point in time: each side trusts only
-its own clock. They are MessagePack, checked when decoded; `celery_signed` signs them. The two that hold a pickle hold
+its own clock. They are MessagePack, checked when decoded; `signing` signs them. The two that hold a pickle hold
 it sealed.
 """
 

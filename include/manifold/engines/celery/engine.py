@@ -1,6 +1,6 @@
 """Airflow's own Celery workers: `celery://QUEUE`, or `celery://` for the deployment's default queue.
 
-The workers load `manifold.engines.celery_app`, which says how to tell them. Calls are ordinary Celery tasks; answers
+The workers load `manifold.engines.celery.worker`, which says how to tell them. Calls are ordinary Celery tasks; answers
 come back over the same broker (Redis or RabbitMQ) into a queue of the coordinator's own, whatever result backend the
 deployment has. `celery://QUEUE?silence=20` waits 20 seconds instead of 10 before a silent worker counts as dead.
 
@@ -20,19 +20,19 @@ from typing import Any, ClassVar, Self
 from celery import Celery
 
 from manifold.abc import Engine
-from manifold.engines import celery_wire as cw
-from manifold.engines.celery_calls import InFlight, Loss, Sent
-from manifold.engines.celery_inbox import Inbox
-from manifold.engines.celery_link import Ear, broker_failures
-from manifold.engines.celery_roster import Roster
-from manifold.engines.celery_sender import Sender
+from manifold.engines.celery import messages as ms
+from manifold.engines.celery.broker import Listener, broker_failures
+from manifold.engines.celery.calls import InFlight, Loss, Sent
+from manifold.engines.celery.inbox import Inbox
+from manifold.engines.celery.nodes import Nodes
+from manifold.engines.celery.sender import Sender
 from manifold.engines.urls import celery_url
 from manifold.errors import ConfigError, EngineError, Unpicklable
 from manifold.protocol.records import WorkerInfo
 
 _CONNECT = 3.0  # seconds for the broker to answer when the engine is opened
-_HEARING = 3.0  # seconds in which every live worker has spoken
-_CLOSING = 2.5  # seconds for the ear to end, whatever the broker does
+_ANNOUNCING = 3.0  # seconds in which every live worker has spoken
+_CLOSING = 2.5  # seconds for the listener to end, whatever the broker does
 _ATTACHING = 10.0  # seconds for what waits and for the workers to be heard
 _OLDER = 20  # coordinators before this one that are listened for; a scatter had that many tries seldom
 _LEFT = 5  # coordinators before this one whose queues are cleared away at the end, whether anything is asked for or not
@@ -61,7 +61,7 @@ class CeleryEngine(Engine):
         self._me = uuid.uuid4().hex
         self._to = queue or app.conf.task_default_queue
         self._flight = InFlight(silence)
-        self._roster = Roster(self._to, silence)
+        self._nodes = Nodes(self._to, silence)
         self._gate = threading.Lock()
         self._shut = self._left = False
         self._refused_before = 0
@@ -70,10 +70,11 @@ class CeleryEngine(Engine):
     def _listen(self, name: str, older: Iterable[str] = ()) -> None:
         """Send calls under that name from now on, and hear what comes for it and for older ones."""
         self._name = name
-        self._unheard = {cw.reply_queue(one) for one in older}
-        names = [cw.reply_queue(name), *self._unheard]
-        self._inbox = Inbox(self._me, self._flight, self._roster, self._over, self._unheard)
-        self._ear = ear = Ear(self._app, names, self._inbox.heard, self._flight.disturb, self._roster.ignored)
+        self._unheard = {ms.reply_queue(one) for one in older}
+        names = [ms.reply_queue(name), *self._unheard]
+        self._inbox = Inbox(self._me, self._flight, self._nodes, self._over, self._unheard)
+        listener = Listener(self._app, names, self._inbox.heard, self._flight.disturb, self._nodes.ignored)
+        self._listener = listener
         self._sender = Sender(
             self._app,
             self._me,
@@ -81,7 +82,7 @@ class CeleryEngine(Engine):
             self._to,
             self._flight,
             self._unsendable,
-            lambda: ear.close(keep=self._left),
+            lambda: listener.close(keep=self._left),
             self._unheard,
         )
         self._sender.start()
@@ -97,7 +98,7 @@ class CeleryEngine(Engine):
     def attach(self, scatter: str, epoch: int, calls: Mapping[str, int]) -> dict[str, Future[Any]]:
         left = range(max(1, epoch - _LEFT), epoch)  # what waits for these, of re-runs too, goes with the scatter
         epochs = sorted({*calls.values(), *left}, reverse=True)[:_OLDER]
-        names = {older: cw.reply_name(scatter, older) for older in epochs}
+        names = {older: ms.reply_name(scatter, older) for older in epochs}
         found = [
             Sent(call, Future(), names[older], adopted=True, excused=True)
             for call, older in calls.items()
@@ -111,7 +112,7 @@ class CeleryEngine(Engine):
             self._sender.join()
             for call in found:
                 self._flight.add(call)
-            self._listen(cw.reply_name(scatter, epoch), names.values())
+            self._listen(ms.reply_name(scatter, epoch), names.values())
         for call in found:
             self._inbox.watch(call)
         return self._found(found)
@@ -122,7 +123,7 @@ class CeleryEngine(Engine):
     def _found(self, calls: list[Sent]) -> dict[str, Future[Any]]:
         """Those of the calls of which there was a sign, after all that had waited was heard and all workers spoke."""
         until = time.monotonic() + _ATTACHING
-        while calls and time.monotonic() < until and (self._unheard or self._inbox.beats < _HEARING / cw.BEAT):
+        while calls and time.monotonic() < until and (self._unheard or self._inbox.beats < _ANNOUNCING / ms.BEAT):
             time.sleep(0.05)
         lost = [call for call in calls if not call.fetched and self._flight.remove(call.id) is not None]
         self._sender.drop(call.id for call in lost[:_DROPPED])
@@ -133,7 +134,7 @@ class CeleryEngine(Engine):
         call = Sent(id_, Future(), self._name)
         sealed = None
         try:
-            sealed = cw.seal_call(self._name, call.id, fn, args, kwargs)
+            sealed = ms.seal_call(self._name, call.id, fn, args, kwargs)
         except ConfigError:
             raise
         except Exception as exc:  # noqa: BLE001 - pickling runs a user's code
@@ -156,31 +157,31 @@ class CeleryEngine(Engine):
         self._sender.close()
         if wait:
             self._sender.join()
-            self._ear.join()
+            self._listener.join()
 
     def slots(self) -> int:
-        return self._roster.slots(self._flight.now)
+        return self._nodes.slots(self._flight.now)
 
     def workers(self) -> list[WorkerInfo]:
-        return self._roster.workers(self._flight.now, self._flight.all())
+        return self._nodes.workers(self._flight.now, self._flight.all())
 
     def check(self) -> str | None:
-        until = time.monotonic() + _HEARING
+        until = time.monotonic() + _ANNOUNCING
         while not self.slots() and time.monotonic() < until:
             time.sleep(0.05)
-        return self._roster.fault(self._app, self._flight.now)
+        return self._nodes.fault(self._app, self._flight.now)
 
     @property
     def connected(self) -> bool:  # type: ignore[override]
-        return self._ear.connected
+        return self._listener.connected
 
     @property
     def refused(self) -> int:  # type: ignore[override]
-        return self._refused_before + self._ear.refused + self._inbox.refused
+        return self._refused_before + self._listener.refused + self._inbox.refused
 
     @property
     def refused_by_workers(self) -> int:  # type: ignore[override]
-        return self._roster.refused
+        return self._nodes.refused
 
     def kill(self, future: Future[Any]) -> None:
         if future.cancel():
@@ -193,8 +194,8 @@ class CeleryEngine(Engine):
 
     def stop_listening(self) -> None:
         self._left = True
-        self._ear.close(keep=True)
-        self._ear.join(_CLOSING)
+        self._listener.close(keep=True)
+        self._listener.join(_CLOSING)
 
     def leave(self, future: Future[Any]) -> None:
         for call in self._flight.all():

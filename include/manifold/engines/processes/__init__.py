@@ -13,3 +13,18 @@
 * Workers come from a fresh interpreter: nothing of the coordinator's threads, locks, sockets or `__main__` is theirs.
 * The fork server kills all workers once the coordinator is gone, whatever they are busy with.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from manifold.engines.processes.engine import ProcessesEngine as ProcessesEngine
+
+
+def __getattr__(name: str) -> Any:
+    if name != "ProcessesEngine":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from manifold.engines.processes.engine import ProcessesEngine  # which workers need not import
+
+    return ProcessesEngine

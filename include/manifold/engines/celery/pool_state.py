@@ -28,7 +28,7 @@ class Entry(NamedTuple):
     reply_to: bytes
 
 
-class Board:
+class PoolState:
     """Memory shared across fork: made by the main process before its pool.
 
     The first row says whether the worker is leaving; each other one is the `Entry` of one place in the pool.

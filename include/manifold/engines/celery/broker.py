@@ -13,9 +13,9 @@ from celery import Celery
 from kombu import Connection, Consumer, Exchange, Producer, Queue
 from kombu.exceptions import OperationalError
 
-from manifold.engines import celery_wire as cw
-from manifold.engines.celery_guard import guarded, rarely
-from manifold.engines.celery_signed import EVERYBODY, Signer, Verifier
+from manifold.engines.celery import messages as ms
+from manifold.engines.celery.consumer import guarded, rarely
+from manifold.engines.celery.signing import EVERYBODY, Signer, Verifier
 from manifold.errors import WireError
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ _KEPT = 24 * 3600  # seconds that a coordinator's queue, with what waits there, 
 _DECLARED = 60.0  # seconds after which a sender declares a queue again, which counts as a use
 _UNREAD = 1000  # messages in a queue from which on signs of life are left out: nobody seems to listen
 _MUTE = 20.0  # seconds after which a connection without any message is given up
-_EAR_KEPT = 600
+_LISTENER_KEPT = 600
 _SERVING = Exchange(EVERYBODY, type="fanout", delivery_mode="transient")
 # Celery's JSON body is text already; kombu would wrap it in base64 once more where the broker is no AMQP server.
 _OPTIONS = {"body_encoding": "utf-8"}
@@ -38,12 +38,14 @@ def reply_queue(name: str) -> Queue:
 
 
 def serving_queue(name: str) -> Queue:
-    """A coordinator's ear for every `Serving`; new with each connection, for a broker may still keep the old one."""
+    """Return the queue of a coordinator for every `Serving`: a new one for each connection, for a broker may still have
+    the old one.
+    """
     unique = f"{name}.{uuid.uuid4().hex}"
-    return Queue(unique, _SERVING, exclusive=True, durable=False, auto_delete=True, expires=_EAR_KEPT)
+    return Queue(unique, _SERVING, exclusive=True, durable=False, auto_delete=True, expires=_LISTENER_KEPT)
 
 
-class Outbox:
+class Publisher:
     """One connection for sending, opened on first use and anew after an error; for any thread of one process.
 
     `trouble` is the broker's latest error.
@@ -63,18 +65,18 @@ class Outbox:
         """Send a call as Celery's own task message. Whether the broker took it."""
         amqp = self._app.amqp
         task = amqp.create_task_message(
-            call, cw.TASK, (sealed,), {}, reply_to=reply_to, ignore_result=True, argsrepr="(…)", kwargsrepr="{}"
+            call, ms.TASK, (sealed,), {}, reply_to=reply_to, ignore_result=True, argsrepr="(…)", kwargsrepr="{}"
         )
         return self._sent(
             lambda producer: amqp.send_task_message(
-                producer, cw.TASK, task, queue=queue, serializer="json", retry=False
+                producer, ms.TASK, task, queue=queue, serializer="json", retry=False
             ),
             self._failures,
         )
 
-    def reply(self, name: str, message: cw.Message) -> bool:
+    def reply(self, name: str, message: ms.Message) -> bool:
         """Send to one coordinator. Whether the broker took it; or left it out, as a sign of life that nobody hears."""
-        sign = isinstance(message, cw.Running)
+        sign = isinstance(message, ms.Running)
 
         def publish(producer: Producer, body: bytes) -> None:
             unread = self._declare(producer, name, now=sign)
@@ -83,7 +85,7 @@ class Outbox:
 
         return self._message(message, name, publish)
 
-    def announce(self, message: cw.Serving) -> bool:
+    def announce(self, message: ms.Serving) -> bool:
         """Send to every coordinator. Whether the broker took it."""
         return self._message(
             message,
@@ -115,7 +117,7 @@ class Outbox:
         self._declared[name] = time.monotonic()
         return int(found.message_count)
 
-    def _message(self, message: cw.Message, to: str, publish: Callable[[Producer, bytes], object]) -> bool:
+    def _message(self, message: ms.Message, to: str, publish: Callable[[Producer, bytes], object]) -> bool:
         with self._lock:  # around both, so that messages go in the order of their numbers
             body = self._signer.signed(message, to)
             # Nothing is wrong with the message itself, so any error is the connection's.
@@ -145,7 +147,7 @@ class Outbox:
             connection.collect()  # not `close`, which waits for a broker that may be gone
 
 
-class Ear:
+class Listener:
     """A thread that hears what comes for one coordinator, reconnects by itself, and deletes its queues at the end.
 
     Args:
@@ -159,7 +161,7 @@ class Ear:
         self,
         app: Celery,
         names: Sequence[str],
-        heard: Callable[[cw.Message], None],
+        heard: Callable[[ms.Message], None],
         broken: Callable[[], None],
         ignored: Callable[[str], None],
     ) -> None:
@@ -173,7 +175,7 @@ class Ear:
         self.connected = True  # by whoever opened the engine
         self._keep = False
         self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._listen, name="manifold-celery-ear", daemon=True)
+        self._thread = threading.Thread(target=self._listen, name="manifold-celery-listener", daemon=True)
         self._thread.start()
 
     def close(self, *, keep: bool = False) -> None:

@@ -10,8 +10,8 @@ import pytest
 from celery import Celery
 from celery.worker.consumer import Consumer
 
-from manifold.engines import celery_wire as cw
-from manifold.engines.celery_guard import GuardedConsumer, _Fields, guard, rarely
+from manifold.engines.celery import messages as ms
+from manifold.engines.celery.consumer import GuardedConsumer, _Fields, guard, rarely
 
 
 @pytest.fixture(params=["as_task_v1", "as_task_v2"])
@@ -31,7 +31,7 @@ def test_what_celery_sends_passes(fields: dict[str, Any]) -> None:
 
 def test_a_call_of_ours_passes() -> None:
     app = Celery("sender", broker="memory://", set_as_current=False)
-    task = app.amqp.create_task_message("id", cw.TASK, ("sealed",), {}, reply_to="r", ignore_result=True)
+    task = app.amqp.create_task_message("id", ms.TASK, ("sealed",), {}, reply_to="r", ignore_result=True)
     msgspec.convert(task.headers, _Fields)
 
 

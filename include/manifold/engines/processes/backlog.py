@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 
-from manifold.engines.local.worker import Call
+from manifold.engines.processes.worker import Call
 from manifold.errors import EngineError
 
 

@@ -22,8 +22,8 @@ from enum import IntEnum
 from importlib import import_module
 from typing import Any, NoReturn
 
-from manifold.engines.local.child import Worker
-from manifold.engines.local.status_page import StatusPage
+from manifold.engines.processes.child import Child
+from manifold.engines.processes.status_page import StatusPage
 from manifold.worker import airflow_import
 
 _REQUEST = struct.Struct("<BI")  # verb, worker
@@ -32,7 +32,7 @@ _BOOT = """
 import json, sys
 boot = json.loads(sys.argv[1])
 sys.path[:], sys.argv[:] = boot["path"], boot["argv"]
-from manifold.engines.local import forkserver
+from manifold.engines.processes import forkserver
 getattr(forkserver, boot["entry"])(**boot["arguments"])
 """
 _PRELOAD = ("manifold.worker.run",)  # so that each worker need not import it
@@ -126,7 +126,7 @@ def work(*, sock: int, status_page: int) -> None:
     os.set_inheritable(sock, False)  # what the worker's code starts has no business there
     os.set_inheritable(status_page, False)
     # The original stays open until the process is gone, for its end tells the coordinator that the worker is.
-    Worker(socket.socket(fileno=os.dup(sock)), StatusPage(status_page), (sock, status_page)).serve()
+    Child(socket.socket(fileno=os.dup(sock)), StatusPage(status_page), (sock, status_page)).serve()
 
 
 class _Server:

@@ -13,9 +13,9 @@ from contextlib import suppress
 
 from celery import Celery
 
-from manifold.engines import celery_wire as cw
-from manifold.engines.celery_calls import InFlight, Sent
-from manifold.engines.celery_link import Outbox
+from manifold.engines.celery import messages as ms
+from manifold.engines.celery.broker import Publisher
+from manifold.engines.celery.calls import InFlight, Sent
 from manifold.errors import EngineError
 
 log = logging.getLogger(__name__)
@@ -51,12 +51,12 @@ class Sender:
         self._me = me
         self._name = name
         self._to = to
-        self._reply_to = cw.reply_queue(name)
+        self._reply_to = ms.reply_queue(name)
         self._flight = flight
         self._failed = failed
         self._ended = ended
         self._unheard = unheard
-        self._outbox = Outbox(app)
+        self._publisher = Publisher(app)
         self._work: queue.SimpleQueue[tuple[Sent, str] | None] = queue.SimpleQueue()
         self._unwanted: queue.SimpleQueue[tuple[str, bool]] = queue.SimpleQueue()
         self._closing = False
@@ -102,23 +102,23 @@ class Sender:
                 self._send(*work)
             self._drop_unwanted()
             if time.monotonic() >= due:
-                due = time.monotonic() + cw.BEAT
-                self._outbox.reply(self._reply_to, cw.Echo(self._me))
+                due = time.monotonic() + ms.BEAT
+                self._publisher.reply(self._reply_to, ms.Echo(self._me))
                 for name in list(self._unheard):
-                    self._outbox.reply(name, cw.Echo(self._me, beat=False, queue=name))
+                    self._publisher.reply(name, ms.Echo(self._me, beat=False, queue=name))
                 if self._flight.wants_probe():
                     self._probe()
         self._drop_unwanted()
         self._ended()
-        self._outbox.reply(self._reply_to, cw.Echo(self._me, beat=False))  # the ear sees that it is the end
-        self._outbox.close()
+        self._publisher.reply(self._reply_to, ms.Echo(self._me, beat=False))  # the ear sees that it is the end
+        self._publisher.close()
 
     def _send(self, call: Sent, sealed: str) -> None:
         """Hand the call to the broker, however long that is away."""
         pause, warned = 0.1, False
         while self._flight.get(call.id) is not None:
             try:
-                if self._outbox.call(self._to, call.id, sealed, self._reply_to):
+                if self._publisher.call(self._to, call.id, sealed, self._reply_to):
                     self._flight.sent(call.id)
                     return
             except Exception as exc:  # noqa: BLE001 - whatever Celery finds wrong with one message, the others go on
@@ -128,14 +128,14 @@ class Sender:
                 return
             if pause == _LONGEST and not warned:
                 warned = True
-                log.warning("the Celery broker takes no calls (%s); trying until it does", self._outbox.trouble)
+                log.warning("the Celery broker takes no calls (%s); trying until it does", self._publisher.trouble)
             time.sleep(pause)
             pause = min(_LONGEST, 2 * pause)
 
     def _probe(self) -> None:
         probe = Sent(str(uuid.uuid4()), Future(), self._name, probe=True)
         self._flight.add(probe)
-        self._send(probe, cw.seal_call(self._name, probe.id, int, (), {}))
+        self._send(probe, ms.seal_call(self._name, probe.id, int, (), {}))
 
     def _drop_unwanted(self) -> None:
         drop: list[str] = []
@@ -144,7 +144,7 @@ class Sender:
             call, killing = self._unwanted.get()
             (kill if killing else drop).append(call)
         # Best effort: a call that runs all the same is answered to nobody. Celery would wait for a broker that is away.
-        if (drop or kill) and self._outbox.reply(self._reply_to, cw.Echo(self._me, beat=False)):
+        if (drop or kill) and self._publisher.reply(self._reply_to, ms.Echo(self._me, beat=False)):
             with suppress(Exception):
                 if drop:
                     self._app.control.revoke(drop)

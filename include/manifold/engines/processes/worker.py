@@ -9,9 +9,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
-from manifold.engines.local.frames import Frame, Kind, Link, unpack_result
-from manifold.engines.local.status_page import StatusPage
 from manifold.engines.payload import load_error
+from manifold.engines.processes.frames import Frame, Kind, Link, unpack_result
+from manifold.engines.processes.status_page import StatusPage
 from manifold.errors import Unpicklable, WorkerLost
 from manifold.protocol.records import WorkerInfo
 

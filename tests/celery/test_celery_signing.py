@@ -9,25 +9,25 @@ import msgspec
 import pytest
 
 from manifold.config import new_secret
-from manifold.engines import celery_wire as cw
-from manifold.engines.celery_calls import InFlight, Sent
-from manifold.engines.celery_inbox import Inbox
-from manifold.engines.celery_roster import Roster
-from manifold.engines.celery_signed import EVERYBODY, Signer, Verifier
+from manifold.engines.celery import messages as ms
+from manifold.engines.celery.calls import InFlight, Sent
+from manifold.engines.celery.inbox import Inbox
+from manifold.engines.celery.nodes import Nodes
+from manifold.engines.celery.signing import EVERYBODY, Signer, Verifier
 from manifold.errors import VersionMismatch, WireError, WorkerLost
 from manifold.protocol import envelope
 
 ENGINE = "e" * 32
-HERE = cw.reply_queue(ENGINE)
+HERE = ms.reply_queue(ENGINE)
 SIGNS = [
-    cw.Started("a", "host:7"),
-    cw.Running("host:7", {"a": 3}),
-    cw.Redelivered("a"),
-    cw.Overdue("a", "host:7", 3),
-    cw.Echo(ENGINE),
-    cw.Refused("a", "Python is 3.9 there", "versions"),
+    ms.Started("a", "host:7"),
+    ms.Running("host:7", {"a": 3}),
+    ms.Redelivered("a"),
+    ms.Overdue("a", "host:7", 3),
+    ms.Echo(ENGINE),
+    ms.Refused("a", "Python is 3.9 there", "versions"),
 ]
-SERVING = cw.Serving("w1", "host", 1, ["q"], [7], 1, 0, ["a"])
+SERVING = ms.Serving("w1", "host", 1, ["q"], [7], 1, 0, ["a"])
 
 
 @pytest.fixture
@@ -45,11 +45,11 @@ def flight(call: Sent) -> InFlight:
 
 @pytest.fixture
 def inbox(flight: InFlight) -> Inbox:
-    return Inbox(ENGINE, flight, Roster("q"), lambda call, cancelled: None, set())
+    return Inbox(ENGINE, flight, Nodes("q"), lambda call, cancelled: None, set())
 
 
 @pytest.mark.parametrize("sign", SIGNS, ids=lambda sign: type(sign).__name__)
-def test_a_signed_message_arrives_once(sign: cw.Message) -> None:
+def test_a_signed_message_arrives_once(sign: ms.Message) -> None:
     verifier, body = Verifier(HERE), Signer().signed(sign, HERE)
     assert verifier.opened(body) == sign
     with pytest.raises(WireError, match="said before"):
@@ -58,7 +58,7 @@ def test_a_signed_message_arrives_once(sign: cw.Message) -> None:
 
 def test_what_is_said_to_everybody_arrives_at_each_once() -> None:
     body = Signer().signed(SERVING, EVERYBODY)
-    for name in (HERE, cw.reply_queue("f" * 32)):
+    for name in (HERE, ms.reply_queue("f" * 32)):
         verifier = Verifier(name)
         assert verifier.opened(body) == SERVING
         with pytest.raises(WireError, match="said before"):
@@ -66,10 +66,10 @@ def test_what_is_said_to_everybody_arrives_at_each_once() -> None:
 
 
 @pytest.mark.parametrize("message", [*SIGNS, SERVING], ids=lambda one: type(one).__name__)
-def test_what_an_older_worker_sends_unsigned_is_not_believed(message: cw.Message) -> None:
+def test_what_an_older_worker_sends_unsigned_is_not_believed(message: ms.Message) -> None:
     bare = msgspec.msgpack.encode(message)
-    if isinstance(message, cw.Refused):
-        assert Verifier(HERE).opened(bare) == cw.Refused("a", message.why, "signature"), "a doubt, and no more"
+    if isinstance(message, ms.Refused):
+        assert Verifier(HERE).opened(bare) == ms.Refused("a", message.why, "signature"), "a doubt, and no more"
         return
     with pytest.raises(WireError):
         Verifier(HERE).opened(bare)
@@ -77,7 +77,7 @@ def test_what_an_older_worker_sends_unsigned_is_not_believed(message: cw.Message
 
 @pytest.mark.parametrize("message", [*SIGNS, SERVING], ids=lambda one: type(one).__name__)
 def test_what_is_signed_with_another_secret_is_not_believed(
-    message: cw.Message, monkeypatch: pytest.MonkeyPatch
+    message: ms.Message, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setenv("MANIFOLD_SECRET", new_secret())
@@ -87,22 +87,22 @@ def test_what_is_signed_with_another_secret_is_not_believed(
 
 
 def test_what_was_said_to_another_coordinator_is_not_taken_for_ours() -> None:
-    body = Signer().signed(cw.Started("a", "host:7"), cw.reply_queue("f" * 32))
+    body = Signer().signed(ms.Started("a", "host:7"), ms.reply_queue("f" * 32))
     with pytest.raises(WireError, match="for another receiver"):
         Verifier(HERE).opened(body)
 
 
 def test_a_beat_of_one_worker_is_none_of_another_kind() -> None:
     """A `Started` to everybody would reach every coordinator."""
-    body = Signer().signed(cw.Started("a", "host:7"), EVERYBODY)
+    body = Signer().signed(ms.Started("a", "host:7"), EVERYBODY)
     with pytest.raises(WireError, match="for another receiver"):
         Verifier(HERE).opened(body)
 
 
 def test_an_older_message_of_a_sender_is_not_taken_after_a_newer_one() -> None:
     signer, verifier = Signer(), Verifier(HERE)
-    older, newer = (signer.signed(cw.Running("host:7", {"a": n}), HERE) for n in (1, 2))
-    assert verifier.opened(newer) == cw.Running("host:7", {"a": 2})
+    older, newer = (signer.signed(ms.Running("host:7", {"a": n}), HERE) for n in (1, 2))
+    assert verifier.opened(newer) == ms.Running("host:7", {"a": 2})
     with pytest.raises(WireError, match="said before"):
         verifier.opened(older)
 
@@ -110,7 +110,7 @@ def test_an_older_message_of_a_sender_is_not_taken_after_a_newer_one() -> None:
 def test_senders_are_told_apart() -> None:
     verifier = Verifier(HERE)
     for signer in (Signer(), Signer()):
-        assert verifier.opened(signer.signed(cw.Echo(ENGINE), HERE)) == cw.Echo(ENGINE)
+        assert verifier.opened(signer.signed(ms.Echo(ENGINE), HERE)) == ms.Echo(ENGINE)
 
 
 def test_a_sealed_result_is_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,11 +137,11 @@ def test_garbage_is_an_error_of_ours(body: bytes) -> None:
 def test_invented_beats_do_not_make_time_pass(call: Sent, flight: InFlight, inbox: Inbox) -> None:
     """Time passes by the coordinator's own echoes. Who could send some would have every worker look silent, and their
     items get a strike for each."""
-    flight.heard(cw.Started("a", "host:7"))
-    verifier, genuine = Verifier(HERE), Signer().signed(cw.Echo(ENGINE), HERE)
-    for body in [genuine, *[genuine] * 100, *[msgspec.msgpack.encode(cw.Echo(ENGINE))] * 100]:
+    flight.heard(ms.Started("a", "host:7"))
+    verifier, genuine = Verifier(HERE), Signer().signed(ms.Echo(ENGINE), HERE)
+    for body in [genuine, *[genuine] * 100, *[msgspec.msgpack.encode(ms.Echo(ENGINE))] * 100]:
         hear(inbox, verifier, body)
-    assert flight.now == cw.BEAT
+    assert flight.now == ms.BEAT
     assert not call.future.done()
 
 
@@ -155,10 +155,10 @@ def hear(inbox: Inbox, verifier: Verifier, body: bytes) -> None:
 def test_a_refused_call_that_gives_no_sign_of_life_is_sent_again_and_is_nobodys_death(
     call: Sent, flight: InFlight, inbox: Inbox
 ) -> None:
-    inbox.heard(cw.Refused("a", "worker host:7 did not unpickle the call: …", "signature"))
+    inbox.heard(ms.Refused("a", "worker host:7 did not unpickle the call: …", "signature"))
     assert not call.future.done()
     for _ in range(3):
-        inbox.heard(cw.Echo(ENGINE))
+        inbox.heard(ms.Echo(ENGINE))
     error = call.future.exception(0)
     assert isinstance(error, WorkerLost)
     assert (error.started, error.died) == (False, False)
@@ -166,16 +166,16 @@ def test_a_refused_call_that_gives_no_sign_of_life_is_sent_again_and_is_nobodys_
 
 
 def test_an_invented_refusal_does_not_end_a_call_that_runs(call: Sent, inbox: Inbox) -> None:
-    inbox.heard(cw.Started("a", "host:7"))
+    inbox.heard(ms.Started("a", "host:7"))
     for _ in range(20):
-        inbox.heard(cw.Refused("a", "an invention", "signature"))
-        inbox.heard(cw.Running("host:7", {"a": 1}))
-        inbox.heard(cw.Echo(ENGINE))
+        inbox.heard(ms.Refused("a", "an invention", "signature"))
+        inbox.heard(ms.Running("host:7", {"a": 1}))
+        inbox.heard(ms.Echo(ENGINE))
     assert not call.future.done()
 
 
 def test_a_signed_refusal_over_versions_ends_a_call_at_once(call: Sent, inbox: Inbox) -> None:
-    body = Signer().signed(cw.Refused("a", "Python is 3.9 there", "versions"), HERE)
+    body = Signer().signed(ms.Refused("a", "Python is 3.9 there", "versions"), HERE)
     inbox.heard(Verifier(HERE).opened(body))
     assert isinstance(call.future.exception(0), VersionMismatch)
 
@@ -188,23 +188,23 @@ def test_a_signed_refusal_over_versions_ends_a_call_at_once(call: Sent, inbox: I
 )
 def test_a_call_that_is_none_is_refused(text: Any) -> None:
     with pytest.raises(WireError):
-        cw.Opened(text, "a")
+        ms.Opened(text, "a")
 
 
 def test_a_worker_answers_whoever_signed_the_call() -> None:
     """Not whom the message names, which nobody signed."""
-    assert cw.Opened(cw.seal_call(ENGINE, "a", len, ((),), {}), "a").reply_to == HERE
+    assert ms.Opened(ms.seal_call(ENGINE, "a", len, ((),), {}), "a").reply_to == HERE
 
 
 @pytest.mark.parametrize("name", [None, 7, "", "default", "manifold.reply.", HERE + "x", HERE + "\n", "celery.pidbox"])
 def test_a_worker_refuses_to_nobody_but_a_coordinator(name: object) -> None:
-    assert not cw.is_reply_queue(name)
-    assert cw.is_reply_queue(HERE)
+    assert not ms.is_reply_queue(name)
+    assert ms.is_reply_queue(HERE)
 
 
 # What a coordinator takes up of one before it
 
-BEFORE = cw.reply_name("e" * 32, 3)
+BEFORE = ms.reply_name("e" * 32, 3)
 
 
 @pytest.fixture
@@ -216,8 +216,8 @@ def adopted(flight: InFlight, inbox: Inbox) -> Sent:
     return call
 
 
-def answer_of(name: str, call: str, value: object) -> cw.Answered:
-    return cw.Opened(cw.seal_call(name, call, len, ((),), {}), call).returned(value)
+def answer_of(name: str, call: str, value: object) -> ms.Answered:
+    return ms.Opened(ms.seal_call(name, call, len, ((),), {}), call).returned(value)
 
 
 def test_the_answer_to_a_coordinator_before_is_taken_by_the_next_one(adopted: Sent, inbox: Inbox) -> None:
@@ -225,7 +225,7 @@ def test_the_answer_to_a_coordinator_before_is_taken_by_the_next_one(adopted: Se
     assert adopted.future.result(0) == 7
 
 
-@pytest.mark.parametrize("name", [ENGINE, cw.reply_name("e" * 32, 2), cw.reply_name("d" * 32, 3)])
+@pytest.mark.parametrize("name", [ENGINE, ms.reply_name("e" * 32, 2), ms.reply_name("d" * 32, 3)])
 def test_an_answer_sealed_for_another_coordinator_or_scatter_is_refused(adopted: Sent, inbox: Inbox, name: str) -> None:
     inbox.heard(answer_of(name, "adopted", 7))
     assert not adopted.future.done()
@@ -234,15 +234,15 @@ def test_an_answer_sealed_for_another_coordinator_or_scatter_is_refused(adopted:
 
 def test_an_answer_to_a_call_that_nobody_waits_for_is_neither_opened_nor_counted(inbox: Inbox) -> None:
     inbox.heard(answer_of(BEFORE, "long ago", 7))
-    inbox.heard(cw.Answered("long ago", b"nonsense"))
+    inbox.heard(ms.Answered("long ago", b"nonsense"))
     assert inbox.refused == 0
 
 
 def test_nobodys_echo_but_ones_own_is_time_that_passes(flight: InFlight, inbox: Inbox) -> None:
     for _ in range(5):
-        inbox.heard(cw.Echo("the coordinator before"))
+        inbox.heard(ms.Echo("the coordinator before"))
     assert flight.now == 0
-    inbox.heard(cw.Echo(ENGINE))
+    inbox.heard(ms.Echo(ENGINE))
     assert flight.now > 0
 
 
@@ -252,10 +252,10 @@ def test_silence_over_an_adopted_call_is_nobodys_death_and_a_death_that_is_told_
     other = Sent("other", Future(), BEFORE, adopted=True, excused=True)
     flight.add(other)
     for call in (adopted, other):
-        inbox.heard(cw.Running("host:7", {call.id: 2}))
-    inbox.heard(cw.Died("other", "host:7", 2))
+        inbox.heard(ms.Running("host:7", {call.id: 2}))
+    inbox.heard(ms.Died("other", "host:7", 2))
     for _ in range(12):
-        inbox.heard(cw.Echo(ENGINE))
+        inbox.heard(ms.Echo(ENGINE))
     silent, dead = adopted.future.exception(0), other.future.exception(0)
     assert isinstance(silent, WorkerLost)
     assert isinstance(dead, WorkerLost)
@@ -264,11 +264,11 @@ def test_silence_over_an_adopted_call_is_nobodys_death_and_a_death_that_is_told_
 
 
 def test_what_is_said_to_a_coordinator_before_is_heard_by_the_next_one_once() -> None:
-    verifier = Verifier(HERE, cw.reply_queue(BEFORE))
-    body = Signer().signed(cw.Started("a", "host:7"), cw.reply_queue(BEFORE))
-    assert verifier.opened(body) == cw.Started("a", "host:7")
+    verifier = Verifier(HERE, ms.reply_queue(BEFORE))
+    body = Signer().signed(ms.Started("a", "host:7"), ms.reply_queue(BEFORE))
+    assert verifier.opened(body) == ms.Started("a", "host:7")
     with pytest.raises(WireError, match="said before"):
         verifier.opened(body)
     with pytest.raises(WireError, match="another receiver"):
-        verifier.opened(Signer().signed(cw.Started("a", "host:7"), cw.reply_queue(cw.reply_name("e" * 32, 2))))
-    assert cw.is_reply_queue(cw.reply_queue(BEFORE))
+        verifier.opened(Signer().signed(ms.Started("a", "host:7"), ms.reply_queue(ms.reply_name("e" * 32, 2))))
+    assert ms.is_reply_queue(ms.reply_queue(BEFORE))

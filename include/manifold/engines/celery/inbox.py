@@ -8,10 +8,10 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-from manifold.engines import celery_wire as cw
-from manifold.engines.celery_calls import InFlight, Loss, Sent, Sign
-from manifold.engines.celery_guard import rarely
-from manifold.engines.celery_roster import Roster
+from manifold.engines.celery import messages as ms
+from manifold.engines.celery.calls import InFlight, Loss, Sent, Sign
+from manifold.engines.celery.consumer import rarely
+from manifold.engines.celery.nodes import Nodes
 from manifold.errors import Unpicklable, VersionMismatch, WireError
 
 log = logging.getLogger(__name__)
@@ -27,30 +27,30 @@ class Inbox:
     """
 
     def __init__(
-        self, me: str, flight: InFlight, roster: Roster, over: Callable[[Sent, bool], None], unheard: set[str]
+        self, me: str, flight: InFlight, nodes: Nodes, over: Callable[[Sent, bool], None], unheard: set[str]
     ) -> None:
         self._me = me
         self._flight = flight
-        self._roster = roster
+        self._nodes = nodes
         self._over = over
         self._turn = threading.Lock()
         self.refused = 0  # answers that nobody of this deployment had signed
         self.beats = 0
         self._unheard = unheard
 
-    def heard(self, message: cw.Message) -> None:
-        """Act on one message; the ear's thread calls it, in the order of the queue."""
+    def heard(self, message: ms.Message) -> None:
+        """Act on one message; the listener's thread calls it, in the order of the queue."""
         match message:
-            case cw.Echo(by, beat, queue):
+            case ms.Echo(by, beat, queue):
                 if by == self._me:
                     self._echoed(queue, beat=beat)
-            case cw.Answered():
+            case ms.Answered():
                 self._answered(message)
-            case cw.Refused(call, why, "versions"):
+            case ms.Refused(call, why, "versions"):
                 self.end(call, lambda future: future.set_exception(VersionMismatch(why)))
-            case cw.Overdue(_, worker):
+            case ms.Overdue(_, worker):
                 self._ended(message, f"{worker} was ended over an item that ran past its timeout", overdue=True)
-            case cw.Died(_, worker):
+            case ms.Died(_, worker):
                 self._ended(message, f"{worker} has died")
             case _:
                 self._flight.heard(message)
@@ -79,24 +79,24 @@ class Inbox:
         call.future.add_done_callback(lambda future: self._cancelled(call) if future.cancelled() else None)
 
     def _note(self, message: Sign) -> None:
-        if isinstance(message, cw.Serving):
-            self._roster.heard(message, self._flight.now)
-        elif isinstance(message, cw.Started) and (call := self._flight.get(message.call)) is not None:
+        if isinstance(message, ms.Serving):
+            self._nodes.heard(message, self._flight.now)
+        elif isinstance(message, ms.Started) and (call := self._flight.get(message.call)) is not None:
             self._begin(call)
 
-    def _ended(self, message: cw.Overdue | cw.Died, why: str, *, overdue: bool = False) -> None:
+    def _ended(self, message: ms.Overdue | ms.Died, why: str, *, overdue: bool = False) -> None:
         call = self._flight.get(message.call)
         if call is not None:
             call.worker, call.position = message.worker, message.position
             call.excused &= not call.adopted  # what silence would not prove, this does
             self.lose(Loss(call, why, overdue=overdue, witnessed=True))  # the main process of the worker says so
 
-    def _answered(self, answered: cw.Answered) -> None:
+    def _answered(self, answered: ms.Answered) -> None:
         call = self._flight.get(answered.call)
         if call is None:
             return  # late, or a copy's: the call has ended
         try:
-            ok, value = cw.open_answer(call.name, answered)
+            ok, value = ms.open_answer(call.name, answered)
         except WireError as exc:
             self.refused += 1
             if rarely(self.refused):

@@ -11,9 +11,9 @@ import time
 from collections import OrderedDict
 from contextlib import suppress
 
-from manifold.engines.local.frames import KEY, Frame, Kind, pack_result, read_frames, unpack_call
-from manifold.engines.local.status_page import StatusPage
 from manifold.engines.payload import dump_error
+from manifold.engines.processes.frames import KEY, Frame, Kind, pack_result, read_frames, unpack_call
+from manifold.engines.processes.status_page import StatusPage
 from manifold.errors import WireError
 from manifold.worker import beat, forks
 from manifold.worker.beat import RunningCall
@@ -24,7 +24,7 @@ OVERDUE = 70
 """Exit status of a worker that ends because an item runs past its timeout."""
 
 
-class Worker:
+class Child:
     """One worker process. `serve` returns when the coordinator has closed the socket, or after a SIGTERM.
 
     Args:

@@ -14,12 +14,12 @@ from contextlib import suppress
 from functools import partial
 from itertools import count
 
-from manifold.engines.local.backlog import Backlog
-from manifold.engines.local.forkserver import ForkServer, News
-from manifold.engines.local.frames import Frame, Kind, Link
-from manifold.engines.local.status_page import StatusPage
-from manifold.engines.local.wakeup import Wakeup
-from manifold.engines.local.worker import Call, Worker
+from manifold.engines.processes.backlog import Backlog
+from manifold.engines.processes.forkserver import ForkServer, News
+from manifold.engines.processes.frames import Frame, Kind, Link
+from manifold.engines.processes.status_page import StatusPage
+from manifold.engines.processes.wakeup import Wakeup
+from manifold.engines.processes.worker import Call, Worker
 from manifold.errors import EngineError, WireError, WorkerLost
 from manifold.protocol.records import WorkerInfo
 

@@ -14,9 +14,9 @@ from itertools import count
 from typing import Any, ClassVar, Self
 
 from manifold.abc import Engine
-from manifold.engines.local.frames import Frame, Kind, pack_call
-from manifold.engines.local.pool import WorkerPool
-from manifold.engines.local.worker import Call
+from manifold.engines.processes.frames import Frame, Kind, pack_call
+from manifold.engines.processes.pool import WorkerPool
+from manifold.engines.processes.worker import Call
 from manifold.engines.urls import cpus, processes_url
 from manifold.errors import Unpicklable
 from manifold.protocol.records import WorkerInfo

@@ -3,7 +3,7 @@
 * A sender numbers what it says, and a receiver takes only a higher number than the last one of that sender. So whoever
   may write to the broker can neither invent a message nor say an old one again.
 * Two kinds go without a signature. An answer holds a seal of its own. And a worker that refuses a call may lack the
-  secret; how little such a refusal does is said in `celery_calls`.
+  secret; how little such a refusal does is said in `calls`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from itertools import count
 import msgspec
 
 from manifold import config
-from manifold.engines import celery_wire as cw
+from manifold.engines.celery import messages as ms
 from manifold.errors import WireError
 from manifold.protocol import envelope
 from manifold.text import shortened
@@ -24,8 +24,8 @@ EVERYBODY = "manifold.serving"
 """The receiver of a `Serving`; any other message is for the coordinator with that reply queue."""
 _SENDERS = 10_000  # that are remembered; each process is one, for as long as it lives
 
-_bare: msgspec.msgpack.Decoder[cw.Answered | cw.Refused] = msgspec.msgpack.Decoder(cw.Answered | cw.Refused)
-_signed: msgspec.msgpack.Decoder[cw.Message] = msgspec.msgpack.Decoder(cw.Message)
+_bare: msgspec.msgpack.Decoder[ms.Answered | ms.Refused] = msgspec.msgpack.Decoder(ms.Answered | ms.Refused)
+_signed: msgspec.msgpack.Decoder[ms.Message] = msgspec.msgpack.Decoder(ms.Message)
 
 
 class Signer:
@@ -35,10 +35,10 @@ class Signer:
         self._sender = secrets.token_hex(8)
         self._numbers = count(1)
 
-    def signed(self, message: cw.Message, to: str) -> bytes:
+    def signed(self, message: ms.Message, to: str) -> bytes:
         """The message as it travels to the receiver of that name; raises ConfigError without a usable secret."""
         body = envelope.encode(message)
-        if isinstance(message, cw.Answered) or (isinstance(message, cw.Refused) and message.reason != "versions"):
+        if isinstance(message, ms.Answered) or (isinstance(message, ms.Refused) and message.reason != "versions"):
             return body
         keyring = config.keyring()
         number = next(self._numbers)
@@ -53,14 +53,14 @@ class Verifier:
         self._names = names
         self._last: OrderedDict[tuple[str, str], int] = OrderedDict()
 
-    def opened(self, body: bytes | memoryview) -> cw.Message:
+    def opened(self, body: bytes | memoryview) -> ms.Message:
         """The message; raises WireError for one that is not signed, for somebody else, or was taken before."""
         data = bytes(body)
         if not data.startswith(envelope.MAGIC):
             return _unsigned(data)
         header, payload = envelope.unseal(config.keyring(), data, "signal")
-        message = cw.decoded(_signed, payload)
-        wanted = (EVERYBODY,) if isinstance(message, cw.Serving) else self._names
+        message = ms.decoded(_signed, payload)
+        wanted = (EVERYBODY,) if isinstance(message, ms.Serving) else self._names
         if header.uid not in wanted:
             raise WireError(f"signed, but for another receiver: {header.uid!r}, not {' or '.join(wanted)!r}")
         self._take_once(header)
@@ -76,9 +76,9 @@ class Verifier:
             self._last.popitem(last=False)
 
 
-def _unsigned(data: bytes) -> cw.Answered | cw.Refused:
-    message = cw.decoded(_bare, data)
-    if isinstance(message, cw.Refused):
+def _unsigned(data: bytes) -> ms.Answered | ms.Refused:
+    message = ms.decoded(_bare, data)
+    if isinstance(message, ms.Refused):
         # Whatever it says, without a signature it is no more than a doubt.
         return msgspec.structs.replace(message, why=shortened(message.why, 500), reason="signature")
     return message

@@ -20,10 +20,10 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
-from manifold.engines import celery_wire as cw
+from manifold.engines.celery import messages as ms
 from manifold.errors import WorkerLost
 
-Sign = cw.Started | cw.Running | cw.Serving | cw.Redelivered | cw.Refused
+Sign = ms.Started | ms.Running | ms.Serving | ms.Redelivered | ms.Refused
 """What tells of a call without ending it."""
 _DOUBT = 2.5  # seconds for a process to speak up after the broker gave its call away
 _ORDER = 5.0  # seconds for news of a call to arrive, once a later one was fetched
@@ -144,18 +144,18 @@ class InFlight:
         """A sign of life, or one to the contrary."""
         with self._lock:
             match message:
-                case cw.Started(call, worker):
+                case ms.Started(call, worker):
                     self._runs(call, worker, 0)
-                case cw.Running(worker, calls, draining):
+                case ms.Running(worker, calls, draining):
                     for call, position in calls.items():
                         self._runs(call, worker, position, excused=draining)
-                case cw.Serving(node, held=held, leaving=leaving):
+                case ms.Serving(node, held=held, leaving=leaving):
                     for call in held:
                         self._holds(call, node, excused=leaving)
-                case cw.Redelivered(call_id):
+                case ms.Redelivered(call_id):
                     if (sent := self._calls.get(call_id)) is not None:
                         sent.doubted = self.now
-                case cw.Refused(call_id, why):
+                case ms.Refused(call_id, why):
                     if (sent := self._calls.get(call_id)) is not None:
                         sent.doubted, sent.refused, sent.excused = self.now, why, True
 
@@ -169,7 +169,7 @@ class InFlight:
     def tick(self) -> list[Loss]:
         """One beat of listening has passed; the calls that are lost now (still in flight until removed)."""
         with self._lock:
-            self.now += cw.BEAT
+            self.now += ms.BEAT
             return [Loss(call, why) for call in self._calls.values() if (why := self._lost(call)) is not None]
 
     def wants_probe(self) -> bool:

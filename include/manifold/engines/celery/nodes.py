@@ -8,16 +8,16 @@ from typing import Any
 
 from celery import Celery
 
-from manifold.engines import celery_wire as cw
-from manifold.engines.celery_calls import Sent
+from manifold.engines.celery import messages as ms
+from manifold.engines.celery.calls import Sent
 from manifold.protocol.records import WorkerInfo
 
 _GONE = 5.0  # seconds of listening without a word after which a worker's slots do not count
 _FORGOTTEN = 60.0
-_IMPORTS = """AIRFLOW__CELERY__EXTRA_CELERY_CONFIG='{"imports": ["manifold.engines.celery_app"]}'"""
+_IMPORTS = """AIRFLOW__CELERY__EXTRA_CELERY_CONFIG='{"imports": ["manifold.engines.celery.worker"]}'"""
 
 
-class Roster:
+class Nodes:
     """Who serves `queue`, as of the latest word of each worker. Times are listening time.
 
     `refused` counts the unsigned calls that they have reported. Who was silent for longer than `silence` is lost, and
@@ -28,11 +28,11 @@ class Roster:
         self._queue = queue
         self._forgotten = max(_FORGOTTEN, 3 * silence)
         self._lock = threading.Lock()
-        self._latest: dict[tuple[str, str], tuple[cw.Serving, float]] = {}  # by name and life
+        self._latest: dict[tuple[str, str], tuple[ms.Serving, float]] = {}  # by name and life
         self.refused = 0
         self._ignored = ""
 
-    def heard(self, serving: cw.Serving, now: float) -> None:
+    def heard(self, serving: ms.Serving, now: float) -> None:
         if self._queue not in serving.queues:
             return
         with self._lock:
@@ -45,13 +45,13 @@ class Roster:
                 if now - at > self._forgotten:
                     del self._latest[one]
                 elif last.node == serving.node and one != me:  # another has its name by now, so it is gone
-                    self._latest[one] = last, min(at, now - _GONE - cw.BEAT)
+                    self._latest[one] = last, min(at, now - _GONE - ms.BEAT)
 
     def ignored(self, why: str) -> None:
         """Somebody spoke, without a signature that counts."""
         self._ignored = why
 
-    def live(self, now: float) -> list[cw.Serving]:
+    def live(self, now: float) -> list[ms.Serving]:
         """The workers that take messages of the queue."""
         with self._lock:
             latest = list(self._latest.values())
@@ -71,7 +71,7 @@ class Roster:
         found = []
         for serving, at in latest:
             for pid in serving.pids:
-                name = cw.worker_name(serving.host, pid)
+                name = ms.worker_name(serving.host, pid)
                 held = holding.get(name, ())
                 done = sum(call.position or 0 for call in held)
                 ids, silence = tuple(call.id for call in held), now - at
@@ -107,11 +107,11 @@ def _nobody(app: Celery, queue: str, ignored: str) -> str:
         return f"no Celery worker serves the queue {queue!r} (there are {others}). Start one: {start}"
     served = f"the queue {queue!r} is served by {', '.join(serving)}"
     known = app.control.inspect(destination=serving, timeout=1.0).registered() or {}
-    if any(cw.TASK in tasks for tasks in known.values()) and ignored:
+    if any(ms.TASK in tasks for tasks in known.values()) and ignored:
         return (
             f"{served}, with Manifold's task, but what comes from there is not signed as it is here ({ignored}). "
             "MANIFOLD_SECRET must be the same on coordinators and workers, and so must the version of Manifold"
         )
-    if any(cw.TASK in tasks for tasks in known.values()):
+    if any(ms.TASK in tasks for tasks in known.values()):
         return f"{served}, with Manifold's task but without a sign of life. Restart these workers"
     return f"{served}, but without Manifold's task. Install Manifold there, and start the workers with {_IMPORTS}"
