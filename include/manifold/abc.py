@@ -101,6 +101,11 @@ class Engine(Executor):
         """Wait for the call no longer, and let it run on, for whoever attaches next; the future is then over."""
         self.kill(future)
 
+    def exclude(self, node: str, seconds: float, why: str) -> bool:
+        """Give the worker of that `WorkerInfo.node` no calls for a while; what it holds goes on. Return False where the
+        engine cannot, or no other worker would be left."""
+        return False
+
     def kill(self, future: Future[Any]) -> None:
         """Stop what `future` runs, if the engine can; the future then fails with WorkerLost. Best effort."""
         future.cancel()

@@ -26,6 +26,7 @@ from manifold.cli.run import run
 from manifold.cli.show import show, watch
 from manifold.cli.verify import verify
 from manifold.cli.worker import hub, worker
+from manifold.cli.workers import workers
 from manifold.errors import ManifoldError
 
 _DEBUG = "manifold.debug"
@@ -73,6 +74,10 @@ EXAMPLES = {
     "worker": [
         "manifold worker tcp://hub.example.com:7000 --slots 8",
         "manifold worker tcp://hub.example.com:7000 --queue heavy --max-memory-per-slot 2048 --drain-seconds 60",
+    ],
+    "workers": [
+        "manifold workers tcp://hub.example.com:7000",
+        "manifold workers tcp://hub.example.com:7000 --exclude gpu-host-3 --seconds 600",
     ],
     "hub": ["manifold hub tcp://0.0.0.0:7000"],
     "exporter": ["manifold exporter", "manifold exporter --host 0.0.0.0 --port 9469 --engine celery://manifold"],
@@ -169,6 +174,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "engines": engines,
     "exporter": exporter,
     "worker": worker,
+    "workers": workers,
     "hub": hub,
     "gc": gc,
     "doctor": doctor,

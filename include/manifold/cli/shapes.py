@@ -81,6 +81,28 @@ class Worker(msgspec.Struct, kw_only=True):
     chunks: int
 
 
+class EngineWorker(msgspec.Struct, kw_only=True):
+    """A process of a worker, as its engine sees it now. `node` is the worker that keeps it."""
+
+    worker: str
+    node: str
+    host: str
+    pid: int
+    seconds_silent: float
+    chunks_held: int
+    items_done: int
+    alive: bool
+    trouble: str | None
+
+
+class EngineWorkers(msgspec.Struct, kw_only=True):
+    """The workers of an engine."""
+
+    url: str
+    trouble: str | None
+    workers: list[EngineWorker]
+
+
 class Wish(msgspec.Struct, kw_only=True):
     """What somebody asked for and no coordinator has done yet."""
 

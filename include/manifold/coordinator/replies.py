@@ -10,6 +10,7 @@ from manifold import descriptors
 from manifold.coordinator.chunks import Chunk
 from manifold.coordinator.counters import Counters
 from manifold.coordinator.dispatch import Outcome, Sent
+from manifold.coordinator.exclusion import Exclusion
 from manifold.coordinator.losses import Losses
 from manifold.coordinator.obstacle import Obstacle
 from manifold.coordinator.pending import PendingChunks
@@ -69,6 +70,7 @@ class ReplyHandler:
         self._send_with_job = send_with_job
         self._losses = Losses()
         self._set_up = SetUpFailures()
+        self._exclusion = Exclusion(parts.engine, report, parts.clock.monotonic())
         self.obstacle = Obstacle(parts.claim)
         self.receipts: list[tuple[Sent | None, Receipt]] = []
         self.condemned: list[tuple[Chunk, ManifoldError]] = []
@@ -95,6 +97,8 @@ class ReplyHandler:
                 raise ScatterError(f"the reduce function failed, so no item is to blame:\n{receipt.fatal}")
             self._set_up.ran()
             self.obstacle.over()
+            self._exclusion.ran(receipt)
+            self._exclusion.look(self._clock.monotonic())
             self._heard(outcome.sent, receipt, answer.blobs)
         elif outcome.sent is not None:
             outcome.sent.chunk.each |= answer.need == "each"
@@ -193,6 +197,7 @@ class ReplyHandler:
     def _not_set_up(self, sent: Sent, worker: str, kind: str, text: str) -> None:
         """Send the chunk again later, to another process perhaps; raises where several processes failed alike."""
         chunk = sent.chunk
+        self._exclusion.refused(worker)
         processes = sum(one.alive for one in self._parts.engine.workers())
         pause = self._set_up.failed(chunk, worker, kind, text, processes=processes, now=self._clock.monotonic())
         where = f"{worker}: {text.strip().splitlines()[-1]}"

@@ -14,56 +14,20 @@ from abc import abstractmethod
 from collections import defaultdict, deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import Any
 
 from manifold.abc import Engine
 from manifold.engines._balance import Balance, balance
+from manifold.engines._calls import Node, Sent, worker_name
 from manifold.errors import ConfigError, Unpicklable, WorkerLost
 from manifold.protocol.records import WorkerInfo
+
+__all__ = ["Desk", "Node", "Sent", "worker_name"]
 
 FORGOTTEN = 60.0
 """Seconds without a sign of life after which a worker is not listed any more."""
 HANDED = 3
 """Workers that may be lost before they had begun a call, until the call fails."""
-
-
-@dataclass(slots=True, eq=False)
-class Sent:
-    """A call. `worker` and `position` are set once a process is known to have begun it.
-
-    Attributes:
-        message: what `pack` made of it.
-        node: the worker that it was handed to.
-        handed: to how many workers, until now.
-        excused: losing it would prove no death: it was told to end, or the connection was away.
-        unwanted: it was told to end, so no other worker gets it.
-        handle: the adapter's own.
-    """
-
-    id: str
-    future: Future[Any]
-    message: bytes = b""
-    node: str = ""
-    handed: int = 0
-    worker: str | None = None
-    position: int | None = None
-    overdue: bool = False
-    excused: bool = False
-    unwanted: bool = False
-    handle: Any = None
-
-
-@dataclass(slots=True)
-class Node:
-    """A worker by its latest sign of life: a host, the processes that run calls there, and how many run at once."""
-
-    host: str
-    pids: tuple[int, ...]
-    slots: int
-    leaving: bool = False
-    at: float = 0.0
-    handed: int = 0
 
 
 class Desk(Engine):
@@ -80,6 +44,7 @@ class Desk(Engine):
         self._waiting: deque[Sent] = deque()
         self._held: dict[str, Sent] = {}
         self._nodes: dict[str, Node] = {}
+        self._excluded: dict[str, tuple[float, str]] = {}  # until when, and why
         self._silent = silent
         self._balance: Balance = balance(balance_by)
         self._shut = False
@@ -241,6 +206,7 @@ class Desk(Engine):
                 alive=now - node.at <= self._silent,
                 node=name,
                 done=sum(call.position or 0 for call in holding[worker]),
+                trouble=self._trouble(name, node, now),
             )
             for name, node in nodes
             for pid in node.pids
@@ -255,6 +221,13 @@ class Desk(Engine):
             if call.future is future:
                 call.excused = call.unwanted = True
                 self.stop(call)
+
+    def exclude(self, node: str, seconds: float, why: str) -> bool:
+        with self._lock:
+            if not self._live().keys() - {node}:
+                return False  # somebody has to run the rest
+            self._excluded[node] = self.clock() + seconds, why
+            return True
 
     # Within
 
@@ -287,8 +260,15 @@ class Desk(Engine):
         with self._lock:
             now = self.clock()
             return {
-                name: node for name, node in self._nodes.items() if now - node.at <= self._silent and not node.leaving
+                name: node
+                for name, node in self._nodes.items()
+                if now - node.at <= self._silent and not self._trouble(name, node, now)
             }
+
+    def _trouble(self, name: str, node: Node, now: float) -> str:
+        """Return why a worker that lives gets no calls; "" where it does."""
+        until, why = self._excluded.get(name, (0.0, ""))
+        return node.trouble or (why if now < until else "")
 
     def _fail(self, call: Sent, why: str, **known: Any) -> None:
         """Fail the call; what `known` does not say of its process is what was heard of it last."""
@@ -297,8 +277,3 @@ class Desk(Engine):
             setattr(error, name, value)
         call.future.set_exception(error)
         self.pump()
-
-
-def worker_name(host: str, pid: int) -> str:
-    """Return what a process is called, as receipts name it too."""
-    return f"{host}:{pid}"

@@ -198,7 +198,8 @@ class WorkerInfo(msgspec.Struct, frozen=True):
     """A worker as its engine sees it. `silence` is seconds since it was last heard of, by this process's clock.
 
     `node` names what keeps the process and is lost with it (a Celery worker with its children); "" for its host.
-    `done` counts the items of the chunks it holds that are done, as far as its engine says.
+    `done` counts the items of the chunks it holds that are done, as far as its engine says. `trouble` says why it gets
+    no chunks for now; "" where it does.
     """
 
     name: str
@@ -209,3 +210,4 @@ class WorkerInfo(msgspec.Struct, frozen=True):
     alive: bool = True
     node: str = ""
     done: int = 0
+    trouble: str = ""

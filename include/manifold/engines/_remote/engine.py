@@ -100,6 +100,18 @@ class RemoteEngine(Desk):
     def refused_by_workers(self) -> int:  # type: ignore[override]
         return sum(self._refused_there.values())
 
+    def rest(self, name: str, seconds: float) -> list[str]:
+        """Have workers take no calls for a while, whoever coordinates; 0: take them again. Return their names.
+
+        Args:
+            name: a host, or the name of a worker, or the beginning of what is unique in it.
+        """
+        with self._lock:
+            nodes = [node for node, one in self._nodes.items() if name in (node, one.host) or _unique(node, name)]
+        for node in nodes:
+            self._publisher.say(node, ms.Rest(seconds), patience=5.0)
+        return nodes
+
     # What a desk asks of its adapter
 
     def clock(self) -> float:
@@ -212,7 +224,8 @@ class RemoteEngine(Desk):
                 call.excused = True
                 self.drop(call.id, f"{name} does not have the call any more")
         if serving.slots:
-            self.seen(name, Node(serving.host, tuple(serving.pids), serving.slots, serving.leaving))
+            trouble = serving.resting or ("about to end" if serving.leaving else "")
+            self.seen(name, Node(serving.host, tuple(serving.pids), serving.slots, trouble))
         else:
             for call in mine.values():
                 call.excused = True
@@ -245,6 +258,10 @@ class RemoteEngine(Desk):
             if call.node == name:
                 self._abandoned[call.id] = None
                 self._sent_at.pop(call.id, None)
+
+
+def _unique(node: str, beginning: str) -> bool:
+    return len(beginning) >= 4 and node.rpartition(".")[2].startswith(beginning)
 
 
 def place_of(transport: type[Transport], url: str, **options: Any) -> Place:

@@ -39,6 +39,7 @@ class Serving(msgspec.Struct, frozen=True, tag=True):
     """A worker to every coordinator, each beat: it lives, and holds these calls.
 
     * `pids`: its processes; `slots`: how many calls they run at once; 0 once it is over.
+    * `resting`: why it takes no calls for now; "" where it does.
     * `refused`: calls that nobody of this deployment had signed, since it began.
     """
 
@@ -50,6 +51,7 @@ class Serving(msgspec.Struct, frozen=True, tag=True):
     tick: int
     leaving: bool = False
     refused: int = 0
+    resting: str = ""
 
 
 class Lost(msgspec.Struct, frozen=True, tag=True):
@@ -86,6 +88,12 @@ class Drop(msgspec.Struct, frozen=True, tag=True):
     call: str
 
 
+class Rest(msgspec.Struct, frozen=True, tag=True):
+    """A person, by way of a coordinator, to a worker: take no calls for so many seconds; 0: take them again."""
+
+    seconds: float
+
+
 class Hello(msgspec.Struct, frozen=True, tag=True):
     """A coordinator to every worker: it lives. The first one asks them to speak up at once."""
 
@@ -99,7 +107,7 @@ class Echo(msgspec.Struct, frozen=True, tag=True):
     beat: bool = True
 
 
-Message = Serving | Lost | Refused | Taken | Drop | Hello | Echo
+Message = Serving | Lost | Refused | Taken | Drop | Rest | Hello | Echo
 
 
 class Call(msgspec.Struct, frozen=True):

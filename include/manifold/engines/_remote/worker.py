@@ -79,6 +79,7 @@ class Worker:
         self._refusals = TokenBucket(10.0, time.monotonic() - 1.0)
         self._due = 0.0
         self._leaving = False
+        self._rest_until = 0.0
         self._left_at: float | None = None
         self._publisher = Publisher(connect, "manifold-send")
         self._answers = Answers(self._publisher, self.node)
@@ -179,6 +180,10 @@ class Worker:
                     self._answers.taken(call)
             case ms.Drop(call):
                 self._drop(call)
+            case ms.Rest(seconds):
+                self._rest_until = time.monotonic() + seconds
+                log.info("told to take no calls for %g s", seconds)
+                self._speak()
             case ms.Sealed(header, payload) if header.kind == "call" and ms.is_unique(header.uid):
                 self._take(header, payload)
 
@@ -288,4 +293,6 @@ class Worker:
         held |= {call: ms.Held(*places.get(future, (None, None))) for call, (_, future) in running.items()}
         pids = [worker.pid for worker in self._processes.workers() if worker.alive]
         host, slots = socket.gethostname(), 0 if over else self._slots
-        return ms.Serving(self.node, host, slots, pids, held, self._tick, self._leaving, self.refused)
+        rest = self._rest_until - time.monotonic()
+        resting = f"excluded by hand for {rest:.0f} s more" if rest > 0 else ""
+        return ms.Serving(self.node, host, slots, pids, held, self._tick, self._leaving, self.refused, resting)
