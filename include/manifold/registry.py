@@ -167,6 +167,7 @@ ENGINES = Registry(
             (Form("manager://:KEY@host:5000", _MANAGER, _LABORATORY),),
             reads=_REMOTE,
             kills_items=True,
+            accepts=_TLS,
             port=5000,
             options=_REMOTE_OPTIONS,
             connection=Connection("BaseManager", "Host of the hub", "host", ("port", "password")),

@@ -37,12 +37,12 @@ class Fleet:
         self._children: list[Child] = []
         self._hub: Child | None = None
 
-    def start_hub(self) -> None:
-        """Start the middle, the first time or again."""
+    def start_hub(self, env: Mapping[str, str] | None = None) -> None:
+        """Start the middle, the first time or again; a hub in that environment."""
         if self.server is not None:
             self.server.start()
         else:
-            self._hub = self._start("hub", command("hub", self.url))
+            self._hub = self._start("hub", command("hub", self.url), env)
             until(self._answers, f"the hub at {self.url} answers", STARTING)
 
     def kill_hub(self) -> None:
@@ -50,6 +50,11 @@ class Fleet:
         middle = self.server or self._hub
         assert middle is not None
         middle.kill()
+
+    def hub(self) -> Child:
+        """Return the process of the hub."""
+        assert self._hub is not None
+        return self._hub
 
     def worker(self, slots: int = 1, *options: str, env: Mapping[str, str] | None = None) -> Child:
         """Start a worker."""

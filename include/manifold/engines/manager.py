@@ -3,7 +3,7 @@
 The hub is a `multiprocessing.managers.BaseManager`, and KEY is its `authkey`; without one it is derived of
 MANIFOLD_SECRET. Requests and answers are MessagePack, where BaseManager would pickle: who has the key can read, delete
 and add messages, but can run no code in the hub, and none in workers or coordinators. So the hub needs KEY and no other
-secret. Nothing is encrypted: take `tcp://` with TLS, or `zeromq://`, where others listen to the network.
+secret. `?tls=true` and `tls_ca`, `tls_cert`, `tls_key` speak TLS; without it nothing is encrypted.
 
 Install: nothing more. Limits: one hub, on one host, with a thread for each connection. It keeps what waits in its
 memory: when it dies, that is lost, and sent again.
@@ -11,25 +11,28 @@ memory: when it dies, that is lost, and sent again.
 
 from __future__ import annotations
 
-import os
 import socket
+import ssl
 import struct
-from contextlib import closing
+from contextlib import ExitStack, closing
+from functools import partial
 from multiprocessing import AuthenticationError, managers
-from multiprocessing import connection as connections
-from typing import Any
+from multiprocessing.connection import answer_challenge, deliver_challenge
+from typing import Any, ClassVar
 
 import msgspec
 
-from manifold.engines._remote.access import AccessDenied, Ask, password
+from manifold.engines._remote.access import AccessDenied, Ask, client_tls, password, server_tls
 from manifold.engines._remote.engine import RemoteEngine
 from manifold.engines._remote.mailboxes import HubTransport, Mailboxes
 from manifold.engines._remote.place import Place
+from manifold.engines._remote.sockets import TIMEOUT, tune
 from manifold.engines._remote.transport import PART
 
+_LENGTH = struct.Struct("!i")  # as BaseManager has it
 _MOST = PART + 64 * 1024  # bytes of a request or an answer
-_CONNECTING = 5
-_ANSWERING = 10  # seconds; a hub that is stopped or cut off closes no connection
+_CONNECTING = 5.0
+_MUTE = 60.0  # seconds without a request after which the hub ends a connection; those that live ask each second
 
 
 class ManagerTransport(HubTransport):
@@ -37,42 +40,48 @@ class ManagerTransport(HubTransport):
 
     errors = (managers.RemoteError, AssertionError)  # the second: what answers there is no BaseManager
     proves = False
+    tls: ClassVar[bool] = True
 
     def dial(self, place: Place) -> Ask:
-        key = password(place)
-        try:
-            with closing(_connected(place, key)) as connection:
-                self._mailboxes, _ = _call(connection, None, "create", "mailboxes")
-            self._connection = _connected(place, key)
-            _call(self._connection, None, "accept_connection", "manifold")
-        except AuthenticationError as exc:
-            raise AccessDenied("the hub has another key; is MANIFOLD_SECRET, or the URL's, the same there?") from exc
-        _limit(self._connection, _ANSWERING)
-        return lambda *request: _call(self._connection, self._mailboxes, "ask", *request)
+        with closing(_connected(place)) as messages:
+            self._mailboxes, _ = messages.call(None, "create", "mailboxes")
+        self._messages = _connected(place)
+        self._messages.call(None, "accept_connection", "manifold")
+        return partial(self._messages.call, self._mailboxes, "ask")
 
     def hang_up(self) -> None:
-        self._connection.close()
+        self._messages.close()
 
     @classmethod
     def serve(cls, place: Place) -> None:
-        mailboxes = Mailboxes()
-        managers.listener_client["msgpack"] = _Listener, None  # type: ignore[attr-defined]  # the hub calls nobody
+        mailboxes, listener = Mailboxes(), partial(_Listener, server_tls(place))
+        managers.listener_client["msgpack"] = listener, None  # type: ignore[attr-defined]  # the hub calls nobody
         managers.BaseManager.register("mailboxes", lambda: mailboxes, exposed=("ask",))
-        address: Any = socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)[0][4]
+        address = (place.host, place.port)
         server = managers.BaseManager(address, password(place), "msgpack").get_server()
         server.public = ["create", "accept_connection"]  # without "shutdown"
         server.serve_forever()
 
 
 class _Messages:
-    """A connection that carries MessagePack, where BaseManager's own would pickle."""
+    """A connection of BaseManager's, with MessagePack for its pickles."""
 
-    def __init__(self, connection: connections.Connection) -> None:
-        self.fileno, self.close, self.send_bytes = connection.fileno, connection.close, connection.send_bytes
-        self._receive = connection.recv_bytes
+    def __init__(self, sock: socket.socket, timeout: float) -> None:
+        self._socket, self._stream = sock, sock.makefile("rb")
+        sock.settimeout(timeout)
+
+    def send_bytes(self, data: bytes) -> None:
+        self._socket.sendall(_LENGTH.pack(len(data)) + data)
 
     def recv_bytes(self, most: int = _MOST) -> bytes:
-        return self._receive(most)
+        """Return a message. Raises EOFError for any end of the connection: BaseManager would go on after an OSError."""
+        try:
+            (size,) = _LENGTH.unpack(self._exactly(_LENGTH.size))
+            if not 0 <= size <= most:
+                raise EOFError(f"a message of {size:,} bytes is none of ours")
+            return self._exactly(size)
+        except OSError as exc:
+            raise EOFError(str(exc)) from exc
 
     def send(self, value: Any) -> None:
         self.send_bytes(msgspec.msgpack.encode(value))
@@ -80,49 +89,55 @@ class _Messages:
     def recv(self) -> Any:
         return msgspec.msgpack.decode(self.recv_bytes())
 
+    def call(self, ident: str | None, method: str, *given: Any) -> Any:
+        """Ask a hub; raises RemoteError with what it says against it."""
+        self.send((ident, method, given, {}))
+        kind, value = self.recv()
+        if kind != "#RETURN":
+            raise managers.RemoteError(value)
+        return value
 
-class _Listener(connections.Listener):
-    def __init__(self, address: tuple[Any, ...], backlog: int) -> None:
-        super().__init__(address, "AF_INET6" if ":" in address[0] else "AF_INET", max(backlog, 128))
+    def close(self) -> None:
+        self._stream.close()
+        self._socket.close()
 
-    def accept(self) -> Any:
-        connection = super().accept()
-        with socket.socket(fileno=os.dup(connection.fileno())) as sock:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return _Messages(connection)
-
-
-def _connected(place: Place, key: bytes) -> _Messages:
-    sock = socket.create_connection((place.host, place.port), _CONNECTING)
-    sock.settimeout(None)  # from here on its descriptor is read, which `_limit` bounds
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    connection = connections.Connection(sock.detach())
-    try:
-        _limit(connection, _CONNECTING)
-        connections.answer_challenge(connection, key)
-        connections.deliver_challenge(connection, key)
-    except BaseException:
-        connection.close()
-        raise
-    return _Messages(connection)
+    def _exactly(self, size: int) -> bytes:
+        if len(data := self._stream.read(size)) < size:
+            raise EOFError("the other side has ended the connection")
+        return data
 
 
-def _limit(connection: Any, seconds: int) -> None:
-    with socket.socket(fileno=os.dup(connection.fileno())) as sock:
-        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-            sock.setsockopt(socket.SOL_SOCKET, option, struct.pack("@ll", seconds, 0))
+class _Listener:
+    """What accepts connections for BaseManager, which proves the key in a thread for each; so TLS begins there, too."""
+
+    def __init__(self, tls: ssl.SSLContext | None, address: tuple[str, int], backlog: int) -> None:
+        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        self._tls, self.address = tls, address
+        self._socket = socket.create_server(address, family=family, backlog=max(backlog, 128))
+
+    def accept(self) -> _Messages:
+        sock, _ = self._socket.accept()
+        tune(sock)
+        if self._tls is not None:
+            sock = self._tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+        return _Messages(sock, _MUTE)
 
 
-def _call(connection: _Messages, ident: str | None, method: str, *given: Any) -> Any:
-    try:
-        connection.send((ident, method, given, {}))
-        kind, value = connection.recv()
-    except BlockingIOError as exc:
-        raise TimeoutError("the hub does not answer in time") from exc
-    if kind != "#RETURN":
-        raise managers.RemoteError(value)
-    return value
+def _connected(place: Place) -> _Messages:
+    with ExitStack() as undo:
+        sock = undo.enter_context(socket.create_connection((place.host, place.port), _CONNECTING))
+        tune(sock)
+        if (context := client_tls(place)) is not None:
+            sock = undo.enter_context(context.wrap_socket(sock, server_hostname=place.host))
+        messages: Any = undo.enter_context(closing(_Messages(sock, _CONNECTING)))
+        try:
+            answer_challenge(messages, password(place))
+            deliver_challenge(messages, password(place))
+        except AuthenticationError as exc:
+            raise AccessDenied("the hub has another key; is MANIFOLD_SECRET, or the URL's, the same there?") from exc
+        sock.settimeout(TIMEOUT)
+        undo.pop_all()
+        return messages  # type: ignore[no-any-return]
 
 
 class ManagerEngine(RemoteEngine):

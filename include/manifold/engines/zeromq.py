@@ -46,12 +46,8 @@ class ZeromqTransport(HubTransport):
         self._dealer = _socket(zmq.DEALER, place, "client", _OF_CLIENT)
         self._dealer.curve_serverkey = _keys(place, "hub")[1]
         self._monitor = self._dealer.get_monitor_socket(_UP | _DOWN | _UNREACHABLE)
-        try:
-            self._dealer.connect(_endpoint(place, self._dealer))
-            self._wait_until_up()
-        except BaseException:
-            self.hang_up()
-            raise
+        self._dealer.connect(_endpoint(place, self._dealer))
+        self._wait_until_up()
         self._poller = zmq.Poller()
         self._poller.register(self._dealer, zmq.POLLIN)
         self._poller.register(self._monitor, zmq.POLLIN)

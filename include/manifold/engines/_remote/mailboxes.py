@@ -142,13 +142,14 @@ class HubTransport(Transport):
         with made._translated():
             try:
                 made._ask = made.dial(place)
-            except (ConnectionRefusedError, TimeoutError) as exc:
-                raise TransportError(f"nothing answers ({exc}); start it with: manifold hub '{place}'") from exc
-            try:
                 if cls.proves:
                     prove(made._ask, password(place))
-            except BaseException:
-                made.hang_up()
+            except BaseException as exc:
+                with suppress(Exception):  # perhaps nothing was connected yet
+                    made.hang_up()
+                if isinstance(exc, made._lost):
+                    why = f"no hub answers ({type(exc).__name__}: {exc}); one is started by: manifold hub '{place}'"
+                    raise TransportError(why) from exc
                 raise
         return made
 

@@ -31,7 +31,7 @@ def dial(place: Place) -> socket.socket:
     """
     sock = socket.create_connection((place.host, place.port), timeout=_CONNECTING)
     try:
-        _tune(sock)
+        tune(sock)
         if (context := client_tls(place)) is not None:
             sock = context.wrap_socket(sock, server_hostname=place.host)
         prove(partial(_ask, sock), password(place))
@@ -51,7 +51,7 @@ def admit(sock: socket.socket, secret: bytes, context: ssl.SSLContext | None) ->
     """
     sock.settimeout(TIMEOUT)
     try:
-        _tune(sock)
+        tune(sock)
         if context is not None:
             sock = context.wrap_socket(sock, server_side=True)
         gate = Gate(_nothing_yet, secret)
@@ -63,6 +63,15 @@ def admit(sock: socket.socket, secret: bytes, context: ssl.SSLContext | None) ->
         sock.close()
         raise
     return sock
+
+
+def tune(sock: socket.socket) -> None:
+    """Send small messages at once, and notice a peer that vanished."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _ALIVE.items():
+        if hasattr(socket, name):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 class SocketHub(ThreadingTCPServer):
@@ -85,14 +94,6 @@ class SocketHub(ThreadingTCPServer):
         """In the connection's own thread: a client that is slow to prove itself keeps nobody waiting."""
         with suppress(OSError, EOFError, AccessDenied), admit(request, self._password, self._tls) as sock:
             self._talk(sock)
-
-
-def _tune(sock: socket.socket) -> None:
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in _ALIVE.items():
-        if hasattr(socket, name):
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def _ask(sock: socket.socket, what: str, given: bytes) -> Any:
