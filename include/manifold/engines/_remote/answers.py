@@ -49,7 +49,10 @@ class Answers:
 
         def send(sent: Callable[[], None]) -> None:
             self._publisher.post(
-                to, lambda: ms.seal_answer(header.uid, header.attempt, self._node, ok, pickled), sent=sent
+                to,
+                lambda: ms.seal_answer(header.uid, header.attempt, self._node, ok, pickled),
+                wanted=lambda: header.attempt in self._kept,
+                sent=sent,
             )
 
         self._keep(header.attempt, send, len(pickled))

@@ -52,6 +52,7 @@ class RemoteEngine(Desk):
         self._taken: defaultdict[str, list[str]] = defaultdict(list)
         self._abandoned: LRUCache[str, None] = LRUCache(_ABANDONED)
         self._refused_there: dict[str, int] = {}
+        self._refused_before = 0  # of workers that are gone
         connect().close()  # raises where nothing answers
         self._publisher = Publisher(connect, "manifold-send")
         self._listener = Listener(
@@ -79,6 +80,8 @@ class RemoteEngine(Desk):
         until = time.monotonic() + 3 * ms.BEAT
         while not self.slots():
             if time.monotonic() > until:
+                if troubles := sorted({worker.trouble for worker in self.workers() if worker.alive}):
+                    return f"no worker at {self._place} takes chunks now: {'; '.join(troubles)}"
                 ignored = self._listener.ignored
                 hint = f"; what speaks there is not signed as it is here ({ignored})" if ignored else ""
                 return (
@@ -98,7 +101,7 @@ class RemoteEngine(Desk):
 
     @property
     def refused_by_workers(self) -> int:  # type: ignore[override]
-        return sum(self._refused_there.values())
+        return self._refused_before + sum(self._refused_there.copy().values())
 
     def rest(self, name: str, seconds: float) -> list[str]:
         """Have workers take no calls for a while, whoever coordinates; 0: take them again. Return their names.
@@ -147,6 +150,7 @@ class RemoteEngine(Desk):
         self._publisher.post(
             node,
             lambda: ms.seal_call(self._id, call.id, node, self._ticks.get(node, 0), call.message),
+            wanted=lambda: call.id in self._sent_at and call.node == node,
             sent=sent,
         )
 
@@ -186,12 +190,19 @@ class RemoteEngine(Desk):
         self._now += ms.BEAT
         if self._now % _HELLO == 0:
             self._hello()
+            self._forget_workers()
         for name, node in list(self._nodes.items()):
             if self._now - node.at > self._place.silence and any(call.node == name for call in self.held()):
                 self._leave_behind(name)
                 self.gone(name, f"{name} of {node.host} was silent for {self._place.silence:g} s")
         for call in self.held():
             self._look_after(call)
+
+    def _forget_workers(self) -> None:
+        """Keep nothing of workers that are not listed any more."""
+        for name in self._ticks.keys() - self._nodes.keys():
+            del self._ticks[name]
+            self._refused_before += self._refused_there.pop(name, 0)
 
     def _look_after(self, call: Sent) -> None:
         """Send a call again that its worker has not said to have."""

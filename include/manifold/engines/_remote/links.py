@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 from manifold.engines._remote.messages import BEAT, Echo, Message, Sealed
 from manifold.engines._remote.parts import Joiner, new_name, split
 from manifold.engines._remote.signing import Signer, Verifier
-from manifold.engines._remote.transport import KEPT, MailboxFull, Transport, TransportError
+from manifold.engines._remote.transport import MailboxFull, Transport, TransportError
 from manifold.errors import WireError
 
 log = logging.getLogger(__name__)
@@ -29,13 +30,17 @@ Connect = Callable[[], Transport]
 
 @dataclass(slots=True, eq=False)
 class _Letter:
-    """A message on its way: made when its turn comes, given up at `until`; `sent` is told when it was sent whole."""
+    """A message on its way: made when its turn comes, given up at `until` or when it is not `wanted` any more.
+
+    `sent` is told when it was sent whole.
+    """
 
     to: str
     make: Callable[[], bytes]
     everyone: bool
-    until: float
-    sent: Callable[[], None]
+    until: float = math.inf
+    wanted: Callable[[], bool] = lambda: True
+    sent: Callable[[], None] = lambda: None
     name: bytes = field(default_factory=new_name)
     parts: Iterator[bytes] | None = None
     part: bytes | None = None
@@ -61,17 +66,17 @@ class Publisher:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
-    def post(
-        self, to: str, make: Callable[[], bytes], *, patience: float = KEPT, sent: Callable[[], None] = lambda: None
-    ) -> None:
-        """Send what `make` returns, called when its turn comes; what cannot be made is logged."""
-        self._put(self._posted, _Letter(to, make, False, time.monotonic() + patience, sent))
+    def post(self, to: str, make: Callable[[], bytes], *, wanted: Callable[[], bool], sent: Callable[[], None]) -> None:
+        """Send what `make` returns, called when its turn comes, unless it is not `wanted` any more by then.
+
+        What cannot be made is logged. Whoever posts bounds what waits here: calls by slots, answers by their bytes.
+        """
+        self._put(self._posted, _Letter(to, make, False, wanted=wanted, sent=sent))
 
     def say(self, to: str, message: Message, *, everyone: bool = False, patience: float = 2 * BEAT) -> None:
         """Send a small message, signed, unless that takes longer than `patience` seconds."""
         until = time.monotonic() + patience
-        letter = _Letter(to, lambda: self._signer.signed(message, to), everyone, until, lambda: None)
-        self._put(self._said, letter)
+        self._put(self._said, _Letter(to, lambda: self._signer.signed(message, to), everyone, until))
 
     def close(self) -> None:
         """End once everything is sent, or cannot be for some seconds."""
@@ -118,8 +123,8 @@ class Publisher:
     def _give_up(self, now: float) -> None:
         while self._said and now > self._said[0].until:
             self._said.popleft()
-        while self._posted and now > self._posted[0].until:
-            log.warning("a message to %s could not be sent in time, and is given up", self._posted.popleft().to)
+        for letter in [letter for letter in self._posted if not letter.wanted()]:
+            self._posted.remove(letter)
 
     def _send(self, letter: _Letter) -> None:
         """Send the next part of it."""
