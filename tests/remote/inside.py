@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from manifold.abc import Place
 from manifold.engines._remote.access import Ask
 from manifold.engines._remote.engine import RemoteEngine
 from manifold.engines._remote.mailboxes import HubTransport, Mailboxes
-from manifold.engines._remote.place import Place
 from manifold.engines._remote.worker import Worker
 from manifold.testing.engines import until
 

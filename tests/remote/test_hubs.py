@@ -16,12 +16,12 @@ from pathlib import Path
 import pytest
 
 from manifold import Results
+from manifold.abc import MailboxFull, Place, Transport
 from manifold.api import scatter_items
 from manifold.config import new_secret
 from manifold.demo.server import LOOPBACK
 from manifold.engines._remote.mailboxes import MOST, HubTransport
-from manifold.engines._remote.place import Place, check_url
-from manifold.engines._remote.transport import MailboxFull, Transport
+from manifold.engines._remote.place import check_url
 from manifold.engines.open import open_engine
 from manifold.errors import EngineError
 from manifold.registry import ENGINES

@@ -17,8 +17,7 @@ from manifold.errors import ConfigError, EngineError, MissingExtra
 from manifold.registry import ENGINES
 
 if TYPE_CHECKING:
-    from manifold.engines._remote.place import Place
-    from manifold.engines._remote.transport import Transport
+    from manifold.abc import Place, Transport
     from manifold.engines._remote.worker import Worker
 
 _MIB = 1024 * 1024
@@ -100,7 +99,7 @@ def _transport(url: str, queue: str | None) -> tuple[type[Transport], Place]:
 
 def _reached(transport: type[Transport], place: Place) -> Any:
     """Return what connects, once something answers there: a worker may be up before its broker is."""
-    from manifold.engines._remote.transport import TransportError
+    from manifold.abc import TransportError
 
     told = False
     while True:

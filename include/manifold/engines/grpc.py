@@ -21,11 +21,11 @@ from typing import Any, ClassVar
 import grpc
 import msgspec
 
+from manifold.abc import Place
+from manifold.abc.transport import PART
 from manifold.engines._remote.access import AccessDenied, Ask, Gate, client_tls, password, server_tls
 from manifold.engines._remote.engine import RemoteEngine
 from manifold.engines._remote.mailboxes import HubTransport, Mailboxes
-from manifold.engines._remote.place import Place
-from manifold.engines._remote.transport import PART
 
 _SERVICE, _METHOD = "manifold.Hub", "Connect"
 _CONNECTIONS = 2_000  # each has a thread; a worker or a coordinator makes two

@@ -22,12 +22,12 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from manifold.abc import Place
+from manifold.abc.transport import PART
 from manifold.engines._remote.access import AccessDenied, Ask, client_tls, password, server_tls
 from manifold.engines._remote.engine import RemoteEngine
 from manifold.engines._remote.mailboxes import HubTransport, Mailboxes
-from manifold.engines._remote.place import Place
 from manifold.engines._remote.sockets import TIMEOUT, tune
-from manifold.engines._remote.transport import PART
 
 _LENGTH = struct.Struct("!i")  # as BaseManager has it
 _MOST = PART + 64 * 1024  # bytes of a request or an answer

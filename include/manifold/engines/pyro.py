@@ -17,10 +17,10 @@ from typing import Any, ClassVar
 import Pyro5.api
 import Pyro5.errors
 
+from manifold.abc import Place
 from manifold.engines._remote.access import Ask
 from manifold.engines._remote.engine import RemoteEngine
 from manifold.engines._remote.mailboxes import HubTransport, Mailboxes
-from manifold.engines._remote.place import Place
 from manifold.engines._remote.sockets import SocketHub, dial
 
 _OBJECT = "manifold"

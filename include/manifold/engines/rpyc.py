@@ -24,10 +24,10 @@ from rpyc.utils.authenticators import AuthenticationError
 from rpyc.utils.factory import connect_channel
 from rpyc.utils.server import ThreadedServer
 
+from manifold.abc import Place
 from manifold.engines._remote.access import AccessDenied, Ask, password, server_tls
 from manifold.engines._remote.engine import RemoteEngine
 from manifold.engines._remote.mailboxes import HubTransport, Mailboxes
-from manifold.engines._remote.place import Place
 from manifold.engines._remote.sockets import TIMEOUT, admit, dial
 
 _encode, _decode = msgspec.msgpack.encode, msgspec.msgpack.decode

@@ -16,12 +16,12 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from manifold.abc import Place
+from manifold.abc.transport import PART
 from manifold.engines._remote.access import Ask
 from manifold.engines._remote.engine import RemoteEngine
 from manifold.engines._remote.mailboxes import HubTransport, Mailboxes
-from manifold.engines._remote.place import Place
 from manifold.engines._remote.sockets import SocketHub, dial
-from manifold.engines._remote.transport import PART
 
 _LENGTH = struct.Struct(">I")
 _MOST = PART + 64 * 1024  # bytes of a frame

@@ -21,12 +21,12 @@ import zmq
 from zmq.utils import z85
 from zmq.utils.monitor import recv_monitor_message
 
+from manifold.abc import Place
+from manifold.abc.transport import PART
 from manifold.engines._remote.access import AccessDenied, Ask, derived, password
 from manifold.engines._remote.engine import RemoteEngine
 from manifold.engines._remote.mailboxes import HubTransport
-from manifold.engines._remote.place import Place
 from manifold.engines._remote.polled import TURN, PolledMailboxes
-from manifold.engines._remote.transport import PART
 
 _ENCODE, _DECODE = msgspec.msgpack.encode, msgspec.msgpack.decode
 _CONNECTING, _ANSWERING = 5_000, 10_000  # milliseconds

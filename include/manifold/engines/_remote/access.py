@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from manifold import config
-from manifold.engines._remote.place import Place
+from manifold.abc import Place
 from manifold.errors import ConfigError
 
 Ask = Callable[..., Any]

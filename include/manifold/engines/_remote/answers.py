@@ -7,9 +7,9 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from manifold.abc.transport import KEPT
 from manifold.engines._remote import messages as ms
 from manifold.engines._remote.links import Publisher
-from manifold.engines._remote.transport import KEPT
 from manifold.protocol import envelope
 
 _log = logging.getLogger(__name__)

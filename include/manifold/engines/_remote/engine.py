@@ -11,11 +11,11 @@ from typing import Any, ClassVar, Self
 
 from cachetools import LRUCache
 
+from manifold.abc import Place, Transport, TransportError
 from manifold.engines._desk import Desk, Node, Sent
 from manifold.engines._remote import messages as ms
 from manifold.engines._remote.links import Connect, Listener, Publisher
-from manifold.engines._remote.place import TLS, Place, read
-from manifold.engines._remote.transport import Transport, TransportError
+from manifold.engines._remote.place import TLS, read
 from manifold.errors import EngineError, VersionMismatch, WireError
 from manifold.protocol import envelope
 from manifold.registry import ENGINES

@@ -10,10 +10,10 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from manifold.abc import MailboxFull, Transport, TransportError
 from manifold.engines._remote.messages import BEAT, Echo, Message, Sealed
 from manifold.engines._remote.parts import Joiner, new_name, split
 from manifold.engines._remote.signing import Signer, Verifier
-from manifold.engines._remote.transport import MailboxFull, Transport, TransportError
 from manifold.errors import WireError
 
 log = logging.getLogger(__name__)

@@ -12,9 +12,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
+from manifold.abc import MailboxFull, Place, Transport, TransportError
+from manifold.abc.transport import KEPT
 from manifold.engines._remote.access import AccessDenied, Ask, password, prove
-from manifold.engines._remote.place import Place
-from manifold.engines._remote.transport import KEPT, MailboxFull, Transport, TransportError
 
 _log = logging.getLogger(__name__)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
+from manifold.abc.transport import Place as Place
 from manifold.engines._balance import BALANCES
 from manifold.engines.urls import SHORTEST_SILENCE
 from manifold.errors import ConfigError
@@ -17,40 +17,6 @@ from manifold.registry import ENGINES
 COMMON = ("queue", "silence", "balance")
 """Options of every transport's URL."""
 TLS = ("tls", "tls_ca", "tls_cert", "tls_key")
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a transport leads to. `str()` of it shows no secret.
-
-    Attributes:
-        url: without the options of Manifold's own, for a library that reads URLs itself.
-        password: "" where the URL has none.
-        queue: workers and coordinators of one queue find each other.
-        silence: seconds without a sign of life after which a worker counts as dead.
-        balance: how calls are spread over workers.
-        options: those of the transport's own.
-    """
-
-    scheme: str
-    url: str = field(repr=False)
-    host: str
-    port: int
-    user: str = ""
-    password: str = field(default="", repr=False)
-    path: str = ""
-    queue: str = "default"
-    silence: float = 10.0
-    balance: str = BALANCES[0]
-    options: dict[str, str] = field(default_factory=dict, repr=False)
-
-    def __str__(self) -> str:
-        return masked(self.url)
-
-    @property
-    def address(self) -> str:
-        """`host:port`, for messages and libraries; an IPv6 host in brackets."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 def check_url(url: str, **options: Any) -> Place:
@@ -72,9 +38,9 @@ def read(
     """Read a transport's URL.
 
     Args:
-        example: what is shown where the URL makes no sense.
+        example: what is shown where the URL makes no sense. A host and a port are needed where it has them.
         known: the names of its own options.
-        port: what is meant where the URL has none; None: it must have one.
+        port: what is meant where the URL has none.
         users: there can be a user's name; else a password stands alone: `:PASSWORD@`.
         queue: wins over the URL's.
         given: options by keyword; win over the URL's.
@@ -87,8 +53,11 @@ def read(
         host, at = parts.hostname or "", parts.port or port
     except ValueError as exc:
         raise ConfigError(f"cannot read {masked(url)!r}: {exc}; write {example}") from exc
-    if not host or not at:
-        raise ConfigError(f"{masked(url)!r} lacks {'a host' if not host else 'a port'}; write {example}")
+    shown = urlsplit(example)
+    if (shown.hostname and not host) or (shown.port and not at):
+        raise ConfigError(
+            f"{masked(url)!r} lacks {'a port' if host or not shown.hostname else 'a host'}; write {example}"
+        )
     if parts.username and not users:
         secret = f"{parts.scheme}://:***@{parts.netloc.rpartition('@')[2]}"
         raise ConfigError(
@@ -106,9 +75,9 @@ def read(
         raise ConfigError(f"unknown option {unknown[0]!r} of {masked(url)!r}; there are: {there_are}")
     return Place(
         scheme=parts.scheme,
-        url=parts._replace(query=urlencode(options)).geturl(),
+        url=f"{parts.scheme}://{parts.netloc}{parts.path}{'?' if options else ''}{urlencode(options)}",
         host=host,
-        port=at,
+        port=at or 0,
         user=unquote(parts.username or ""),
         password=unquote(parts.password or ""),
         path=unquote(parts.path.lstrip("/")),

@@ -10,8 +10,8 @@ from functools import partial
 from socketserver import BaseRequestHandler, ThreadingTCPServer
 from typing import Any
 
+from manifold.abc import Place
 from manifold.engines._remote.access import AccessDenied, Gate, client_tls, password, prove, server_tls
-from manifold.engines._remote.place import Place
 
 TIMEOUT = 10.0
 """Seconds in which the other side takes, or gives, some bytes."""
