@@ -49,7 +49,7 @@ def rerun_of_an_older_epoch(ledger: Ledger) -> tuple[Claim, Receipt]:
     return third, receipt(late)
 
 
-BAD = {
+BAD: dict[guards.Guard, Callable[[Ledger], tuple[Claim, Receipt]]] = {
     guards.attempt_is_open: never_sent,
     guards.nothing_is_there: overlapping,
     guards.within_total: beyond_the_end,
@@ -64,18 +64,18 @@ def test_every_guard_has_its_bad_receipt() -> None:
 
 @pytest.mark.parametrize("guard", guards.COMMIT, ids=lambda guard: guard.__name__)
 def test_only_this_guard_keeps_its_bad_receipt_out(
-    ledger: Ledger, guard: Callable[[], object], monkeypatch: pytest.MonkeyPatch
+    ledger: Ledger, guard: guards.Guard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    claim, bad = BAD[guard](ledger)  # type: ignore[index]
-    others = [condition() for condition in guards.COMMIT if condition is not guard]
+    claim, bad = BAD[guard](ledger)
+    others = tuple(condition for condition in guards.COMMIT if condition is not guard)
     with monkeypatch.context() as patch:
-        patch.setattr(commit, "INSERT_CHUNK", guards.insert_chunk(others))
+        patch.setattr(commit, "GUARDS", others)
         assert claim.commit([bad]).won == [True]
     claim.release()
 
 
 @pytest.mark.parametrize("guard", guards.COMMIT, ids=lambda guard: guard.__name__)
-def test_with_all_guards_it_stays_out(ledger: Ledger, guard: Callable[[], object]) -> None:
-    claim, bad = BAD[guard](ledger)  # type: ignore[index]
+def test_with_all_guards_it_stays_out(ledger: Ledger, guard: guards.Guard) -> None:
+    claim, bad = BAD[guard](ledger)
     assert claim.commit([bad]).won == [False]
     sound(ledger)

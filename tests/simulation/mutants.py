@@ -56,9 +56,8 @@ def _both(one: AbstractContextManager[object], other: AbstractContextManager[obj
         yield
 
 
-def _commit_without(dropped: Callable[[], ColumnElement[bool]]) -> AbstractContextManager[object]:
-    kept = [condition() for condition in guards.COMMIT if condition is not dropped]
-    return _patch(commit, "INSERT_CHUNK", guards.insert_chunk(kept))
+def _commit_without(dropped: guards.Guard) -> AbstractContextManager[object]:
+    return _patch(commit, "GUARDS", tuple(guard for guard in guards.COMMIT if guard is not dropped))
 
 
 # -- the fence -------------------------------------------------------------------------------------------------------

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Insert, bindparam, delete, literal, select, update
+from sqlalchemy import Connection, Double, Insert, Update, and_, bindparam, delete, false, literal, select, true, update
+from sqlalchemy.sql.elements import ColumnElement
 
 from manifold.errors import LedgerError
 from manifold.ledger import guards
 from manifold.ledger.rows import Committed, stored
-from manifold.ledger.tables import attempt, chunk, error_kind, failure, insert_into, scatter, worker
+from manifold.ledger.rowset import ROWS, packed, rowset, values
+from manifold.ledger.tables import attempt, chunk, error_kind, failure, insert_into, scatter
+from manifold.ledger.workers import see_workers
 from manifold.protocol import outcome
 from manifold.protocol.records import Attempt, ChunkRow, Failure, Receipt, ScatterRow, WorkerInfo
 
-INSERT_CHUNK = guards.insert_chunk(condition() for condition in guards.COMMIT)
+GUARDS = guards.COMMIT
 
 _FROM_RECEIPT = [name for name in Receipt.__struct_fields__ if name in ChunkRow.__struct_fields__]
 _FORGET_FAILURES = delete(failure).where(
@@ -26,12 +30,6 @@ _FORGET_FAILURES = delete(failure).where(
 _COMMITTED = select(
     *(chunk.c[name] for name in ("attempt", "seq", "start", "stop", "outcome", "blob_key", "fail_key"))
 ).where(chunk.c.uid == bindparam("of"), chunk.c.attempt.in_(bindparam("ids", expanding=True)))
-_SETTLE = (
-    update(attempt)
-    .where(attempt.c.id.in_(bindparam("ids", expanding=True)), attempt.c.uid == bindparam("of"))
-    .where(attempt.c.state == "open")
-    .values(state=bindparam("to"))
-)
 _COUNT = (
     update(scatter)
     .where(scatter.c.uid == bindparam("of"))
@@ -60,7 +58,7 @@ def commit(
         _replace_failures(conn, fresh)
         row = _count(conn, row, fresh, len(receipts))
     write_attempts(conn, now, attempts)
-    _see_workers(conn, row.uid, now, workers, fresh)
+    see_workers(conn, row.uid, now, workers, fresh)
     return Committed(won, row)
 
 
@@ -75,18 +73,50 @@ def _insert_chunks(
         touches = receipt.n_ok + receipt.n_failed + receipt.n_skipped > 0  # else it was stopped before its first item
         if touches and (receipt.layer == 0 or still_failed(conn, receipt)):
             copied = {name: getattr(receipt, name) for name in _FROM_RECEIPT}
-            values.append(copied | {"seq": seq, "suspect_at": None, "committed_at": now})
-    if values:
-        conn.execute(INSERT_CHUNK, values)
-    there = _committed(conn, row.uid, [receipt.attempt for receipt in receipts])
+            values.append(ChunkRow(**copied, seq=seq, suspect_at=None, committed_at=now))
+    inserted = _inserted(conn, values)
+    there = _committed(
+        conn, row.uid, [receipt.attempt for seq, receipt in zip(seqs, receipts, strict=True) if seq not in inserted]
+    )
     won, fresh = [], []
     for seq, receipt in zip(seqs, receipts, strict=True):
         mark = (receipt.start, receipt.stop, receipt.outcome, receipt.blob_key, receipt.fail_key)
-        found = there.get(receipt.attempt)
+        found = (seq, *mark) if seq in inserted else there.get(receipt.attempt)
         won.append(found is not None and found[1:] == mark)
         if found is not None and found[0] == seq:
             fresh.append(receipt)
     return won, fresh
+
+
+def _inserted(conn: Connection, chunks: Sequence[ChunkRow]) -> set[int]:
+    """Insert those that may count; return the seqs of which that is known already: where all of one statement did."""
+    sure: set[int] = set()
+    insert = guards.insert_chunks(conn.dialect.name, GUARDS)
+    for some in apart(chunks):
+        if conn.execute(insert, {ROWS: packed(some)}).rowcount == len(some):
+            sure.update(one.seq for one in some)
+    return sure
+
+
+def apart(chunks: Sequence[ChunkRow]) -> Iterator[Sequence[ChunkRow]]:
+    """Yield the chunks in as few statements as may be: those of one are of one layer and do not overlap.
+
+    The order stays, so that the first of two that overlap counts.
+    """
+    begin = 0
+    starts: list[int] = []
+    stops: list[int] = []
+    for index, one in enumerate(chunks):
+        at = bisect_left(starts, one.start)
+        overlaps = (at > 0 and stops[at - 1] > one.start) or (at < len(starts) and starts[at] < one.stop)
+        if overlaps or one.layer != chunks[begin].layer:
+            yield chunks[begin:index]
+            begin, at = index, 0
+            starts, stops = [], []
+        starts.insert(at, one.start)
+        stops.insert(at, one.stop)
+    if chunks:
+        yield chunks[begin:]
 
 
 def _committed(conn: Connection, uid: str, attempts: list[str]) -> dict[str, tuple[Any, ...]]:
@@ -115,8 +145,15 @@ def _settle_attempts(conn: Connection, uid: str, receipts: Sequence[Receipt], wo
     """An attempt that won takes nothing more; neither does one that came back and lost."""
     for state, which in (("won", True), ("void", False)):
         ids = [receipt.attempt for receipt, counts in zip(receipts, won, strict=True) if counts is which]
-        for some in batches(ids):
-            conn.execute(_SETTLE, {"of": uid, "ids": some, "to": state})
+        if ids:
+            conn.execute(_settle(conn.dialect.name), {"of": uid, ROWS: packed(ids), "to": state})
+
+
+@cache
+def _settle(dialect: str) -> Update:
+    # Found by the id alone: a planner without statistics would walk through all the open ones.
+    open_ = and_(attempt.c.uid == bindparam("of"), attempt.c.state == "open").is_(true())
+    return update(attempt).where(attempt.c.id.in_(values(dialect)), open_).values(state=bindparam("to"))
 
 
 def _replace_failures(conn: Connection, fresh: Iterable[Receipt]) -> None:
@@ -196,52 +233,17 @@ def _count(conn: Connection, row: ScatterRow, fresh: Sequence[Receipt], seqs: in
 def write_attempts(conn: Connection, now: float, attempts: Sequence[Attempt]) -> None:
     """Write attempts down, those again that a COMMIT in doubt may have written already."""
     if attempts:
-        values = [
-            msgspec.structs.asdict(one) | {"state": "open", "started": False, "died": False, "sent_at": now}
-            for one in attempts
-        ]
-        conn.execute(_insert_attempts(conn.dialect.name), values)
+        conn.execute(_insert_attempts(conn.dialect.name), {ROWS: packed(attempts), "now": now})
 
 
 @cache
 def _insert_attempts(dialect: str) -> Insert:
-    return insert_into(dialect, attempt).on_conflict_do_nothing()
-
-
-def _see_workers(
-    conn: Connection, uid: str, now: float, workers: Sequence[WorkerInfo], fresh: Sequence[Receipt]
-) -> None:
-    tallies: dict[str, dict[str, Any]] = {}
-    for one in fresh:
-        start = {"uid": uid, "worker": one.worker, "holding": [], "last_seen": now, "items": 0, "chunks": 0}
-        tally = tallies.setdefault(one.worker, start | {"host": one.host, "pid": one.pid})
-        tally["items"] += one.n_ok + one.n_failed + one.n_skipped
-        tally["chunks"] += 1
-    if tallies:
-        conn.execute(_count_workers(conn.dialect.name), list(tallies.values()))
-    if workers:
-        values = {
-            one.name: {"uid": uid, "worker": one.name, "host": one.host, "pid": one.pid, "last_seen": now - one.silence}
-            | {"holding": list(one.holding), "items": 0, "chunks": 0, "done": one.done}
-            for one in workers
-        }
-        conn.execute(_describe_workers(conn.dialect.name), list(values.values()))
-
-
-@cache
-def _count_workers(dialect: str) -> Insert:
-    new = insert_into(dialect, worker)
-    sums = {name: worker.c[name] + new.excluded[name] for name in ("items", "chunks")}
-    # What was done of the chunk that it ran counts as committed now; the next look says how far the others are.
-    sums |= {name: new.excluded[name] for name in ("host", "pid", "last_seen")} | {"done": literal(0)}
-    return new.on_conflict_do_update(index_elements=["uid", "worker"], set_=sums)
-
-
-@cache
-def _describe_workers(dialect: str) -> Insert:
-    new = insert_into(dialect, worker)
-    news = {name: new.excluded[name] for name in ("host", "pid", "last_seen", "holding", "done")}
-    return new.on_conflict_do_update(index_elements=["uid", "worker"], set_=news)
+    names = Attempt.__struct_fields__
+    given = rowset(dialect, attempt, names)
+    new: dict[str, ColumnElement[Any]] = {name: given.c[name] for name in names}
+    new |= {"state": literal("open"), "started": false(), "died": false(), "sent_at": bindparam("now", type_=Double)}
+    rows = select(*new.values()).where(true())  # without a condition, SQLite takes ON CONFLICT for part of a join
+    return insert_into(dialect, attempt).from_select([*new], rows, include_defaults=False).on_conflict_do_nothing()
 
 
 def _check(receipt: Receipt, uid: str) -> None:

@@ -1,18 +1,23 @@
 """The conditions under which a write of the ledger may happen, each by itself, so that each can be tested alone.
 
-Those of a commit are SQL over the parameters of the chunk row to be inserted (`:uid`, `:layer`, `:start`, …).
+Those of a commit are SQL over the chunk rows that are to be inserted (`given.c.uid`, `given.c.layer`, …).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
+from functools import cache
+from typing import TypeVar
 
-from sqlalchemy import Insert, and_, bindparam, exists, func, insert, literal_column, or_, select, true
-from sqlalchemy.sql.elements import BindParameter, ColumnElement
+from sqlalchemy import FromClause, Insert, and_, func, insert, literal_column, or_, select
+from sqlalchemy.sql.elements import ColumnElement
 
 from manifold.ledger.rows import Owner
+from manifold.ledger.rowset import rowset
 from manifold.ledger.tables import attempt, chunk, scatter
 from manifold.protocol.records import ChunkRow
+
+T = TypeVar("T")
 
 
 def mine(uid: str, epoch: int, token: str) -> ColumnElement[bool]:
@@ -52,72 +57,69 @@ def waited_for_by() -> ColumnElement[int]:
     return func.coalesce(attempt.c.adopted, attempt.c.epoch)
 
 
-def _param(name: str) -> BindParameter[int]:
-    return bindparam(name, type_=chunk.c[name].type)
-
-
-def attempt_is_open() -> ColumnElement[bool]:
+def attempt_is_open(given: FromClause) -> ColumnElement[bool]:
     """The chunk was really sent, as it comes back or longer, and nobody has voided it or taken its place."""
-    return exists(
-        select(literal_column("1")).where(
-            attempt.c.id == _param("attempt"),
-            attempt.c.uid == _param("uid"),
-            attempt.c.layer == _param("layer"),
-            attempt.c.start == _param("start"),
-            attempt.c.stop >= _param("stop"),
-            attempt.c.epoch == _param("epoch"),
-            attempt.c.state == "open",
-        )
-    )
+    of, new = attempt.c, given.c
+    same = and_(of.uid == new.uid, of.layer == new.layer, of.start == new.start, of.stop >= new.stop)
+    # Looked up by the id alone: a planner without statistics would walk through all the open ones.
+    row = select(and_(same, of.epoch == new.epoch, of.state == "open")).where(of.id == new.attempt)
+    return row.correlate(given).scalar_subquery()
 
 
-def nothing_is_there() -> ColumnElement[bool]:
+def _last(given: FromClause, *where: ColumnElement[bool]) -> ColumnElement[int]:
+    """Where the last chunk ends for which that holds; 0 where there is none."""
+    found = select(chunk.c.stop).where(chunk.c.uid == given.c.uid, *where).order_by(chunk.c.start.desc())
+    return func.coalesce(found.limit(literal_column("1")).correlate(given).scalar_subquery(), 0)
+
+
+def nothing_is_there(given: FromClause) -> ColumnElement[bool]:
     """No committed chunk of the layer overlaps it.
 
     Committed chunks are disjoint, so only the last one that begins before `stop` can: one probe of the primary key,
     however many rows there are.
     """
-    last = (
-        select(chunk.c.stop)
-        .where(chunk.c.uid == _param("uid"), chunk.c.layer == _param("layer"), chunk.c.start < _param("stop"))
-        .order_by(chunk.c.start.desc())
-        .limit(literal_column("1"))
-        .subquery()
-    )
-    return ~exists(select(literal_column("1")).select_from(last).where(last.c.stop > _param("start")))
+    new = given.c
+    return _last(given, chunk.c.layer == new.layer, chunk.c.start < new.stop) <= new.start
 
 
-def within_total() -> ColumnElement[bool]:
+def within_total(given: FromClause) -> ColumnElement[bool]:
     """It does not reach past the end of the input, where that is known."""
-    return ~exists(select(literal_column("1")).where(scatter.c.uid == _param("uid"), scatter.c.total < _param("stop")))
+    return func.coalesce(_of_scatter(given, scatter.c.total), given.c.stop) >= given.c.stop
 
 
-def inside_one_base_chunk() -> ColumnElement[bool]:
+def inside_one_base_chunk(given: FromClause) -> ColumnElement[bool]:
     """An overlay lies inside one chunk of the base (which may have been withdrawn meanwhile)."""
-    last = (
-        select(chunk.c.stop)
-        .where(chunk.c.uid == _param("uid"), chunk.c.layer == 0, chunk.c.start <= _param("start"))
-        .order_by(chunk.c.start.desc())
-        .limit(literal_column("1"))
-        .subquery()
-    )
-    below = exists(select(literal_column("1")).select_from(last).where(last.c.stop >= _param("stop")))
-    return or_(_param("layer") == 0, below)
+    new = given.c
+    return or_(new.layer == 0, _last(given, chunk.c.layer == 0, chunk.c.start <= new.start) >= new.stop)
 
 
-def layer_is_of_this_epoch() -> ColumnElement[bool]:
+def layer_is_of_this_epoch(given: FromClause) -> ColumnElement[bool]:
     """A re-run counts only in the epoch that chose its items; a base chunk of an older epoch is as good as any."""
-    current = exists(
-        select(literal_column("1")).where(scatter.c.uid == _param("uid"), scatter.c.epoch == _param("layer"))
-    )
-    return or_(_param("layer") == 0, current)
+    return or_(given.c.layer == 0, _of_scatter(given, scatter.c.epoch) == given.c.layer)
 
 
-COMMIT = (attempt_is_open, nothing_is_there, within_total, inside_one_base_chunk, layer_is_of_this_epoch)
+def _of_scatter(given: FromClause, column: ColumnElement[T]) -> ColumnElement[T]:
+    return select(column).where(scatter.c.uid == given.c.uid).correlate(given).scalar_subquery()
 
 
-def insert_chunk(conditions: Iterable[ColumnElement[bool]]) -> Insert:
-    """The statement that commits a chunk, or inserts nothing where a condition does not hold."""
+Guard = Callable[[FromClause], ColumnElement[bool]]
+
+COMMIT: tuple[Guard, ...] = (
+    attempt_is_open,
+    nothing_is_there,
+    within_total,
+    inside_one_base_chunk,
+    layer_is_of_this_epoch,
+)
+
+
+@cache
+def insert_chunks(dialect: str, conditions: tuple[Guard, ...]) -> Insert:
+    """The statement that commits those of the given chunks for which all conditions hold.
+
+    The given ones must not overlap each other: none of them is there yet while the conditions are looked at.
+    """
     names = ChunkRow.__struct_fields__
-    values = select(*(bindparam(name, type_=chunk.c[name].type) for name in names))
-    return insert(chunk).from_select(names, values.where(and_(true(), *conditions)), include_defaults=False)
+    given = rowset(dialect, chunk, names)
+    values = select(*(given.c[name] for name in names)).where(*(condition(given) for condition in conditions))
+    return insert(chunk).from_select(names, values, include_defaults=False)

@@ -1,0 +1,56 @@
+"""Many rows as one parameter of one statement: a JSON list that the database takes apart.
+
+A statement over rows has one text, however many there are: it is built and compiled once, planned once per execution,
+and costs one round trip. Bound one by one, the columns of the rows would cost more than all else in a commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import Any
+
+import msgspec
+from sqlalchemy import Text, bindparam, cast, column, func, literal_column, select, type_coerce
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.sql.expression import FromClause, Select
+from sqlalchemy.sql.schema import Table
+
+from manifold.visible import storable_all
+
+ROWS = "rows"
+"""The name of the parameter; its value is made by `packed`."""
+
+
+def packed(rows: Sequence[Any]) -> str:
+    """Return structs or dicts, or plain values, as the value of the parameter. Text in them is made `storable`."""
+    try:
+        data = msgspec.json.encode(rows)
+        if b"\\u0000" not in data:
+            return data.decode()
+    except UnicodeEncodeError:
+        pass  # a lone surrogate
+    return msgspec.json.encode(storable_all(msgspec.to_builtins(rows))).decode()
+
+
+@cache
+def rowset(dialect: str, table: Table, names: Iterable[str]) -> FromClause:
+    """Return the rows of the parameter to select from, with columns named and typed as those of `table`."""
+    if dialect == "postgresql":
+        columns = (column(name, table.c[name].type) for name in names)
+        given = cast(bindparam(ROWS, type_=Text), postgresql.JSON)
+        return func.json_to_recordset(given).table_valued(*columns, name="given").render_derived(with_types=True)
+    one = func.json_each(bindparam(ROWS, type_=Text)).table_valued("value", name="one")
+    found = {name: func.json_extract(one.c.value, literal_column(f"'$.{name}'")) for name in names}
+    return select(*(type_coerce(value, table.c[name].type).label(name) for name, value in found.items())).subquery(
+        "given"
+    )
+
+
+@cache
+def values(dialect: str) -> Select[Any]:
+    """Return the parameter's values, where it is a list of texts, for an IN."""
+    if dialect == "postgresql":
+        given = cast(bindparam(ROWS, type_=Text), postgresql.JSON)
+        return select(func.json_array_elements_text(given).table_valued("value", name="given").c.value)
+    return select(func.json_each(bindparam(ROWS, type_=Text)).table_valued("value", name="given").c.value)
