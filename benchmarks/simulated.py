@@ -21,10 +21,10 @@ from typing import Any, ClassVar, Self
 
 import msgspec
 
-from manifold import settings
+from manifold import config
 from manifold.abc import Engine
 from manifold.errors import ConfigError
-from manifold.protocol import wire
+from manifold.protocol import envelope
 from manifold.protocol.blob_keys import chunk_key
 from manifold.protocol.records import Receipt, WorkerInfo
 from manifold.protocol.task import Answer, ChunkTask
@@ -98,9 +98,9 @@ def _name(slot: int) -> str:
     return f"{socket.gethostname()}:simulated-{slot}"
 
 
-def _answer(keyring: wire.Keyring, message: bytes, worker: str) -> bytes:
+def _answer(keyring: envelope.Keyring, message: bytes, worker: str) -> bytes:
     """Return what a worker answers whose items all have a result, but for the results themselves."""
-    header, payload = wire.unseal(keyring, message, "task")
+    header, payload = envelope.unseal(keyring, message, "task")
     task = msgspec.msgpack.decode(payload, type=ChunkTask)
     nonce = os.urandom(8).hex()
     receipt = Receipt(
@@ -126,12 +126,12 @@ def _answer(keyring: wire.Keyring, message: bytes, worker: str) -> bytes:
         code_digest=task.code_digest,
     )
     sealed = msgspec.structs.replace(header, kind="receipt", nonce=nonce)
-    return wire.seal(keyring, sealed, wire.encode(Answer(receipt=receipt)))
+    return envelope.seal(keyring, sealed, envelope.encode(Answer(receipt=receipt)))
 
 
 def _serve(pipe: Connection, slots: int, seconds: float) -> None:
     """Answer each call when its slot is done with it, until the empty message, which is sent back."""
-    keyring, free = settings.keyring(), [time.monotonic()] * slots
+    keyring, free = config.keyring(), [time.monotonic()] * slots
     due: list[tuple[float, int, bytes]] = []
     while True:
         wait = due[0][0] - time.monotonic() if due else None

@@ -16,7 +16,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.sql.expression import FromClause, Select
 from sqlalchemy.sql.schema import Table
 
-from manifold.visible import storable_all
+from manifold.text import storable_all
 
 ROWS = "rows"
 """The name of the parameter; its value is made by `packed`."""
