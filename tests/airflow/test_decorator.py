@@ -227,6 +227,19 @@ def test_a_mapped_task_group_makes_a_scatter_of_each_group() -> None:
     assert one.get_closest_mapped_task_group() is not None
 
 
+def test_engine_store_and_queue_may_be_another_tasks_output_and_no_other_option() -> None:
+    @task
+    def place() -> str:
+        return "threads://1"
+
+    with a_dag() as made:
+        output = place()
+        shout.override(engine=output, store=output, worker_queue=output).over(word=["a"])
+        with pytest.raises(ConfigError, match="tolerate="):
+            shout.override(tolerate=output)
+    assert made.task_dict["shout"].upstream_task_ids == {"place"}
+
+
 def test_reading_the_file_twice_gives_the_same_dag() -> None:
     from airflow.serialization.serialized_objects import DagSerialization
 

@@ -242,6 +242,35 @@ def test_a_mapped_task_group_runs_a_scatter_for_each_group() -> None:
     assert list(done.output("each.double", 1)) == [6]
 
 
+def test_a_mapped_task_group_runs_the_same_scatter_on_each_engine() -> None:
+    @task
+    def engines() -> list[str]:
+        return ["threads://1", "processes://1"]
+
+    @task_group
+    def each(engine: str) -> None:
+        double.override(engine=engine).over(n=[1, 2])
+
+    with a_dag("engines") as dag:
+        each.expand(engine=engines())
+    done = run(dag)
+    assert [list(done.output("each.double", index)) for index in (0, 1)] == [[2, 4], [2, 4]]
+    ledger = open_ledger()
+    used = [ledger.scatter(done.output("each.double", index).uid).engine for index in (0, 1)]
+    assert used == ["threads://1", "processes://1"]
+
+
+def test_an_engine_that_another_task_names_wrongly_is_told_with_what_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    @task
+    def engine() -> list[int]:
+        return [1]
+
+    with a_dag("wrong") as dag:
+        double.override(engine=engine()).over(n=[1])
+    assert run(dag).state("double") == "failed"
+    assert "[1] is neither a URL" in capsys.readouterr().out
+
+
 def test_dags_test_needs_no_configuration_whatever_the_executor(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "CeleryExecutor")
     with a_dag("trial") as dag:

@@ -21,6 +21,7 @@ bag = BundleDagBag(dag_folder=sys.argv[1], bundle_path=Path(sys.argv[1]), bundle
 dags = {
     dag_id: {
         "file": dag.fileloc, "doc": dag.doc_md, "tags": sorted(dag.tags), "schedule": str(dag.schedule),
+        "at_once": dag.max_active_tasks,
         "params": {name: dag.params.get_param(name).dump() for name in dag.params},
         "tasks": {task.task_id: task.operator_name for task in dag.tasks},
     }
@@ -79,6 +80,15 @@ def test_the_watch_over_the_cluster_runs_every_five_minutes(bag: dict[str, Any])
     assert set(health["tasks"]) == {"engines", "engine", "stores", "store"}
 
 
+def test_the_comparison_runs_when_asked_one_task_at_a_time(bag: dict[str, Any]) -> None:
+    comparison = bag["dags"]["engines_compared"]
+    assert comparison["schedule"] == "None"
+    assert comparison["at_once"] == 1
+    assert comparison["params"]["engines"]["value"] == []
+    scatters = [name for name, operator in comparison["tasks"].items() if operator == "@task.scatter"]
+    assert scatters == ["each.fibonacci", "each.squares"]
+
+
 def test_each_other_dag_is_one_scatter_and_one_report(bag: dict[str, Any]) -> None:
     for dag in _scattering(bag):
         assert sorted(dag["tasks"].values()) == ["@task", "@task.scatter"]
@@ -90,4 +100,4 @@ def test_a_dag_is_short_enough_to_be_read_at_a_glance(file: Path) -> None:
 
 
 def _scattering(bag: dict[str, Any]) -> list[dict[str, Any]]:
-    return [dag for dag_id, dag in bag["dags"].items() if dag_id != "cluster_health"]
+    return [dag for dag_id, dag in bag["dags"].items() if dag_id not in ("cluster_health", "engines_compared")]

@@ -20,7 +20,7 @@ from manifold.airflow.compat import (
 )
 from manifold.airflow.configuration import register
 from manifold.airflow.items import Items, check_items, check_lengths
-from manifold.airflow.operator import ScatterOperator
+from manifold.airflow.operator import ScatterOperator, split_outputs
 from manifold.policy import Policy
 from manifold.protocol.by_value import as_is
 from manifold.results.results import Results
@@ -207,4 +207,5 @@ def _check_options(options: Mapping[str, Any]) -> None:
             hint = f"; did you mean {near[0]}?" if near else "; manifold.policy.Policy documents the options"
             raise TypeError(f"@task.scatter has no option {name!r}{hint}")
     # A value that makes no sense is told when the DAG file is read, not when the task runs at night.
-    Policy.of({name: value for name, value in options.items() if name in Policy.names()})
+    _, given = split_outputs(options)
+    Policy.of({name: value for name, value in given.items() if name in Policy.names()})

@@ -13,7 +13,7 @@ from airflow.sdk import NEVER_EXPIRE, BaseOperator  # type: ignore[attr-defined]
 from airflow.sdk.configuration import conf
 from airflow.sdk.log import mask_secret
 
-from manifold.airflow.compat import around_pre_execute, bundle_root
+from manifold.airflow.compat import ResolveMixin, around_pre_execute, bundle_root
 from manifold.airflow.deleted import TEMPORARY
 from manifold.airflow.ending import goes_on, translated, waits_drained, was_drained, written_down
 from manifold.airflow.items import Items
@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     from manifold.results.results import Results
 
 
+PLACES = ("engine", "store", "worker_queue")
+"""Options that the task can be given by another task's output."""
+
+
 class ScatterOperator(BaseOperator):
     """Calls a function for each item, on an engine, and returns a `Results` handle.
 
@@ -44,6 +48,7 @@ class ScatterOperator(BaseOperator):
         retries: tries of the task after a crash; each continues with what is missing. Failed items use
             `item_retries` instead, and too many of them fail the task without a retry.
         kwargs: the options of `manifold.policy.Policy`, which may stand in `default_args` too, and those of Airflow.
+            Those of `PLACES` may be another task's output, or the argument of a mapped task group.
     """
 
     template_fields: Sequence[str] = ("items", "consts", "engine", "store", "worker_queue", "connections", "variables")
@@ -71,11 +76,12 @@ class ScatterOperator(BaseOperator):
         self.python_callable = python_callable
         self.items = items
         self.consts = dict(consts or {})
+        outputs, options = split_outputs(options)
         policy = Policy.of(options)
         self.options = options
-        self.engine = policy.engine
-        self.store = policy.store
-        self.worker_queue = policy.worker_queue
+        self.engine = outputs.get("engine", policy.engine)
+        self.store = outputs.get("store", policy.store)
+        self.worker_queue = outputs.get("worker_queue", policy.worker_queue)
         self.connections = list(policy.connections)
         self.variables = list(policy.variables)
         _check_places(policy, python_callable)
@@ -83,8 +89,9 @@ class ScatterOperator(BaseOperator):
     def render_template_fields(self, context: Context, jinja_env: jinja2.Environment | None = None) -> None:
         from manifold.airflow import templates
 
-        # Needed in messages; URLs are masked as URLs are.
-        shown = {self.engine, self.store, self.worker_queue, *self.connections, *self.variables}
+        # Needed in messages; URLs are masked as URLs are. Another task's output is no template.
+        places = [place for place in (self.engine, self.store, self.worker_queue) if isinstance(place, str)]
+        shown = {*places, *self.connections, *self.variables}
         self._rendered = []
         written = partial(written_down, context, _owner, self.log)
         around_pre_execute(self, written)
@@ -244,6 +251,12 @@ def _owner(context: Context) -> Owner:
     ti, name = context["ti"], _name(context["ti"])
     text = f"airflow {name}, try {ti.try_number}"
     return Owner.here(text, claim_key=name, claim_no=ti.try_number, claims=ti.max_tries + 1)
+
+
+def split_outputs(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the options that are other tasks' outputs, and those whose values stand in the DAG file."""
+    outputs = {name: options[name] for name in PLACES if isinstance(options.get(name), ResolveMixin)}
+    return outputs, {name: value for name, value in options.items() if name not in outputs}
 
 
 def _check_places(policy: Policy, function: Callable[..., Any]) -> None:

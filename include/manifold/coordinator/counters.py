@@ -8,6 +8,8 @@ unannounced had counted since is missing from the metrics, never from the accoun
 from __future__ import annotations
 
 import bisect
+import time
+from collections.abc import Callable
 from typing import Literal
 
 from manifold.protocol.records import Receipt
@@ -15,6 +17,7 @@ from manifold.protocol.records import Receipt
 BUCKETS: dict[str, tuple[float, ...]] = {
     "chunk_seconds": (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0),
     "commit_seconds": (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0),
+    "first_result_seconds": (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0),
 }
 """The upper bounds of each histogram's buckets, in seconds; one more takes the rest."""
 REST = "inf"
@@ -31,14 +34,16 @@ Count = Literal[
     "bytes:in",
     "bytes:out",
 ]
-Histogram = Literal["chunk_seconds", "commit_seconds"]
+Histogram = Literal["chunk_seconds", "commit_seconds", "first_result_seconds"]
 
 
 class Counters:
-    """The sums of one try. `sums` has those that are not zero."""
+    """The sums of one try, which begins now. `sums` has those that are not zero."""
 
-    def __init__(self) -> None:
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self.sums: dict[str, float] = {}
+        self._monotonic = monotonic
+        self._began: float | None = monotonic()
 
     def add(self, name: Count, amount: float = 1) -> None:
         """Count something."""
@@ -60,3 +65,6 @@ class Counters:
         self.add("items:skipped", receipt.n_skipped)
         self.add("bytes:out", receipt.blob_bytes)
         self.observe("chunk_seconds", receipt.seconds)
+        if self._began is not None:
+            self.observe("first_result_seconds", self._monotonic() - self._began)
+            self._began = None

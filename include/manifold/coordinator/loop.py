@@ -60,7 +60,7 @@ class Coordinator:
         self._policy = parts.policy
         self._clock = parts.clock
         self._report = Reporter(parts.monitors, self._row.uid, parts.claim.epoch)
-        self._counters = Counters()
+        self._counters = Counters(self._clock.monotonic)
         self._refusals = parts.engine.refused
         self._budget = Budget(parts.policy, queued=self._row.n_failed if parts.redrive is not None else 0)
         self._controls = Controls(parts.ledger, parts.claim, self._report)

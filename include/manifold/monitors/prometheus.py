@@ -39,6 +39,11 @@ _COUNTERS: tuple[tuple[str, str, str, str | None], ...] = (
     ("speculations", "manifold_speculations", "Second copies of stragglers, by whether they were first.", "result"),
     ("bytes", "manifold_bytes", "Bytes of items sent to workers (in) and of results in the store (out).", "direction"),
 )
+# in the tally, and its help
+_HISTOGRAMS = {
+    "chunk_seconds": "Seconds of work in a chunk.",
+    "first_result_seconds": "Seconds from the beginning of a try at a scatter to its first commit.",
+}
 _STATES = tuple(state for state in CONDITIONS if state != "replaced")
 _PARTS = {
     "items": ("succeeded", "failed", "skipped"),
@@ -222,11 +227,12 @@ def _counters(engines: list[str], tallies: Tallies) -> Iterator[Metric]:
 
 
 def _histograms(engines: list[str], tallies: Tallies) -> Iterator[Metric]:
-    metric = HistogramMetricFamily("manifold_chunk_seconds", "Seconds of work in a chunk.", labels=("engine",))
-    for engine in engines:
-        of = {name: value for (whose, name), value in tallies.items() if whose == engine}
-        metric.add_metric((engine,), *_buckets("chunk_seconds", of))
-    yield metric
+    for histogram, text in _HISTOGRAMS.items():
+        metric = HistogramMetricFamily(f"manifold_{histogram}", text, labels=("engine",))
+        for engine in engines:
+            of = {name: value for (whose, name), value in tallies.items() if whose == engine}
+            metric.add_metric((engine,), *_buckets(histogram, of))
+        yield metric
     of = {}
     for (_, name), value in tallies.items():
         of[name] = of.get(name, 0.0) + value
