@@ -37,12 +37,12 @@ class Fleet:
         self._children: list[Child] = []
         self._hub: Child | None = None
 
-    def start_hub(self, env: Mapping[str, str] | None = None) -> None:
-        """Start the middle, the first time or again; a hub in that environment."""
+    def start_hub(self, env: Mapping[str, str] | None = None, url: str = "") -> None:
+        """Start the middle, the first time or again. A hub can have an environment and a URL of its own."""
         if self.server is not None:
             self.server.start()
         else:
-            self._hub = self._start("hub", command("hub", self.url), env)
+            self._hub = self._start("hub", command("hub", url or self.url), env)
             until(self._answers, f"the hub at {self.url} answers", STARTING)
 
     def kill_hub(self) -> None:

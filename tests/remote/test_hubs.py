@@ -118,7 +118,7 @@ def test_what_nobody_signed_in_for_ends_no_hub(hub: Fleet) -> None:
 
 def test_a_hub_that_is_not_there_is_an_error_that_says_how_to_start_it(hub: Fleet) -> None:
     hub.kill_hub()
-    with pytest.raises(EngineError, match=f"manifold hub '{hub.url}'"):
+    with pytest.raises(EngineError, match=f"Is a hub started there .manifold hub '{hub.url}'"):
         open_engine(hub.url)
 
 

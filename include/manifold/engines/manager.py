@@ -124,10 +124,11 @@ class _Listener:
 
 
 def _connected(place: Place) -> _Messages:
+    context = client_tls(place)
     with ExitStack() as undo:
         sock = undo.enter_context(socket.create_connection((place.host, place.port), _CONNECTING))
         tune(sock)
-        if (context := client_tls(place)) is not None:
+        if context is not None:
             sock = undo.enter_context(context.wrap_socket(sock, server_hostname=place.host))
         messages: Any = undo.enter_context(closing(_Messages(sock, _CONNECTING)))
         try:

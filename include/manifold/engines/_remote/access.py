@@ -87,7 +87,7 @@ def client_tls(place: Place) -> ssl.SSLContext | None:
     `?tls=true` trusts the system's authorities, `tls_ca=FILE` that one alone; `tls_cert=FILE` and `tls_key=FILE` show
     who this side is.
     """
-    if not _wants_tls(place):
+    if not wants_tls(place):
         return None
     try:
         context = ssl.create_default_context(cafile=place.options.get("tls_ca"))
@@ -99,7 +99,7 @@ def client_tls(place: Place) -> ssl.SSLContext | None:
 
 def server_tls(place: Place) -> ssl.SSLContext | None:
     """Return how a hub speaks TLS, with `tls_cert` and `tls_key`; `tls_ca`: only clients that it has signed."""
-    if not _wants_tls(place):
+    if not wants_tls(place):
         return None
     if "tls_cert" not in place.options:
         raise ConfigError(f"a hub at {place} needs ?tls_cert=FILE&tls_key=FILE")
@@ -113,7 +113,8 @@ def server_tls(place: Place) -> ssl.SSLContext | None:
     return context
 
 
-def _wants_tls(place: Place) -> bool:
+def wants_tls(place: Place) -> bool:
+    """Return whether the URL asks for TLS."""
     return place.options.get("tls", "false") == "true" or "tls_ca" in place.options or "tls_cert" in place.options
 
 

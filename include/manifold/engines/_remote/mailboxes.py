@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Self
 
 from manifold.abc import MailboxFull, Place, Transport, TransportError
 from manifold.abc.transport import KEPT
-from manifold.engines._remote.access import AccessDenied, Ask, password, prove
+from manifold.engines._remote.access import AccessDenied, Ask, password, prove, wants_tls
 
 _log = logging.getLogger(__name__)
 
@@ -148,8 +148,7 @@ class HubTransport(Transport):
                 with suppress(Exception):  # perhaps nothing was connected yet
                     made.hang_up()
                 if isinstance(exc, made._lost):
-                    why = f"no hub answers ({type(exc).__name__}: {exc}); one is started by: manifold hub '{place}'"
-                    raise TransportError(why) from exc
+                    raise TransportError(f"{type(exc).__name__}: {exc}. {cls._question(place)}") from exc
                 raise
         return made
 
@@ -174,6 +173,13 @@ class HubTransport(Transport):
                 self._ask("close", self._mailbox)
         with suppress(Exception):
             self.hang_up()
+
+    @classmethod
+    def _question(cls, place: Place) -> str:
+        """Ask what may be the reason why nothing, or something that is not understood, answers."""
+        if cls.tls and wants_tls(place):
+            return "Is a hub started there, with a certificate that tls_ca has signed, and does it trust this side's?"
+        return f"Is a hub started there (manifold hub '{place}'){', and without TLS, as this URL has it' * cls.tls}?"
 
     @property
     def _lost(self) -> tuple[type[Exception], ...]:

@@ -29,10 +29,11 @@ def dial(place: Place) -> socket.socket:
         AccessDenied: the hub does not know the password.
         OSError, EOFError: nothing answers there, or not as a hub does.
     """
+    context = client_tls(place)
     sock = socket.create_connection((place.host, place.port), timeout=_CONNECTING)
     try:
         tune(sock)
-        if (context := client_tls(place)) is not None:
+        if context is not None:
             sock = context.wrap_socket(sock, server_hostname=place.host)
         prove(partial(_ask, sock), password(place))
         sock.settimeout(TIMEOUT)
