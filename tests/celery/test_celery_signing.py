@@ -52,7 +52,7 @@ def inbox(flight: InFlight) -> Inbox:
 def test_a_signed_message_arrives_once(sign: ms.Message) -> None:
     verifier, body = Verifier(HERE), Signer().signed(sign, HERE)
     assert verifier.opened(body) == sign
-    with pytest.raises(WireError, match="said before"):
+    with pytest.raises(WireError, match="taken before"):
         verifier.opened(body)
 
 
@@ -61,7 +61,7 @@ def test_what_is_said_to_everybody_arrives_at_each_once() -> None:
     for name in (HERE, ms.reply_queue("f" * 32)):
         verifier = Verifier(name)
         assert verifier.opened(body) == SERVING
-        with pytest.raises(WireError, match="said before"):
+        with pytest.raises(WireError, match="taken before"):
             verifier.opened(body)
 
 
@@ -103,7 +103,7 @@ def test_an_older_message_of_a_sender_is_not_taken_after_a_newer_one() -> None:
     signer, verifier = Signer(), Verifier(HERE)
     older, newer = (signer.signed(ms.Running("host:7", {"a": n}), HERE) for n in (1, 2))
     assert verifier.opened(newer) == ms.Running("host:7", {"a": 2})
-    with pytest.raises(WireError, match="said before"):
+    with pytest.raises(WireError, match="taken before"):
         verifier.opened(older)
 
 
@@ -267,7 +267,7 @@ def test_what_is_said_to_a_coordinator_before_is_heard_by_the_next_one_once() ->
     verifier = Verifier(HERE, ms.reply_queue(BEFORE))
     body = Signer().signed(ms.Started("a", "host:7"), ms.reply_queue(BEFORE))
     assert verifier.opened(body) == ms.Started("a", "host:7")
-    with pytest.raises(WireError, match="said before"):
+    with pytest.raises(WireError, match="taken before"):
         verifier.opened(body)
     with pytest.raises(WireError, match="another receiver"):
         verifier.opened(Signer().signed(ms.Started("a", "host:7"), ms.reply_queue(ms.reply_name("e" * 32, 2))))

@@ -16,6 +16,7 @@ from manifold.engines._desk import Desk, Node, Sent
 from manifold.engines._remote import messages as ms
 from manifold.engines._remote.links import Connect, Listener, Publisher
 from manifold.engines._remote.place import TLS, read
+from manifold.engines._sealed import open_answer
 from manifold.errors import EngineError, VersionMismatch, WireError
 from manifold.protocol import envelope
 from manifold.registry import ENGINES
@@ -177,7 +178,7 @@ class RemoteEngine(Desk):
                 self._serving(message)
             case ms.Sealed(header, payload) if header.kind == "reply" and header.uid == self._id:
                 self._ended(header.attempt, header.nonce)
-                ok, value = ms.open_answer(payload)
+                ok, value = open_answer(payload)
                 self.settle(header.attempt, ok, lambda: value)
             case ms.Lost(call, why):
                 self._ended(call, message.node)
@@ -218,7 +219,9 @@ class RemoteEngine(Desk):
 
     def _serving(self, serving: ms.Serving) -> None:
         name = serving.node
-        self._ticks[name] = max(serving.tick, self._ticks.get(name, 0))
+        if serving.tick < self._ticks.get(name, 0):
+            return  # it comes late
+        self._ticks[name] = serving.tick
         self._refused_there[name] = max(serving.refused, self._refused_there.get(name, 0))
         mine = {call.id: call for call in self.held() if call.node == name}
         for call_id in serving.held.keys() - mine.keys():

@@ -8,15 +8,13 @@ known by its age, without a memory of all that ever ran.
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
 from manifold import config
-from manifold.engines.payload import load_error
-from manifold.errors import Unpicklable, WireError
+from manifold.engines import _sealed
 from manifold.protocol import envelope
-from manifold.protocol.task import Versions
 
 BEAT = 1.0
 """Seconds between two signs of life."""
@@ -110,20 +108,6 @@ class Echo(msgspec.Struct, frozen=True, tag=True):
 Message = Serving | Lost | Refused | Taken | Drop | Rest | Hello | Echo
 
 
-class Call(msgspec.Struct, frozen=True):
-    """What a sealed call holds."""
-
-    versions: Versions
-    pickled: bytes
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """What a sealed answer holds."""
-
-    ok: bool
-    pickled: bytes
-
-
 class Sealed(msgspec.Struct, frozen=True):
     """A call or an answer whose signature was checked; nothing of it is unpickled yet."""
 
@@ -153,30 +137,11 @@ def is_unique(text: str) -> bool:
 
 def seal_call(engine: str, call: str, node: str, tick: int, pickled: bytes) -> bytes:
     """Return a call of that engine for that worker alone, sealed; raises ConfigError without a usable secret."""
-    keyring = config.keyring()
-    header = envelope.Header("call", engine, keyring.current, attempt=call, nonce=node, start=tick)
-    return envelope.seal(keyring, header, msgspec.msgpack.encode(Call(Versions.here(), pickled)))
+    header = envelope.Header("call", engine, config.keyring().current, attempt=call, nonce=node, start=tick)
+    return _sealed.seal_call(header, pickled)
 
 
 def seal_answer(engine: str, call: str, node: str, ok: bool, pickled: bytes) -> bytes:
     """Return what a call returned or raised at a worker, sealed for the engine that sent it."""
-    keyring = config.keyring()
-    header = envelope.Header("reply", engine, keyring.current, attempt=call, nonce=node)
-    return envelope.seal(keyring, header, msgspec.msgpack.encode(Answer(ok, pickled)))
-
-
-def open_answer(payload: bytes) -> tuple[bool, Any]:
-    """Return whether the call returned, and what it returned or raised; it runs a user's code."""
-    answer = decoded(payload, Answer)
-    try:
-        return answer.ok, envelope.loads(answer.pickled) if answer.ok else load_error(answer.pickled)
-    except Exception as exc:  # noqa: BLE001 - unpickling runs a user's code
-        return False, Unpicklable(f"what came back cannot be unpickled: {type(exc).__name__}: {exc}")
-
-
-def decoded(data: bytes, kind: Any) -> Any:
-    """Return a message of that kind; raises WireError for anything else."""
-    try:
-        return msgspec.msgpack.decode(data, type=kind)
-    except (msgspec.MsgspecError, ValueError, RecursionError) as exc:  # a UnicodeDecodeError is a ValueError
-        raise WireError(f"not a message between coordinator and worker: {exc}") from exc
+    header = envelope.Header("reply", engine, config.keyring().current, attempt=call, nonce=node)
+    return _sealed.seal_answer(header, ok, pickled)

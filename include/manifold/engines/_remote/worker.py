@@ -22,6 +22,7 @@ from manifold.engines._remote.answers import Answers
 from manifold.engines._remote.execute import run
 from manifold.engines._remote.links import Connect, Listener, Publisher
 from manifold.engines._remote.recent import Recent
+from manifold.engines._sealed import Call, decoded
 from manifold.engines.payload import dump_error
 from manifold.engines.processes.engine import ProcessesEngine
 from manifold.errors import WireError, WorkerLost
@@ -214,7 +215,7 @@ class Worker:
         """Keep a call until a process is free; one that came before, or for another worker, does nothing."""
         if header.nonce != self.node or header.attempt in self._recent:
             return
-        call: ms.Call = ms.decoded(payload, ms.Call)
+        call: Call = decoded(payload, Call)
         if not 0 <= self._tick - header.start <= ms.WINDOW:
             self._refuse(header, f"the call is {self._tick - header.start} beats old", "stale")
         elif difference := call.versions.differs(Versions.here()):

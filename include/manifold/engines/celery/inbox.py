@@ -12,7 +12,7 @@ from manifold.engines.celery import messages as ms
 from manifold.engines.celery.calls import InFlight, Loss, Sent, Sign
 from manifold.engines.celery.consumer import rarely
 from manifold.engines.celery.nodes import Nodes
-from manifold.errors import Unpicklable, VersionMismatch, WireError
+from manifold.errors import VersionMismatch, WireError
 
 log = logging.getLogger(__name__)
 
@@ -102,8 +102,6 @@ class Inbox:
             if rarely(self.refused):
                 log.warning("ignored answer %s that is not signed: %s", f"{self.refused:,}", exc)
             return
-        except Unpicklable as exc:
-            ok, value = False, exc
         settle = Future.set_result if ok else Future.set_exception
         self.end(answered.call, lambda future: settle(future, value))
 

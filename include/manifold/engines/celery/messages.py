@@ -12,13 +12,14 @@ import base64
 import re
 import socket
 from collections.abc import Callable
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import msgspec
 
 from manifold import config
-from manifold.engines.payload import dump_error, dump_value, load_error
-from manifold.errors import Unpicklable, WireError
+from manifold.engines import _sealed
+from manifold.engines.payload import dump_error, dump_value
+from manifold.errors import WireError
 from manifold.protocol import envelope, scope
 from manifold.protocol.task import Versions
 
@@ -120,15 +121,6 @@ class Serving(msgspec.Struct, frozen=True, tag=True):
 
 
 Message = Started | Running | Redelivered | Overdue | Died | Answered | Refused | Echo | Serving
-T = TypeVar("T")
-
-
-def decoded(decoder: msgspec.msgpack.Decoder[T], data: bytes) -> T:
-    """What `decoder` makes of the data; raises WireError for anything else."""
-    try:
-        return decoder.decode(data)
-    except (msgspec.MsgspecError, ValueError, RecursionError) as exc:  # a UnicodeDecodeError is a ValueError
-        raise WireError(f"not a message between coordinator and Celery worker: {exc}") from exc
 
 
 def reply_name(scatter: str, epoch: int) -> str:
@@ -150,16 +142,6 @@ def is_reply_queue(name: object) -> bool:
     return isinstance(name, str) and re.fullmatch(r"manifold\.reply\.[0-9a-f]{32}(\.[0-9]{1,10})?", name) is not None
 
 
-class _Call(msgspec.Struct, frozen=True):
-    versions: Versions
-    pickled: bytes
-
-
-class _Answer(msgspec.Struct, frozen=True):
-    ok: bool
-    pickled: bytes
-
-
 def worker_name(host: str, pid: int) -> str:
     """A worker process, as receipts name it too."""
     return f"{host}:{pid}"
@@ -170,10 +152,8 @@ def seal_call(engine: str, call: str, fn: Callable[..., Any], args: tuple[Any, .
 
     Raises what pickling raises.
     """
-    keyring = config.keyring()
-    payload = msgspec.msgpack.encode(_Call(Versions.here(), envelope.dumps_by_value((fn, args, kwargs))))
-    header = envelope.Header(kind="call", uid=engine, key_id=keyring.current, attempt=call)
-    return base64.b64encode(envelope.seal(keyring, header, payload)).decode("ascii")
+    header = envelope.Header(kind="call", uid=engine, key_id=config.keyring().current, attempt=call)
+    return base64.b64encode(_sealed.seal_call(header, envelope.dumps_by_value((fn, args, kwargs)))).decode("ascii")
 
 
 class Opened:
@@ -183,13 +163,9 @@ class Opened:
     """
 
     def __init__(self, text: object, call: object) -> None:
-        self._keyring = config.keyring()
-        self._header, payload = envelope.unseal(self._keyring, _unpacked(text), "call", attempt=call)
+        self._header, payload = envelope.unseal(config.keyring(), _unpacked(text), "call", attempt=call)
         self.reply_to = reply_queue(self._header.uid)
-        try:
-            self._call = msgspec.msgpack.decode(payload, type=_Call)
-        except msgspec.MsgspecError as exc:
-            raise WireError(f"signed, but not readable here; is another version installed? {exc}") from exc
+        self._call: _sealed.Call = _sealed.decoded(payload, _sealed.Call)
 
     def mismatch(self) -> str | None:
         """Why the pickle cannot be read here, in words; None where it can."""
@@ -210,21 +186,13 @@ class Opened:
 
     def _answered(self, ok: bool, pickled: bytes) -> Answered:
         header = msgspec.structs.replace(self._header, kind="reply")
-        sealed = envelope.seal(self._keyring, header, msgspec.msgpack.encode(_Answer(ok, pickled)))
-        return Answered(header.attempt, sealed)
+        return Answered(header.attempt, _sealed.seal_answer(header, ok, pickled))
 
 
 def open_answer(engine: str, answered: Answered) -> tuple[bool, Any]:
-    """Whether the call returned, and what it returned or raised; raises WireError, or Unpicklable."""
+    """Return whether the call returned, and what it returned or raised; raises WireError."""
     _, payload = envelope.unseal(config.keyring(), answered.sealed, "reply", uid=engine, attempt=answered.call)
-    try:
-        answer = msgspec.msgpack.decode(payload, type=_Answer)
-    except msgspec.MsgspecError as exc:
-        raise WireError(f"signed, but not readable here; is another version installed at the worker? {exc}") from exc
-    try:
-        return answer.ok, envelope.loads(answer.pickled) if answer.ok else load_error(answer.pickled)
-    except Exception as exc:
-        raise Unpicklable(f"what came back cannot be unpickled: {type(exc).__name__}: {exc}") from exc
+    return _sealed.open_answer(payload)
 
 
 def this_host() -> str:
