@@ -33,6 +33,7 @@ _BOTH = {
     "grpc.max_receive_message_length": PART + 64 * 1024,
     "grpc.keepalive_time_ms": 5_000,
     "grpc.keepalive_timeout_ms": 5_000,
+    "grpc.http2.ping_timeout_ms": 5_000,  # a process that is stopped; by itself it waits for a minute
     "grpc.keepalive_permit_without_calls": 1,
     "grpc.http2.max_pings_without_data": 0,
 }

@@ -192,6 +192,7 @@ class HubTransport(Transport):
         except AccessDenied as exc:
             raise TransportError(str(exc)) from exc
         except self._lost as exc:
+            self._mailbox = ""  # `close` need not wait for a hub that does not answer
             raise TransportError(f"{type(exc).__name__}: {exc}") from exc
 
     _ask: Ask
