@@ -106,7 +106,7 @@ def scatter_items(
             policy=policy,
             name=scatter_id or f"{getattr(fn, '__name__', 'scatter')}-{uuid4().hex[:12]}",
             mode=mode,
-            why="starts afresh" if mode == "fresh" else "runs what is not there yet",
+            why="starts from scratch" if mode == "fresh" else "runs what is not there yet",
             engine_url=engine if isinstance(engine, str) else type(engine).__name__,
             store_url=_worker_store(store),
             roots=[str(root) for root in script_roots()],

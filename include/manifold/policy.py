@@ -108,8 +108,8 @@ class Policy:
         on_code_changed: "warn" and go on, "fail", or "fresh" to start again, where the function, what it refers to, or
             a constant is not what it was. "warn" starts again, too, in plain Python, where constants changed and
             nothing is left to run.
-        resume: "auto" continues what a crash cut off and starts afresh when a person cleared the task;
-            "always" continues whatever is there; "never" always starts afresh.
+        resume: "auto" continues what a crash cut off and starts from scratch when a person cleared the task;
+            "always" continues whatever is there; "never" always starts from scratch.
 
     For people:
         log_lines: how many lines an item's function may print in a chunk before the rest is dropped.

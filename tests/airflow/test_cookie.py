@@ -61,12 +61,12 @@ TABLE: list[tuple[str, Cookie | None, ScatterRow | None, Resume, bool, bool, Mod
     ("cancelled, then cleared", CLEAR, row("cancelled"), "auto", False, False, "continue"),
     ("crashed, never", RETRY, row("running"), "never", False, False, "fresh"),
     ("crashed, code changed", RETRY, row("running"), "auto", False, True, "fresh"),
-    ("closed, crashed", RETRY, row("succeeded"), "auto", False, False, "hand back"),
-    ("closed with failures, crashed", RETRY, row("succeeded", 2), "auto", False, False, "hand back"),
-    ("closed, crashed, always", RETRY, row("succeeded", 2), "always", False, False, "hand back"),
+    ("closed, crashed", RETRY, row("succeeded"), "auto", False, False, "reuse"),
+    ("closed with failures, crashed", RETRY, row("succeeded", 2), "auto", False, False, "reuse"),
+    ("closed, crashed, always", RETRY, row("succeeded", 2), "always", False, False, "reuse"),
     ("closed, crashed, never", RETRY, row("succeeded"), "never", False, False, "fresh"),
     ("closed, cleared", CLEAR, row("succeeded"), "auto", False, False, "fresh"),
-    ("closed, cleared, always", CLEAR, row("succeeded"), "always", False, False, "hand back"),
+    ("closed, cleared, always", CLEAR, row("succeeded"), "always", False, False, "reuse"),
     ("closed with failures, cleared, always", CLEAR, row("succeeded", 2), "always", False, False, "redrive"),
     ("closed, redrive wanted", CLEAR, row("succeeded", 2), "auto", True, False, "redrive"),
     ("failed, redrive wanted", CLEAR, row("failed", 2), "auto", True, False, "redrive"),
@@ -86,7 +86,7 @@ def test_what_a_try_does(
     decision = decide(cookie, found, max_tries=2, resume=resume, again="failed" if redrive else None, outdated=outdated)
     assert decision.mode == mode
     if mode == "fresh":
-        assert decision.uid != UID, "what begins afresh must never find what is there"
+        assert decision.uid != UID, "what starts from scratch must never find what is there"
         assert len(decision.uid) == 32
     else:
         assert decision.uid == UID

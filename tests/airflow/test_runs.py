@@ -406,11 +406,11 @@ def test_a_crash_between_the_last_item_and_success_hands_back_what_is_there(
     done = run(dag)
     assert done.state("note") == "success"
     assert notes.all() == list(range(20))
-    assert tries(capsys)[1].startswith("2 of 3 hands back what is there: all 20 items")
+    assert tries(capsys)[1].startswith("2 of 3 returns the existing results: all 20 items")
     assert list(done.output("note")) == list(range(20))
 
 
-def test_clearing_a_task_whose_account_is_closed_begins_afresh(
+def test_clearing_a_task_whose_account_is_closed_starts_from_scratch(
     capsys: pytest.CaptureFixture[str],
     notes: Notes,
 ) -> None:
@@ -427,7 +427,7 @@ def test_clearing_a_task_whose_account_is_closed_begins_afresh(
     assert done.state("note") == "success"
     assert notes.all() == sorted([*range(5), *range(5)])
     assert done.output("note").uid != before
-    assert "begins afresh: all 5 items were accounted for, then the task was cleared" in tries(capsys)[1]
+    assert "starts from scratch: all 5 items were accounted for, then the task was cleared" in tries(capsys)[1]
 
 
 def test_clearing_a_task_that_failed_continues_and_runs_the_failed_items_again(
@@ -435,15 +435,15 @@ def test_clearing_a_task_that_failed_continues_and_runs_the_failed_items_again(
 ) -> None:
     @scatter(chunk_size=1)
     def needs(n: int) -> int:
-        if n == 3 and not (tmp_path / "mended").exists():
-            raise ValueError("not mended yet")
+        if n == 3 and not (tmp_path / "fixed").exists():
+            raise ValueError("not fixed yet")
         return n
 
-    with a_dag("mended") as dag:
+    with a_dag("fixed") as dag:
         needs.over(n=range(6))
     done = run(dag)
     assert done.state("needs") == "failed"
-    (tmp_path / "mended").touch()
+    (tmp_path / "fixed").touch()
     done.clear("needs")
     assert done.state("needs") == "success"
     assert list(done.output("needs")) == list(range(6))
@@ -456,15 +456,15 @@ def test_resume_always_runs_only_failed_items_when_a_closed_task_is_cleared(
     @scatter(tolerate=1, resume="always")
     def needs(n: int) -> int:
         notes.add(n)
-        if n == 3 and not (tmp_path / "mended").exists():
-            raise ValueError("not mended yet")
+        if n == 3 and not (tmp_path / "fixed").exists():
+            raise ValueError("not fixed yet")
         return n
 
     with a_dag("always") as dag:
         needs.over(n=range(6))
     done = run(dag)
     assert len(done.output("needs")) == 5
-    (tmp_path / "mended").touch()
+    (tmp_path / "fixed").touch()
     done.clear("needs")
     assert list(done.output("needs")) == list(range(6))
     assert notes.all() == [0, 1, 2, 3, 3, 4, 5]
@@ -499,7 +499,7 @@ def test_failed_items_that_somebody_asked_for_run_alone_whatever_the_options_say
     assert notes.all() == [0, 1, 2, 3, 3, 4, 5]
 
 
-def test_resume_never_begins_afresh_after_a_crash(capsys: pytest.CaptureFixture[str]) -> None:
+def test_resume_never_starts_from_scratch_after_a_crash(capsys: pytest.CaptureFixture[str]) -> None:
     with a_dag("never") as dag:
         double.override(resume="never", chunk_size=10).over(n=Breaks(times=1))
     assert run(dag).state("double") == "success"

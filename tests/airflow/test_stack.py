@@ -191,7 +191,7 @@ def test_past_days_are_run_by_a_backfill(runs: Runs) -> None:
         assert runs.finished("squares", run["dag_run_id"], "square").total == 50
 
 
-def test_a_cleared_task_begins_afresh_and_its_downstream_reads_the_new_results(runs: Runs) -> None:
+def test_a_cleared_task_starts_from_scratch_and_its_downstream_reads_the_new_results(runs: Runs) -> None:
     run_id = trigger(runs, "squares", engine="celery_default", items=100)
     before = runs.finished("squares", run_id, "square")
     cleared = {"dag_run_id": run_id, "task_ids": ["square"], "include_downstream": True, "dry_run": False}
@@ -255,7 +255,7 @@ def test_a_task_that_runs_too_long_ends_its_scatter_with_the_reason(runs: Runs) 
     assert "longer than its execution_timeout" in str(why)
 
 
-def test_a_drained_task_waits_continues_and_begins_afresh_when_it_is_cleared(runs: Runs) -> None:
+def test_a_drained_task_waits_continues_and_starts_from_scratch_when_it_is_cleared(runs: Runs) -> None:
     run_id, row = begun(runs, "slow")
     runs.airflow("manifold", "drain", row.uid)
     until(lambda: runs.ledger.state(row.uid).state == "drained", "the drain")

@@ -32,7 +32,7 @@ def picky(x):
         raise KeyError(x)
     return x
 
-def mended(x):
+def fixed(x):
     return -x
 
 def add(a, b):

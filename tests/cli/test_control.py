@@ -1,4 +1,4 @@
-"""`pause`, `resume`, `drain`, `cancel`, `set`: wishes that a coordinator sees to, or this process where none lives."""
+"""`pause`, `resume`, `drain`, `cancel`, `set`: requests for a coordinator, or for this process where none lives."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ def claim(book: Ledger) -> Iterator[Claim]:
 def test_a_wish_goes_to_the_coordinator(cli: Cli, book: Ledger, claim: Claim, verb: str) -> None:
     asked = said(cli(verb, "busy", "--json"), shapes.Asked)
     assert (asked.verb, asked.coordinator, asked.done, asked.value) == (verb, "a coordinator", False, {})
-    (wish,) = book.pending_controls(claim.uid)
-    assert wish.verb == verb
-    assert "@" in wish.by_whom
+    (request,) = book.pending_controls(claim.uid)
+    assert request.verb == verb
+    assert "@" in request.by_whom
     assert f"a coordinator will {verb} it" in cli(verb, "busy").stdout
 
 
 def test_a_wish_that_waits_is_shown(cli: Cli, claim: Claim) -> None:
     assert cli("pause", "busy").exit_code == 0
     shown = said(cli("show", "busy", "--json"), shapes.Shown)
-    assert [wish.verb for wish in shown.wishes] == ["pause"]
-    assert shown.paused_by == shown.wishes[0].by_whom
+    assert [request.verb for request in shown.control_requests] == ["pause"]
+    assert shown.paused_by == shown.control_requests[0].by_whom
     assert "manifold resume" in cli("show", "busy").stdout
     assert cli("resume", "busy").exit_code == 0
     assert said(cli("show", "busy", "--json"), shapes.Shown).paused_by is None
@@ -58,8 +58,8 @@ def test_settings_are_checked_before_they_are_written(cli: Cli, book: Ledger, cl
     assert book.pending_controls(claim.uid) == []
     asked = said(cli("set", "busy", "max_concurrency=4", "rate_limit=none", "tolerate=2%", "--json"), shapes.Asked)
     assert asked.value == {"max_concurrency": 4, "rate_limit": None, "tolerate": "2%"}
-    (wish,) = book.pending_controls(claim.uid)
-    assert (wish.verb, wish.value) == ("set", asked.value)
+    (request,) = book.pending_controls(claim.uid)
+    assert (request.verb, request.value) == ("set", asked.value)
 
 
 def test_a_scatter_that_nobody_runs_is_cancelled_here(cli: Cli, book: Ledger) -> None:

@@ -33,7 +33,7 @@ def test_failed_items_run_again_by_the_code_of_the_store(
 
 
 def test_failed_items_run_again_by_a_mended_function(cli: Cli, work: str, pages: str, book: Ledger) -> None:
-    result = cli("redrive", pages, "--function", f"{work}:mended", "--engine", "threads://1")
+    result = cli("redrive", pages, "--function", f"{work}:fixed", "--engine", "threads://1")
     assert result.exit_code == 0, result.output
     row = book.find(pages)
     assert row is not None
@@ -46,7 +46,7 @@ def test_failed_items_run_again_by_a_mended_function(cli: Cli, work: str, pages:
 
 def test_only_one_kind_of_error_runs_again(cli: Cli, work: str, pages: str, book: Ledger) -> None:
     done = said(
-        cli("redrive", pages, "--only-error", "KeyError", "--function", f"{work}:mended", "--json"), shapes.Redriven
+        cli("redrive", pages, "--only-error", "KeyError", "--function", f"{work}:fixed", "--json"), shapes.Redriven
     )
     assert done.items == 10
     assert done.result is not None
@@ -56,7 +56,7 @@ def test_only_one_kind_of_error_runs_again(cli: Cli, work: str, pages: str, book
 
 def test_options_of_the_first_try_hold_on(cli: Cli, work: str, pages: str, book: Ledger) -> None:
     before = book.scatters()[0].policy
-    assert cli("redrive", pages, "--function", f"{work}:mended").exit_code == 0
+    assert cli("redrive", pages, "--function", f"{work}:fixed").exit_code == 0
     assert book.scatters()[0].policy == before | {"on_code_changed": "warn"}
 
 
@@ -84,7 +84,7 @@ def test_a_redrive_of_a_scatter_that_ended_early_runs_the_failed_items_and_nothi
     before = cut(cli, work)
     promised = said(cli("redrive", "cut", "--dry-run", "--json"), shapes.Redriven)
     assert (promised.what, promised.items, promised.missing) == ("failed", before.failed, 0)
-    done = said(cli("redrive", "cut", "--function", f"{work}:mended", "--json"), shapes.Redriven)
+    done = said(cli("redrive", "cut", "--function", f"{work}:fixed", "--json"), shapes.Redriven)
     assert done.result is not None
     assert done.result.succeeded == before.succeeded + before.failed
     assert (done.result.failed, done.result.without_outcome) == (0, before.without_outcome)
@@ -112,10 +112,10 @@ def test_what_is_run_again_is_what_was_promised(cli: Cli, work: str) -> None:
 
 def test_a_restart_runs_everything_as_a_new_scatter(cli: Cli, work: str, book: Ledger) -> None:
     before = cut(cli, work)
-    refused = cli("restart", "cut", "--function", f"{work}:mended")
+    refused = cli("restart", "cut", "--function", f"{work}:fixed")
     assert refused.exit_code == 2
     assert "everything is to run, so cut needs its input (it was a range): say --items" in refused.stderr
-    again = ("restart", "cut", "--function", f"{work}:mended", "--items", "range:100", "--json")
+    again = ("restart", "cut", "--function", f"{work}:fixed", "--items", "range:100", "--json")
     done = said(cli(*again), shapes.Redriven)
     assert done.result is not None
     assert (done.result.state, done.result.succeeded, done.result.tries) == ("succeeded", 100, 1)
@@ -125,14 +125,14 @@ def test_a_restart_runs_everything_as_a_new_scatter(cli: Cli, work: str, book: L
 
 def test_items_that_never_ran_need_the_input(cli: Cli, work: str) -> None:
     cut(cli, work)
-    mended = ("continue", "cut", "--function", f"{work}:mended")
-    refused = cli(*mended)
+    fixed = ("continue", "cut", "--function", f"{work}:fixed")
+    refused = cli(*fixed)
     assert refused.exit_code == 2
     assert "items never ran, so cut needs its input (it was a range): say --items" in refused.stderr
-    changed = cli(*mended, "--items", "range:99")
+    changed = cli(*fixed, "--items", "range:99")
     assert changed.exit_code == 1
     assert "the input has changed since the first try" in changed.stderr
-    done = said(cli(*mended, "--items", "range:100", "--json"), shapes.Redriven)
+    done = said(cli(*fixed, "--items", "range:100", "--json"), shapes.Redriven)
     assert done.result is not None
     assert (done.result.state, done.result.succeeded) == ("succeeded", 100)
 
@@ -141,7 +141,7 @@ def test_files_need_not_be_named_again(cli: Cli, work: str, tmp_path: Path) -> N
     (tmp_path / "numbers.jsonl").write_text("\n".join(map(str, range(100))))
     run = ("run", f"{work}:picky", "--items", str(tmp_path / "*.jsonl"), "--engine", "threads://1", "--id", "cut")
     assert cli(*run, "--option", "chunk_size=10").exit_code == 1
-    done = said(cli("continue", "cut", "--function", f"{work}:mended", "--json"), shapes.Redriven)
+    done = said(cli("continue", "cut", "--function", f"{work}:fixed", "--json"), shapes.Redriven)
     assert done.result is not None
     assert (done.result.succeeded, done.result.without_outcome) == (100, 0)
 
@@ -162,11 +162,11 @@ def test_lost_results_are_found_and_made_again(cli: Cli, work: str, pages: str, 
 
 def test_lost_results_of_a_redrive_come_from_the_quarantine(cli: Cli, work: str, pages: str, home: Path) -> None:
     before = set((home / "store").rglob("*.r"))
-    mended = ("redrive", pages, "--function", f"{work}:mended")
-    assert cli(*mended).exit_code == 0
+    fixed = ("redrive", pages, "--function", f"{work}:fixed")
+    assert cli(*fixed).exit_code == 0
     for blob in set((home / "store").rglob("*.r")) - before:
         blob.unlink()
-    done = said(cli(*mended, "--lost", "--json"), shapes.Redriven)
+    done = said(cli(*fixed, "--lost", "--json"), shapes.Redriven)
     assert done.chunks_lost > 0
     assert done.result is not None
     assert (done.result.succeeded, done.result.failed) == (100, 0)

@@ -1,4 +1,4 @@
-"""`manifold redrive` of an Airflow task's scatter: a wish in the ledger, and the task cleared by Airflow."""
+"""`manifold redrive` of an Airflow task's scatter: a request in the ledger, and the task cleared by Airflow."""
 
 from __future__ import annotations
 
@@ -105,8 +105,8 @@ def test_the_task_is_cleared_and_its_next_try_is_told(
         (PATH, "Bearer mine", asked | {"dry_run": True}),
         (PATH, "Bearer mine", asked | {"dry_run": False}),
     ]
-    (wish,) = book.pending_controls(task)
-    assert (wish.verb, wish.value) == ("redrive", {})
+    (request,) = book.pending_controls(task)
+    assert (request.verb, request.value) == ("redrive", {})
     row = book.scatter(task)
     assert (row.n_failed, row.epoch) == (2, 1), "nothing of it may run here"
 

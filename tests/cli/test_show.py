@@ -77,7 +77,7 @@ def test_show_tells_counts_errors_times_and_workers(cli: Cli, pages: str) -> Non
     assert shown.seconds_left is None
     assert sum(worker.items for worker in shown.workers) == 100
     assert shown.policy["chunk_size"] == 25
-    assert (shown.task, shown.wishes, shown.paused_by, shown.chunks_suspect) == (None, [], None, 0)
+    assert (shown.task, shown.control_requests, shown.paused_by, shown.chunks_suspect) == (None, [], None, 0)
     text = cli("show", pages).stdout
     assert "100 (100 % done): 80 succeeded, 20 failed, 0 skipped, 0 without outcome" in text
     assert "ValueError" in text

@@ -146,11 +146,11 @@ def test_doctor_sends_a_call_to_the_default_engine(cli: Cli) -> None:
 
 
 def broken(cli: Cli, *words: str) -> dict[str, str]:
-    """What doctor says is broken, and how it says to mend it."""
+    """What doctor says is broken, and how it says to fix it."""
     result = cli("doctor", "--engine", "threads://1", *words, "--json")
     examined = said(result, shapes.Examined, code=1)
     assert not examined.ok
-    return {one.name: one.mend or "" for one in examined.checks if one.state == "broken"}
+    return {one.name: one.fix or "" for one in examined.checks if one.state == "broken"}
 
 
 def test_doctor_names_a_secret_that_cannot_be_used(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,8 +163,8 @@ def test_doctor_names_a_secret_that_cannot_be_used(cli: Cli, monkeypatch: pytest
 def test_doctor_names_a_secret_that_others_can_read(cli: Cli, home: Path) -> None:
     config.keyring()
     (home / "secret").chmod(0o644)
-    (mend,) = broken(cli).values()
-    assert mend.endswith(f"chmod 600 {home / 'secret'}")
+    (fix,) = broken(cli).values()
+    assert fix.endswith(f"chmod 600 {home / 'secret'}")
 
 
 def test_doctor_names_a_ledger_and_a_store_that_cannot_be_used(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

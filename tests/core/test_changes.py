@@ -413,7 +413,7 @@ def returned(items: Any, *, fn: Any = shown, consts: Any = None, **options: Any)
         engine_url="threads://1",
         consts=consts or {},
         policy=policy,
-        mode="hand back",
+        mode="reuse",
         uid=row.uid,
     )
     with open_engine("threads://1") as engine:

@@ -129,14 +129,14 @@ def test_failed_items_may_be_mended_in_the_input_where_that_is_accepted(kind: st
         return list(items) if kind == "list" else dict.fromkeys(items).keys()
 
     assert list(numbers(given("0", "one", "2", "3", "4", "5", "six", "7"))) == [0, 2, 3, 4, 5, 7]
-    mended = ("0", "1", "2", "3", "4", "5", "SIX", "7")
+    fixed = ("0", "1", "2", "3", "4", "5", "SIX", "7")
     with pytest.raises(ItemsChanged):
-        numbers(given(*mended))
-    results = numbers(given(*mended), on_items_changed="accept")
+        numbers(given(*fixed))
+    results = numbers(given(*fixed), on_items_changed="accept")
     assert list(results) == [0, 1, 2, 3, 4, 5, 7]
     assert [failure.item for failure in results.failures()] == ["SIX"]
-    # What was mended in the meantime is no reason to refuse the next try.
-    assert list(numbers(given(*mended[:6], "6", "7"), on_items_changed="accept")) == list(range(8))
+    # What was fixed in the meantime is no reason to refuse the next try.
+    assert list(numbers(given(*fixed[:6], "6", "7"), on_items_changed="accept")) == list(range(8))
 
 
 def test_committed_items_may_never_change() -> None:
@@ -199,7 +199,7 @@ def test_another_reduce_is_refused_and_changed_code_goes_on_with_a_warning() -> 
         manifold.scatter(_second, range(30), engine="threads://1", scatter_id="code", reduce=max)
 
 
-def test_changed_code_can_be_made_to_fail_or_to_start_afresh() -> None:
+def test_changed_code_can_be_made_to_fail_or_to_start_from_scratch() -> None:
     with pytest.raises(TooManyFailures):
         manifold.scatter(_first, range(30), engine="threads://1", scatter_id="code", chunk_size=5)
     with pytest.raises(CodeChanged):

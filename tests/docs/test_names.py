@@ -29,7 +29,7 @@ from .markdown import ALL, PAGES, ROOT, Block, anchors, blocks, prose
 
 NAMED = [block for page in PAGES for block in blocks(page) if block.how == "names"]
 TROUBLE = ROOT / "docs" / "troubleshooting.md"
-NO_ERRORS = {"To start afresh", "Everything else"}
+NO_ERRORS = {"To start from scratch", "Everything else"}
 
 
 def test_the_page_of_options_is_what_policy_says() -> None:

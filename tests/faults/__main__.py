@@ -58,7 +58,7 @@ def _tried(console: Console, table: Table, kind: Kind, faults: list[Fault]) -> i
                     if (why := each.lacks()) is not None:
                         console.print(f"{name}: not tried, because {why}")
                         continue
-                    cluster.mend()
+                    cluster.repair()
                     measured = play(cluster, each, f"fault-{one}", _SECONDS)
                     table.rows.setdefault(kind, {})[each.name] = measured
                     console.print(f"{name}: {_shown(measured)}")

@@ -1,4 +1,4 @@
-"""What goes wrong, one function each: it starts a run, breaks something in the midst of it, and mends it again.
+"""What goes wrong, one function each: it starts a run, breaks something in the midst of it, and repairs it again.
 
 `FAULTS` has them by name. Each says on which clusters it can happen, whether it needs hosts of their own, and on which
 clusters CI tries it: short ones, each somewhere. `make faults` tries all of them everywhere.
@@ -224,7 +224,7 @@ def _worker_clock(run: Run) -> None:
     worker = run.cluster.workers[0]
     worker.kill()
     worker.start(clock.wrong(600))
-    run.cluster.mend()
+    run.cluster.repair()
     run.start()
     run.finish()
     worker.kill()

@@ -32,7 +32,7 @@ def _round(cluster: Cluster, rng: random.Random, name: str) -> int:
         faults = Mixture(run, rng, _say)()
         measured = run.examine(failed)
     _say(f"right, after {measured.run:.1f} s and {measured.tries} tries")
-    cluster.mend()
+    cluster.repair()
     return faults
 
 

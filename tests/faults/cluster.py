@@ -115,7 +115,7 @@ class Cluster:
                 self._ends.callback(worker.kill)
                 if self.network.apart:
                     self._ends.enter_context(small_disk(worker.folder))
-            self.mend()
+            self.repair()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -144,7 +144,7 @@ class Cluster:
             return self.deployment.environment({**self._settings, **(more or {})})
         return {**os.environ, **self._settings, **(more or {})}
 
-    def mend(self) -> None:
+    def repair(self) -> None:
         """Return when every worker serves; those that are down are started anew."""
         for worker in self.workers:
             if not worker.up:

@@ -49,7 +49,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="module")
 def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A cluster that is broken and mended again and again."""
+    """A cluster that is broken and fixed again and again."""
     folder: Path = tmp_path_factory.mktemp(request.param)
     with Network(apart=possible() is None) as network:
         with Cluster(request.param, folder, network, _SILENCE) as cluster:

@@ -12,6 +12,6 @@ _SECONDS = 0.002
 
 @pytest.mark.timeout(240)
 def test_a_fault_costs_time_and_nothing_else(cluster: Cluster, fault: Fault, name: str) -> None:
-    cluster.mend()
+    cluster.repair()
     measured = play(cluster, fault, name, _SECONDS)
     assert measured.run > 0

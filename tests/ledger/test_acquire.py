@@ -169,7 +169,7 @@ def test_a_replaced_scatter_cannot_be_acquired(ledger: Ledger) -> None:
         ledger.acquire(old.uid, owner(2))
 
 
-def test_a_fenced_coordinator_cannot_start_afresh(ledger: Ledger) -> None:
+def test_a_fenced_coordinator_cannot_start_from_scratch(ledger: Ledger) -> None:
     old = claimed(ledger)
     old.release()
     ledger.acquire(old.uid, owner(2))

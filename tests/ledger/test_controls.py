@@ -1,4 +1,4 @@
-"""Wishes of people about a scatter."""
+"""Control requests."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def test_a_wish_is_pending_until_it_is_applied(ledger: Ledger) -> None:
     first = ledger.control(claim.uid, "set", {"max_concurrency": 3}, "ada")
     second = ledger.control(claim.uid, "pause", by_whom="bob")
     assert (first, second) == (1, 2)
-    wish = ledger.pending_controls(claim.uid)[0]
-    assert (wish.no, wish.epoch, wish.value, wish.by_whom) == (1, 1, {"max_concurrency": 3}, "ada")
+    request = ledger.pending_controls(claim.uid)[0]
+    assert (request.no, request.epoch, request.value, request.by_whom) == (1, 1, {"max_concurrency": 3}, "ada")
     claim.applied(first)
     assert verbs(ledger, claim.uid) == ["pause"]
     claim.applied(first, second)

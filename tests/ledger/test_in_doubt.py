@@ -125,7 +125,7 @@ def to_release(ledger: Ledger) -> Act:
     return running(ledger).release
 
 
-def to_start_afresh(ledger: Ledger) -> Act:
+def to_start_from_scratch(ledger: Ledger) -> Act:
     claim = running(ledger)
     wanted = new(uid="c" * 32)
     return lambda: claim.fresh(wanted).row.gen

@@ -116,7 +116,7 @@ def test_of_many_that_create_a_name_all_get_the_same_scatter(ledger_url: str, le
     assert len(ledger.scatters()) == 1
 
 
-def test_of_two_that_start_afresh_one_does(ledger_url: str, ledger: Ledger) -> None:
+def test_of_two_that_start_from_scratch_one_does(ledger_url: str, ledger: Ledger) -> None:
     claim = claimed(ledger)
     row = claim.row
 

@@ -101,21 +101,21 @@ def test_the_index_holds_over_many_pages_of_chunks(place: Place) -> None:
 class Flaky:
     """Fails on every third item until the file is there."""
 
-    def __init__(self, mended: Path) -> None:
-        self.mended = mended
+    def __init__(self, fixed: Path) -> None:
+        self.fixed = fixed
 
     def __call__(self, n: int) -> str:
-        if n % 3 == 0 and (n % 2 or not self.mended.exists()):
+        if n % 3 == 0 and (n % 2 or not self.fixed.exists()):
             raise RuntimeError(str(n))
         return f"{n};"
 
 
 def test_a_later_redrive_changes_a_view_only_when_asked_to(place: Place, tmp_path: Path) -> None:
-    flaky = Flaky(tmp_path / "mended")
+    flaky = Flaky(tmp_path / "fixed")
     before = place.scatter(flaky, range(50), scatter_id="flaky")
     old = [f"{n};" for n in range(50) if n % 3]
     assert list(before) == old
-    flaky.mended.touch()
+    flaky.fixed.touch()
     after = place.scatter(flaky, range(50), scatter_id="flaky")
     new = [f"{n};" for n in range(50) if n % 3 or n % 2 == 0]
     assert after.uid == before.uid
@@ -245,14 +245,14 @@ def _double(row: dict[str, int]) -> int:
 
 
 def test_results_as_a_source_keep_their_moment(place: Place, tmp_path: Path) -> None:
-    flaky = Flaky(tmp_path / "mended")
+    flaky = Flaky(tmp_path / "fixed")
     before = place.scatter(flaky, range(30), scatter_id="flaky")
     source = as_source(before)
     pinned = source.pin(None)
     assert (source.kind, source.total(), source.sliceable, source.one_shot) == ("results", 20, True, False)
     assert list(source.read(18)) == ["28;", "29;"]
     assert list(source.slice(1, 3)) == ["2;", "4;"]
-    flaky.mended.touch()
+    flaky.fixed.touch()
     after = place.scatter(flaky, range(30), scatter_id="flaky")
     same, other = as_source(place.anew(before)), as_source(after)
     assert same.pin(pinned) == pinned

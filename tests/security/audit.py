@@ -51,7 +51,7 @@ def report(lock: str, stdout: str, stderr: str) -> int:
     found = [(one, bug) for one in packages for bug in one.get("vulns", ())]
     for one, bug in found:
         fixed = ", ".join(bug.get("fix_versions") or ["no version yet"])
-        print(f"{lock}: {one['name']} {one['version']}: {bug['id']}, mended in {fixed}")
+        print(f"{lock}: {one['name']} {one['version']}: {bug['id']}, fixed in {fixed}")
     skipped = [one["skip_reason"] for one in packages if "skip_reason" in one]
     print(f"{lock}: {len(packages) - len(skipped)} packages audited, {len(found)} known vulnerabilities")
     if skipped:

@@ -16,7 +16,7 @@ def answer(*packages: dict[str, object]) -> str:
 def test_a_known_vulnerability_fails_it_and_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     bug = {"id": "PYSEC-1", "fix_versions": ["2.0"]}
     assert report("lock", answer({"name": "a", "version": "1.0", "vulns": [bug]}), "") == 1
-    assert "a 1.0: PYSEC-1, mended in 2.0" in capsys.readouterr().out
+    assert "a 1.0: PYSEC-1, fixed in 2.0" in capsys.readouterr().out
 
 
 def test_packages_without_one_pass(capsys: pytest.CaptureFixture[str]) -> None:

@@ -270,13 +270,13 @@ class Checks:
 
     def _asked(self, row: ChunkRow, kinds: dict[int, str]) -> Iterator[str]:
         """A re-run touches only what its try was asked to run again; `kinds` are the errors of what was failed."""
-        wishes = self.now.redrives.get((row.uid, row.epoch))
+        requests = self.now.redrives.get((row.uid, row.epoch))
         who = self.owners.get(self.now.scatters[row.uid]["owner_token"], "")
-        if wishes is None:
+        if requests is None:
             chosen = self.chosen.get(who)
-        elif all(wish.keys() & {"positions", "fingerprints"} for wish in wishes):
-            named = {kind for wish in wishes for kind in wish.get("fingerprints", ())}
-            some = {pos for wish in wishes for pos in wish.get("positions", ())}
+        elif all(request.keys() & {"positions", "fingerprints"} for request in requests):
+            named = {kind for request in requests for kind in request.get("fingerprints", ())}
+            some = {pos for request in requests for pos in request.get("positions", ())}
             chosen = frozenset(some | {pos for pos, kind in kinds.items() if kind in named})
         else:
             chosen = None

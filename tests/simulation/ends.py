@@ -18,7 +18,7 @@ from manifold.protocol.records import ChunkRow, ScatterRow
 from manifold.results.results import Results
 from tests.simulation.judge import Judge
 from tests.simulation.model import VERSIONS, Model
-from tests.simulation.setting import Wish
+from tests.simulation.setting import TrySpec
 from tests.simulation.store import SimStore
 
 if TYPE_CHECKING:
@@ -60,8 +60,8 @@ class Ends:
         return self.ledger.scatter(uid) if uid in self._story.checks.now.scatters else None
 
     def _account(self, one: Try, results: Results) -> None:
-        done, items = results.n_ok + results.n_failed + results.n_skipped, len(one.wish.items(self._story.setting))
-        if one.wish.mode == "redrive":  # which looks at no input, where there are no gaps
+        done, items = results.n_ok + results.n_failed + results.n_skipped, len(one.spec.items(self._story.setting))
+        if one.spec.mode == "redrive":  # which looks at no input, where there are no gaps
             items = done
         if not results.total == done == items:
             self._world.fail(f"{one.actor.name} succeeded, and {done} of {items} items are accounted for")
@@ -91,7 +91,7 @@ class Ends:
     def _redriven(self, one: Try, results: Results) -> None:
         """What was failed when the try began, and was to run again, has done so."""
         where = (results.uid, one.engine.epoch)
-        asked = one.wish.chosen is not None or where in one.tables.redrives
+        asked = one.spec.chosen is not None or where in one.tables.redrives
         if asked or not one.engine.epoch or self._story.shelf.lost:  # a quarantine that is lost runs nothing again
             return
         left = {pos for pos, epoch in one.tables.failed_in[results.uid].items() if epoch < one.engine.epoch}
@@ -101,9 +101,9 @@ class Ends:
     def _same_items(self, one: Try, results: Results) -> None:
         """What earlier tries committed is of the input that this one has read, where it could tell."""
         kind, model = self._story.setting.kind, one.engine.model
-        if kind not in ("iterable", "sized", "iterator") or one.wish.accept or one.wish.mode != "continue":
+        if kind not in ("iterable", "sized", "iterator") or one.spec.accept or one.spec.mode != "continue":
             return
-        items = one.wish.items(self._story.setting)
+        items = one.spec.items(self._story.setting)
         for row in one.tables.of(results.uid) if one.engine.epoch else ():
             ran = [ran for ran in model.ran(row) if ran.agrees(row)] if not row.layer else []
             for pos, (_, _, item) in ran[0].items.items() if ran else ():
@@ -155,20 +155,20 @@ class Ends:
 
     # -- at the end --------------------------------------------------------------------------------------------------
 
-    def good_wishes(self) -> Iterator[Wish]:
+    def good_specs(self) -> Iterator[TrySpec]:
         """Tries of which one must succeed: as the scatter began; once more where bytes were lost; and, where an input
-        shows only by its items or a store was wrong, as any other version of it, or afresh."""
+        shows only by its items or a store was wrong, as any other version of it, or from scratch."""
         found, tries = self.ledger.find("flights"), self._story.tries
         maker = self._story.checks.makers.get(found.uid) if found is not None else None
-        first = next((one.wish for one in tries if one.actor.name == maker), Wish())
+        first = next((one.spec for one in tries if one.actor.name == maker), TrySpec())
         code = self._world.rng.choice(("first", "second"))
         size = self._story.setting.chunk_size
-        wish = Wish(code=code, fold=first.fold, version=first.version, chunk_size=size, constant=first.constant)
-        yield from [wish] * (3 if self._story.shelf.lost else 1)
-        if any(one.wish.version != first.version or one.wish.wrong_store for one in tries):
+        spec = TrySpec(code=code, fold=first.fold, version=first.version, chunk_size=size, constant=first.constant)
+        yield from [spec] * (3 if self._story.shelf.lost else 1)
+        if any(one.spec.version != first.version or one.spec.wrong_store for one in tries):
             for version in VERSIONS:
-                yield replace(wish, version=version)
-            yield replace(wish, mode="fresh")
+                yield replace(spec, version=version)
+            yield replace(spec, mode="fresh")
 
     def suspect(self, row: ChunkRow) -> None:
         """A reader says that it could not read this chunk."""
@@ -201,7 +201,7 @@ class Ends:
         """The account is closed, and everything is where it belongs."""
         row = self.ledger.find("flights")
         if row is None or row.state != "succeeded" or row.n_failed:
-            self._world.fail(f"all is mended, and it is {row}")
+            self._world.fail(f"all is fixed, and it is {row}")
         sweep(self.ledger, lambda _row: self.store)
         for wrong in (*verify(self.ledger), *verify_blobs(self.ledger, row.uid, self.store, collected=True)):
             self._world.fail(f"at the end {wrong.invariant} is broken: {wrong.text}")
@@ -220,20 +220,20 @@ class Ends:
         for pos, count in model.starts.items():
             if count > model.excuses[pos]:
                 self._world.fail(f"item {pos} was begun {count} times, and for {model.excuses[pos]} there is a reason")
-        calls, most = max(1, *(one.wish.retries + 1 for one in tries)), 0
+        calls, most = max(1, *(one.spec.retries + 1 for one in tries)), 0
         for ran in (ran for runs in model.runs.values() for ran in runs):
             most = max(ran.calls.values(), default=0)
             if most > calls:
                 self._world.fail(f"an execution of {ran.attempt} called an item {most} times, and {calls} may be")
         for (_, epoch, pos), count in model.killed.items():
-            strikes = STRIKES + any(one.wish.speculate for one in tries)  # a copy may be on its way to die, too
+            strikes = STRIKES + any(one.spec.speculate for one in tries)  # a copy may be on its way to die, too
             most = strikes * (math.ceil(math.log2(model.largest)) + 1) + EXCUSES + model.disturbed[pos]
             if count > most:
                 self._world.fail(f"item {pos} killed {count} workers in epoch {epoch}, and {most} may be")
-        self._overdue(model, copies=any(one.wish.speculate for one in tries))
+        self._overdue(model, copies=any(one.spec.speculate for one in tries))
         for one in tries:
-            if one.wish.rate is not None and "set" not in self._story.mischief.asked:
-                self._rate(one, one.wish.rate)
+            if one.spec.rate is not None and "set" not in self._story.mischief.asked:
+                self._rate(one, one.spec.rate)
 
     def _overdue(self, model: Model, *, copies: bool) -> None:
         """What an item's process was ended for is cut each time, and condemned once the item is known."""

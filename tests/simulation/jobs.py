@@ -11,7 +11,7 @@ from tests.simulation.work import Given
 from tests.simulation.world import World
 
 if TYPE_CHECKING:
-    from tests.simulation.setting import Wish
+    from tests.simulation.setting import TrySpec
 
 Scatter = dict[str, Any]
 
@@ -20,7 +20,7 @@ class Jobs:
     """Knows which function, which globals and which constants the ledger has recorded for each scatter, and whose."""
 
     def __init__(self, world: World) -> None:
-        self.wishes: dict[str, Wish] = {}  # who → what it asks for
+        self.specs: dict[str, TrySpec] = {}  # who → what it asks for
         self.crossed = world.crossed
         self._of: dict[str, Given] = {}  # the key of a function, or the uid of a scatter without one → what it gives
         self._recorded: dict[str, list[Given]] = defaultdict(list)  # uid → all that it was given, in order
@@ -28,8 +28,8 @@ class Jobs:
 
     def given(self, who: str) -> Given | None:
         """What that process gives to items; None where it is no coordinator."""
-        wish = self.wishes.get(who)
-        return None if wish is None else wish.given()
+        spec = self.specs.get(who)
+        return None if spec is None else spec.given()
 
     def begin(self) -> Mapping[str, int]:
         """Where a try begins: how much was recorded of each scatter."""
@@ -42,7 +42,7 @@ class Jobs:
             return
         if old is None:
             self._record(uid, uid, mine)
-        elif new["state"] == "replaced" != old["state"] and self.wishes[who].mode != "fresh":
+        elif new["state"] == "replaced" != old["state"] and self.specs[who].mode != "fresh":
             self.crossed["a change for which it began from scratch"] += 1
             if all(given == mine for given in self._recorded[uid]):
                 yield "it was replaced, although it is given what it was given before"
@@ -50,8 +50,8 @@ class Jobs:
             return
         before = mine if old is None else self._of.get(old["fn_key"] or uid, mine)
         self._record(uid, new["fn_key"], mine)
-        if before != mine and self.wishes[who].on_code_changed != "warn":
-            yield f"it goes on with {mine}, was given {before}, and was to {self.wishes[who].on_code_changed} then"
+        if before != mine and self.specs[who].on_code_changed != "warn":
+            yield f"it goes on with {mine}, was given {before}, and was to {self.specs[who].on_code_changed} then"
         self._changed.setdefault((uid, who), (before[1:] != mine[1:], before.constant != mine.constant))
 
     def _record(self, uid: str, key: str, given: Given) -> None:

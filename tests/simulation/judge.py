@@ -40,9 +40,9 @@ class Judge:
             case ScatterBusy():
                 return len(self._story.tries) > 1
             case TooManyFailures():
-                return one.wish.breaker > 0 or "set" in asked or self._too_many(one)
+                return one.spec.breaker > 0 or "set" in asked or self._too_many(one)
             case Incomplete():
-                return one.wish.mode == "redrive"
+                return one.spec.mode == "redrive"
             case Cancelled():
                 where = one.engine.uid, one.engine.epoch
                 heard = any((*where, verb) in one.tables.endings for verb in ("cancel", "drain"))
@@ -69,15 +69,15 @@ class Judge:
         tries, lost = self._story.tries, bool(self._story.shelf.lost)
         match error:
             case InputGone():
-                return lost or any(other.wish.version != one.wish.version for other in tries)
+                return lost or any(other.spec.version != one.spec.version for other in tries)
             case ItemsChanged():
-                return any(other.wish.version != one.wish.version for other in tries)
+                return any(other.spec.version != one.spec.version for other in tries)
             case CodeChanged():
-                work = {other.wish.given() for other in tries}
-                code = work if one.wish.on_code_changed == "fail" else ()
+                work = {other.spec.given() for other in tries}
+                code = work if one.spec.on_code_changed == "fail" else ()
                 self._story.world.crossed["a change that was refused"] += len(code) > 1
-                return len(code) > 1 or len({other.wish.fold for other in tries}) > 1
-        return lost or any(other.wish.wrong_store for other in tries)
+                return len(code) > 1 or len({other.spec.fold for other in tries}) > 1
+        return lost or any(other.spec.wrong_store for other in tries)
 
     def _too_many(self, one: Try) -> bool:
         """More items failed in this try than it tolerates, or all are done and more are failed."""

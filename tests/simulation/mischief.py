@@ -1,4 +1,4 @@
-"""What people and the world do while a scatter runs: takeovers, wishes, gc, readers, lost hosts, jumping clocks."""
+"""What people and the world do while a scatter runs: takeovers, requests, gc, readers, lost hosts, jumping clocks."""
 
 from __future__ import annotations
 
@@ -82,10 +82,10 @@ class Mischief:
         """A process stands still: others take it for dead, and start anew."""
         if self._others and self._rng.random() < 0.7:
             self._others -= 1
-            wish = self._story.drawn()
+            spec = self._story.drawn()
             if self._rng.random() < 0.2:
-                wish = replace(wish, mode="fresh")
-            self._story.begin(wish)
+                spec = replace(spec, mode="fresh")
+            self._story.begin(spec)
 
     def resume(self) -> None:
         """A pause that somebody left outlives its coordinator: take it back."""
@@ -150,7 +150,7 @@ class Mischief:
                 self._world.log(f"{one.actor.name} is asked to stop")
                 one.stop.set()
 
-    # -- wishes ------------------------------------------------------------------------------------------------------
+    # -- requests ------------------------------------------------------------------------------------------------------
 
     def _control(self) -> None:
         found = self._living()

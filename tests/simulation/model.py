@@ -74,7 +74,7 @@ class Model:
         self.positions = items + 4  # that there may be in some version of the input
         self._values = 0
         self._weight = weight // 2
-        self.mended = False
+        self.fixed = False
         self.largest = 1  # items in a chunk
         self.runs: dict[str, list[Ran]] = defaultdict(list)  # by attempt
         self.starts: Counter[int] = Counter()  # position → in how many executions of chunks it was begun
@@ -156,7 +156,7 @@ class Model:
 
     def _kind(self, pos: int) -> str:
         kind = self._kinds[pos]
-        return "ok" if self.mended and kind != "skips" else kind
+        return "ok" if self.fixed and kind != "skips" else kind
 
     def _letter(self, kind: str, *, again: bool) -> str:
         if kind == "skips" or (kind == "at times skipped" and self._rng.random() < 0.5):

@@ -95,8 +95,8 @@ class Setting:
             patience=own.choice((60.0, 4.0)),
         )
         mine = {name: value for name, value in forced.items() if name in cls.__slots__ and name != "chunk_size"}
-        wishes = {name: value for name, value in forced.items() if name in Wish.__slots__}
-        return replace(drawn, **mine, forced=wishes)
+        specs = {name: value for name, value in forced.items() if name in TrySpec.__slots__}
+        return replace(drawn, **mine, forced=specs)
 
     @classmethod
     def _any(cls, rng: random.Random) -> Setting:
@@ -120,7 +120,7 @@ class Setting:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class TrySpec:
     """One try, as its author means it. The defaults continue in the usual way."""
 
     mode: Mode = "continue"
@@ -145,7 +145,7 @@ class Wish:
     together: int = 100
 
     @classmethod
-    def drawn(cls, rng: random.Random, setting: Setting) -> Wish:
+    def drawn(cls, rng: random.Random, setting: Setting) -> TrySpec:
         """A try with something special about it, once in a while."""
 
         def seldom(usual: Any, *others: Any, chance: float = 0.1) -> Any:
@@ -153,7 +153,7 @@ class Wish:
 
         if rng.random() < 0.02:
             return cls(wrong_store=True)
-        wish = cls(
+        spec = cls(
             mode=seldom("continue", "fresh", "redrive", chance=0.2),
             version=seldom(*VERSIONS, chance=0.1 if setting.kind in ("range", "list") else 0.25),
             code=seldom("first", "second"),
@@ -170,9 +170,9 @@ class Wish:
             log_lines=seldom(100, 0, 2),
             chosen=seldom(None, frozenset(rng.sample(range(setting.items), setting.items // 2))),
         )
-        return replace(wish, **setting.forced)
+        return replace(spec, **setting.forced)
 
-    def edited(self, own: random.Random, setting: Setting) -> Wish:
+    def edited(self, own: random.Random, setting: Setting) -> TrySpec:
         """The same, for which somebody has changed the function, perhaps, or waits for an item only so long."""
         changes: dict[str, Any] = {}
         if own.random() < setting.edits:

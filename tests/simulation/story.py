@@ -24,7 +24,7 @@ from tests.simulation.ends import Ends
 from tests.simulation.engine import SimEngine
 from tests.simulation.mischief import Mischief
 from tests.simulation.model import Model
-from tests.simulation.setting import Setting, Wish
+from tests.simulation.setting import Setting, TrySpec
 from tests.simulation.small import constants
 from tests.simulation.store import Shelf, SimStore
 from tests.simulation.world import Actor, SimClock, Violation, World
@@ -39,21 +39,21 @@ class Try:
         name: of the scatter.
     """
 
-    def __init__(self, story: Story, wish: Wish, number: int, name: str) -> None:
-        self.wish = wish
+    def __init__(self, story: Story, spec: TrySpec, number: int, name: str) -> None:
+        self.spec = spec
         self.stop = threading.Event()
         self.results: Results | None = None
         self.tables = story.checks.now  # as they were when it ended
         self.jobs = story.checks.jobs.begin()
         self.failovers = 0  # of the database, until it ended
-        self.plan = wish.plan(story.setting, story.world.faults, self._reading, name)
+        self.plan = spec.plan(story.setting, story.world.faults, self._reading, name)
         self._story = story
         self._number = number
-        story.world.log(f"try {number} of {name}: {_shown(wish)}")
+        story.world.log(f"try {number} of {name}: {_shown(spec)}")
         self.actor = Actor(story.world, f"coordinator {number}", self._run)
-        story.checks.jobs.wishes[self.actor.name] = wish
-        adaptive, speculates = wish.chunk_size is None, wish.speculate
-        model, rate = story.models[name], wish.rate
+        story.checks.jobs.specs[self.actor.name] = spec
+        adaptive, speculates = spec.chunk_size is None, spec.speculate
+        model, rate = story.models[name], spec.rate
         self.engine = SimEngine(
             story.cluster,
             model,
@@ -62,13 +62,13 @@ class Try:
             adaptive=adaptive,
             speculates=speculates,
             rate=rate,
-            given=wish.given(),
-            timeout=wish.timeout,
+            given=spec.given(),
+            timeout=spec.timeout,
         )
 
     def _reading(self, pos: int) -> None:
         """Input is read only as fast as it is dispatched."""
-        checks, size = self._story.checks, self.wish.chunk_size
+        checks, size = self._story.checks, self.spec.chunk_size
         if size is not None:
             mine = (one for one in checks.now.attempts.values() if one["uid"] == self.engine.uid)
             ahead = pos - max((self.engine.furthest, *(one["stop"] for one in mine)))
@@ -77,7 +77,7 @@ class Try:
 
     def _run(self, actor: Actor) -> Results:
         story = self._story
-        blobs = story.shelf.elsewhere if self.wish.wrong_store else None
+        blobs = story.shelf.elsewhere if self.spec.wrong_store else None
         try:
             self.results = start.run(
                 self.plan,
@@ -140,35 +140,35 @@ class Story:
         self.world.faults.off()
         self.checks.book.away_until = self.shelf.away_until = self.world.now
         self._finish()
-        self.model.mended = True
+        self.model.fixed = True
         self._finish()
         self._finish_beside()
         self.mischief.over()
         self.world.drain()
         self.ends.check_all()
 
-    def begin(self, wish: Wish) -> Try:
+    def begin(self, spec: TrySpec) -> Try:
         """A coordinator starts."""
-        if wish.wrong_store and (wish.mode == "fresh" or self.ends.ledger.find("flights") is None):
-            wish = replace(wish, wrong_store=False)  # then it would be the right one
-        begun = Try(self, wish, len(self.tries) + len(self.beside) + 1, NAMES[0])
+        if spec.wrong_store and (spec.mode == "fresh" or self.ends.ledger.find("flights") is None):
+            spec = replace(spec, wrong_store=False)  # then it would be the right one
+        begun = Try(self, spec, len(self.tries) + len(self.beside) + 1, NAMES[0])
         self.tries.append(begun)
         if self.setting.kind in ("range", "list"):
-            self.checks.inputs[begun.actor.name] = wish.items(self.setting)
-        self.checks.chosen[begun.actor.name] = wish.chosen
-        if wish.accept:
+            self.checks.inputs[begun.actor.name] = spec.items(self.setting)
+        self.checks.chosen[begun.actor.name] = spec.chosen
+        if spec.accept:
             self.checks.inputs.clear()  # from here on items may differ
         return begun
 
-    def drawn(self) -> Wish:
+    def drawn(self) -> TrySpec:
         """A try with something special about it, once in a while: another constant, too, or another global."""
-        wish = Wish.drawn(self.world.rng, self.setting).edited(self._own, self.setting)
-        return replace(wish, constant="two") if self._constants.random() < self._often else wish
+        spec = TrySpec.drawn(self.world.rng, self.setting).edited(self._own, self.setting)
+        return replace(spec, constant="two") if self._constants.random() < self._often else spec
 
     def begin_beside(self) -> Try:
         """A coordinator of another scatter starts, on the same engine."""
-        wish = Wish(chunk_size=self.setting.chunk_size)
-        self.beside.append(Try(self, wish, len(self.tries) + len(self.beside) + 1, NAMES[1]))
+        spec = TrySpec(chunk_size=self.setting.chunk_size)
+        self.beside.append(Try(self, spec, len(self.tries) + len(self.beside) + 1, NAMES[1]))
         return self.beside[-1]
 
     def _finish_beside(self) -> None:
@@ -198,14 +198,14 @@ class Story:
 
     def _finish(self) -> None:
         """With nothing in its way a try comes to its end, and heals what was lost."""
-        for wish in self.ends.good_wishes():
+        for spec in self.ends.good_specs():
             self.mischief.resume()
             self.mischief.redrive_all()
-            last = self.begin(wish)
+            last = self.begin(spec)
             self.world.run(lambda one=last: one.actor.ended)  # type: ignore[misc]
             self.ends.judge(last)
             if isinstance(last.actor.error, ScatterBusy):  # the clock of the ledger has gone back
-                last = self.begin(wish)
+                last = self.begin(spec)
                 self.world.run(lambda one=last: one.actor.ended)  # type: ignore[misc]
             self.ends.slow_readers()
             if last.results is not None and not self.ends.suspect_what_is_lost():
@@ -295,9 +295,9 @@ def _owner(number: int, *, same_task: bool) -> Owner:
     return Owner(name, "a host", number, 1.0, claim_key="the task" if same_task else None, claim_no=number)
 
 
-def _shown(wish: Wish) -> str:
-    usual = Wish()
-    special = {name: getattr(wish, name) for name in wish.__slots__ if getattr(wish, name) != getattr(usual, name)}
+def _shown(spec: TrySpec) -> str:
+    usual = TrySpec()
+    special = {name: getattr(spec, name) for name in spec.__slots__ if getattr(spec, name) != getattr(usual, name)}
     return (
         ", ".join(f"{name}={getattr(value, '__name__', value)}" for name, value in special.items()) or "nothing special"
     )

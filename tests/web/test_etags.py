@@ -55,8 +55,8 @@ def test_every_change_of_a_scatter_gives_a_new_etag(admin: TestClient, book: Led
         "a chunk is sent": lambda: claim.commit(attempts=[attempt]),
         "a chunk is committed": lambda: claim.commit([made.receipt(attempt, "oooof")]),
         "a worker is seen": lambda: claim.commit(workers=[WorkerInfo("w", "h", 1)]),
-        "somebody wishes": lambda: book.control(claim.uid, "pause", by_whom="ann"),
-        "the wish is seen to": lambda: claim.applied(1),
+        "somebody asks for something": lambda: book.control(claim.uid, "pause", by_whom="ann"),
+        "the request is applied": lambda: claim.applied(1),
         "a chunk is suspect": lambda: book.suspect(made.claim_rows(claim)[0]),
         "it ends": lambda: claim.end("failed", "so be it"),
     }

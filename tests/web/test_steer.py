@@ -34,8 +34,8 @@ def test_settings_reach_the_ledger_as_they_are(admin: TestClient, book: Ledger) 
     claim = airflow_scatter(book)
     value = {"max_concurrency": 3, "rate_limit": None, "tolerate": "2%"}
     post(admin, f"/scatters/{claim.uid}/controls", {"verb": "set", "value": value})
-    (wish,) = get(admin, f"/scatters/{claim.uid}")["wishes"]
-    assert (wish["verb"], wish["value"], wish["by_whom"]) == ("set", value, "admin")
+    (request,) = get(admin, f"/scatters/{claim.uid}")["control_requests"]
+    assert (request["verb"], request["value"], request["by_whom"]) == ("set", value, "admin")
 
 
 @pytest.mark.parametrize(
@@ -103,13 +103,13 @@ class Picky:
     """Fails items by two kinds of errors, as long as a file is not there; notes each item that runs."""
 
     def __init__(self, folder: Path) -> None:
-        self.mended = folder / "mended"
+        self.fixed = folder / "fixed"
         self.notes = folder / "notes"
 
     def __call__(self, n: int) -> int:
         with self.notes.open("a") as file:
             file.write(f"{n}\n")
-        if not self.mended.exists():
+        if not self.fixed.exists():
             if n % 10 == 3:
                 raise ValueError(f"no {n}")
             if n % 10 == 7:
@@ -160,7 +160,7 @@ def test_a_redrive_clears_the_task_and_its_next_try_runs_what_was_chosen(
         body = {"fingerprint": next(one["fingerprint"] for one in kinds if one["type"] == "ValueError")}
     elif chosen == "positions":
         body = {"positions": again}
-    picky.mended.touch()
+    picky.fixed.touch()
     told = post(admin, f"/scatters/{uid}/redrive", body, 200)
     assert told == {"items": len(again), "cleared": ["pick"]}
     assert done.state("pick") in ("None", "scheduled", "queued")
@@ -176,7 +176,7 @@ def cut_run(name: str, picky: Picky, *, asked: str = "cancel") -> tuple[Run, str
 
     def cancels(n: int) -> int:
         value = picky(n)
-        if n == 9 and not picky.mended.exists():
+        if n == 9 and not picky.fixed.exists():
             ledger = deployment.ledger()
             (row,) = ledger.scatters(name_like=f"{name}/")
             ledger.control(row.uid, asked, {}, "ann")
@@ -204,7 +204,7 @@ def test_after_a_cancel_what_runs_again_is_what_was_promised(
     assert failed
     assert missing
     expected = {"failed": failed, "missing": sorted([*failed, *missing]), "everything": list(range(20))}[chosen]
-    picky.mended.touch()
+    picky.fixed.touch()
     told = post(admin, f"/scatters/{uid}/redrive", {} if chosen == "failed" else {chosen: True}, 200)
     assert told["items"] == len(expected)
     done.again("pick")

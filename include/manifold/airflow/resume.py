@@ -16,7 +16,7 @@ from manifold.protocol.records import ScatterRow
 KEY = "manifold"
 """The key in the task state store. Its value: uid, and max_tries as the try that wrote it saw it."""
 
-Mode = Literal["continue", "fresh", "redrive", "hand back"]
+Mode = Literal["continue", "fresh", "redrive", "reuse"]
 Resume = Literal["auto", "always", "never"]
 
 
@@ -83,9 +83,11 @@ def decide(
     if again is not None:
         return _as_asked(again, row)
     if resume == "never" and not drained:
-        return Decision("fresh", new_uid(), f'begins afresh: resume="never" leaves {row.done:,} recorded items behind')
+        return Decision(
+            "fresh", new_uid(), f'starts from scratch: resume="never" leaves {row.done:,} recorded items behind'
+        )
     if outdated:
-        return Decision("fresh", new_uid(), "begins afresh: code or constants have changed since the try before")
+        return Decision("fresh", new_uid(), "starts from scratch: code or constants have changed since the try before")
     if lost:
         return Decision("continue", row.uid, "makes results again that a reader has missed")
     if row.state != "succeeded":
@@ -116,16 +118,18 @@ def new_uid() -> str:
 
 def _closed(cookie: Cookie, row: ScatterRow, *, cleared: bool, always: bool) -> Decision:
     if not cleared:
-        why = f"hands back what is there: all {row.done:,} items were accounted for before an earlier try ended"
-        return Decision("hand back", row.uid, why)
+        why = f"returns the existing results: all {row.done:,} items were accounted for before an earlier try ended"
+        return Decision("reuse", row.uid, why)
     if not always:
         return Decision(
-            "fresh", new_uid(), f"begins afresh: all {row.done:,} items were accounted for, then the task was cleared"
+            "fresh",
+            new_uid(),
+            f"starts from scratch: all {row.done:,} items were accounted for, then the task was cleared",
         )
     if row.n_failed:
         why = f'runs {_failed(row)} again: cleared, and resume="always" keeps the rest'
         return Decision("redrive", row.uid, why)
-    return Decision("hand back", row.uid, f'hands back what is there: cleared, but resume="always" keeps {row.done:,}')
+    return Decision("reuse", row.uid, f'returns the existing results: cleared, but resume="always" keeps {row.done:,}')
 
 
 def _failed(row: ScatterRow) -> str:

@@ -23,7 +23,7 @@ class _Everything(Arg):
 
 def get_commands() -> list[ActionCommand]:
     """What Airflow's command line learns of Manifold's, by the provider's `cli` key."""
-    help_text = "Scatters: list, show, verify, redrive, control and mend them (`airflow manifold --help`)"
+    help_text = "Scatters: list, show, verify, redrive, control and repair them (`airflow manifold --help`)"
     return [ActionCommand(name="manifold", help=help_text, func=_run, args=(_Everything(),))]
 
 

@@ -1,4 +1,4 @@
-"""What `manifold doctor` looks at, one function each: what was found, and how to mend what is broken."""
+"""What `manifold doctor` looks at, one function each: what was found, and how to fix what is broken."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _FOLDER = "manifold-doctor"
 
 
 def examine(engines: list[str]) -> Iterator[Check]:
-    """Everything, in the order in which it should be mended."""
+    """Everything, in the order in which it should be fixed."""
     yield versions()
     yield configuration()
     yield ledger()
@@ -55,7 +55,7 @@ def configuration() -> Check:
     try:
         configure()
     except ManifoldError as exc:
-        return Check(name="settings", state="broken", found=f"Airflow with {executor()}", mend=str(exc))
+        return Check(name="settings", state="broken", found=f"Airflow with {executor()}", fix=str(exc))
     return Check(name="settings", state="ok", found=f"Airflow with {executor()}; Manifold is configured for it")
 
 
@@ -65,14 +65,14 @@ def ledger() -> Check:
         url = config.ledger_url()
         where = masked(url)
     except ManifoldError as exc:
-        return Check(name="ledger", state="broken", found="its URL cannot be read", mend=str(exc))
+        return Check(name="ledger", state="broken", found="its URL cannot be read", fix=str(exc))
     try:
         with answering(url), opened_ledger(url) as book:
             from manifold.ledger.states import LIVE
 
             running = len([row for state in LIVE for row in book.scatters(state=state)])
     except ManifoldError as exc:
-        return Check(name="ledger", state="broken", found=where, mend=str(exc))
+        return Check(name="ledger", state="broken", found=where, fix=str(exc))
     return Check(name="ledger", state="ok", found=f"{where} answers; at work now: {counted(running, 'scatter')}")
 
 
@@ -81,7 +81,7 @@ def secret() -> Check:
     try:
         ring = config.keyring()
     except ManifoldError as exc:
-        return Check(name="secret", state="broken", found="it cannot be used", mend=str(exc))
+        return Check(name="secret", state="broken", found="it cannot be used", fix=str(exc))
     if os.environ.get("MANIFOLD_SECRET"):
         return Check(name="secret", state="ok", found=f"key {ring.current} of MANIFOLD_SECRET signs")
     path = config.home() / "secret"
@@ -96,15 +96,15 @@ def engine(name: str, key: str | None) -> Check:
     try:
         with open_engine(name) as opened:
             if trouble := opened.check():
-                return Check(name=title, state="broken", found="chunks would not run", mend=trouble)
+                return Check(name=title, state="broken", found="chunks would not run", fix=trouble)
             seen = _answer(opened.submit(seen_by_worker, key or f"{_FOLDER}/none"))
             slots, needs_store = opened.slots(), not opened.in_process
     except ManifoldError as exc:
-        return Check(name=title, state="broken", found="no call came back from it", mend=str(exc))
+        return Check(name=title, state="broken", found="no call came back from it", fix=str(exc))
     found = f"{slots} slots; a call came back from {seen['host']}, pid {seen['pid']}, Manifold {seen['version']}"
     if key and needs_store and seen["trouble"]:
-        mend = f"workers and coordinators need one store (MANIFOLD_STORE), but that worker says: {seen['trouble']}"
-        return Check(name=title, state="broken", found=found, mend=mend)
+        fix = f"workers and coordinators need one store (MANIFOLD_STORE), but that worker says: {seen['trouble']}"
+        return Check(name=title, state="broken", found=found, fix=fix)
     return Check(name=title, state="ok", found=found)
 
 
@@ -127,7 +127,7 @@ def _trial_store(key: str) -> Iterator[tuple[Check, Store | None]]:
         store = _with_key(key)
         found = Check(name="store", state="ok", found=f"{where} keeps what it is given; {_reach(store)}")
     except ManifoldError as exc:
-        found = Check(name="store", state="broken", found="it keeps nothing", mend=str(exc))
+        found = Check(name="store", state="broken", found="it keeps nothing", fix=str(exc))
     try:
         yield found, store
     finally:

@@ -1,4 +1,4 @@
-"""`manifold doctor`: is this deployment fit to scatter, and what is to be mended?"""
+"""`manifold doctor`: is this deployment fit to scatter, and what is to be fixed?"""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def doctor(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Find out what is broken here, and how to mend it.
+    """Find out what is broken here, and how to fix it.
 
     Looks at versions, settings, ledger, secret, store and engine. A call is sent to a worker of each engine: it comes
     back only if the worker knows Manifold's task, has the same secret and fitting versions, and it tells whether the
@@ -50,12 +50,12 @@ def doctor(
     if as_json:
         out.say_json(shapes.Examined(ok=ok, checks=checks))
     else:
-        out.say("\nnothing is broken" if ok else "\nbroken; mend it from the top")
+        out.say("\nnothing is broken" if ok else "\nbroken; fix it from the top")
     if not ok:
         raise typer.Exit(FAILED)
 
 
 def _tell(found: shapes.Check) -> None:
     out.say(f"{found.state:7} {found.name}: {found.found}")
-    if found.mend:
-        out.say("\n".join(f"        {line}" for line in found.mend.splitlines()))
+    if found.fix:
+        out.say("\n".join(f"        {line}" for line in found.fix.splitlines()))

@@ -53,7 +53,7 @@ def redrive(
 
 
 def _chosen(ledger: Ledger, row: ScatterRow, only_error: str | None, lost: bool) -> dict[str, Any]:
-    """The wish, as the ledger keeps it and `coordinator.redrive.chooser` reads it: {} means all failed items."""
+    """Return the request as the ledger has it and `coordinator.redrive.chooser` reads it: {} means all failed items."""
     from manifold.ledger.withdraw import WITHDRAWN
 
     if only_error is not None:

@@ -103,8 +103,8 @@ class EngineWorkers(msgspec.Struct, kw_only=True):
     workers: list[EngineWorker]
 
 
-class Wish(msgspec.Struct, kw_only=True):
-    """What somebody asked for and no coordinator has done yet."""
+class ControlRequest(msgspec.Struct, kw_only=True):
+    """What somebody asked of a scatter and no coordinator has applied yet."""
 
     verb: str
     value: dict[str, Any]
@@ -138,10 +138,15 @@ class Shown(Scatter, kw_only=True):
     errors: list[ErrorKind]
     workers: list[Worker]
     paused_by: str | None
-    wishes: list[Wish]
+    control_requests: list[ControlRequest]
     chunks_suspect: int
     policy: dict[str, Any]
     history: list[Try]
+    wishes: list[ControlRequest] = []
+    """The former name of `control_requests`; it goes with the next minor version."""
+
+    def __post_init__(self) -> None:
+        self.wishes = self.control_requests
 
 
 class Ran(Scatter, kw_only=True):
@@ -217,7 +222,7 @@ class Redriven(msgspec.Struct, kw_only=True):
 
 
 class Asked(msgspec.Struct, kw_only=True):
-    """A wish: who will see to it (null: the next coordinator), and whether it has taken effect already."""
+    """A control request: who will apply it (null: the next coordinator), and whether it has taken effect already."""
 
     scatter: str
     name: str
@@ -280,12 +285,17 @@ class Schema(msgspec.Struct, kw_only=True):
 
 
 class Check(msgspec.Struct, kw_only=True):
-    """One thing that doctor looked at. `state` is "ok", "warning" or "broken"; `mend` is what to do."""
+    """One thing that doctor looked at. `state` is "ok", "warning" or "broken"; `fix` is what to do."""
 
     name: str
     state: str
     found: str
+    fix: str | None = None
     mend: str | None = None
+    """The former name of `fix`; it goes with the next minor version."""
+
+    def __post_init__(self) -> None:
+        self.mend = self.fix
 
 
 class Examined(msgspec.Struct, kw_only=True):

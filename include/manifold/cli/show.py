@@ -78,8 +78,8 @@ def shown(ledger: Ledger, uid: str, *, run_deleted: bool = False) -> shapes.Show
         item_seconds=shapes.ItemSeconds(p50=times[0], p90=times[1], p99=times[2]) if times else None,
         errors=shapes.error_kinds(ledger.kinds(uid)),
         workers=[_worker(one, now) for one in ledger.workers(uid)],
-        wishes=[
-            shapes.Wish(verb=one.verb, value=one.value, by_whom=one.by_whom, at=one.at)
+        control_requests=[
+            shapes.ControlRequest(verb=one.verb, value=one.value, by_whom=one.by_whom, at=one.at)
             for one in ledger.pending_controls(uid)
         ],
         paused_by=ledger.paused_by(uid),
@@ -179,8 +179,10 @@ def _facts(found: shapes.Shown) -> dict[str, Any]:
         facts["because"] = found.message
     if found.chunks_suspect:
         facts["lost"] = f"{found.chunks_suspect:,} chunks could not be read; manifold redrive --lost {found.scatter}"
-    if found.wishes:
-        facts["asked for"] = "; ".join(f"{one.verb} {one.value or ''} by {one.by_whom}" for one in found.wishes)
+    if found.control_requests:
+        facts["asked for"] = "; ".join(
+            f"{one.verb} {one.value or ''} by {one.by_whom}" for one in found.control_requests
+        )
     return facts
 
 

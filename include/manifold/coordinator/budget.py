@@ -51,7 +51,7 @@ class Budget:
         if failed > budget:
             raise TooManyFailures(
                 f"{counted(failed, 'item')} failed, and tolerate allows {budget:,} ({self._kind()}). What succeeded is "
-                f"kept. Mend the cause and redrive the failed items (scatter {row.title}), or allow more by tolerate="
+                f"kept. Fix the cause and redrive the failed items (scatter {row.title}), or allow more by tolerate="
             )
         if self._breaker and not self._others and self._alike >= self._breaker and len(self._kinds) == 1:
             raise TooManyFailures(

@@ -20,7 +20,7 @@ class Changeable(Protocol):
 
 
 class Controls:
-    """The wishes of one scatter. A pause and settings outlive the coordinator; a cancel or drain dies with it."""
+    """The control requests of one scatter. A pause and settings outlive the coordinator, a cancel or drain does not."""
 
     def __init__(self, ledger: Ledger, claim: Claim, report: Reporter) -> None:
         self._ledger = ledger

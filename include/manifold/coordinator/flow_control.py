@@ -15,14 +15,14 @@ _LONGEST_WAIT = 1.0
 
 
 class FlowControl:
-    """Chooses from a backlog, as the options, the free slots and what was measured so far allow.
+    """Chooses from a pending, as the options, the free slots and what was measured so far allow.
 
     Attributes:
         share: how many scatters share the engine.
     """
 
-    def __init__(self, parts: Parts, backlog: PendingChunks) -> None:
-        self._backlog = backlog
+    def __init__(self, parts: Parts, pending: PendingChunks) -> None:
+        self._pending = pending
         self._dispatch = parts.dispatch
         self._engine = parts.engine
         self._policy = policy = parts.policy
@@ -44,11 +44,11 @@ class FlowControl:
         if resting:
             return chosen
         for _ in range(self._room()):
-            chunk = self._backlog.take(now, self._size, self._sizer.fitting()) or self._copy_of_straggler(now)
+            chunk = self._pending.take(now, self._size, self._sizer.fitting()) or self._copy_of_straggler(now)
             if chunk is None:
                 break
             if not self._rate.take(len(chunk), now):
-                self._backlog.put_back(chunk)
+                self._pending.put_back(chunk)
                 self._lacking = len(chunk)
                 break
             chosen.append(chunk)
@@ -58,7 +58,7 @@ class FlowControl:
         """Seconds until it is worth choosing again, if nothing arrives before."""
         if self._lacking:
             return min(_LONGEST_WAIT, max(0.005, self._rate.wait(self._lacking)))
-        return 0.05 if self._backlog.ready else 0.25
+        return 0.05 if self._pending.ready else 0.25
 
     def pace(self) -> float:
         """Seconds between two executions in one slot, at the least."""
@@ -94,7 +94,7 @@ class FlowControl:
 
     def _copy_of_straggler(self, now: float) -> Chunk | None:
         """A second copy of the chunk that has been out longest, where that was asked for and slots idle."""
-        if not self._policy.speculate or self._backlog.ready:
+        if not self._policy.speculate or self._pending.ready:
             return None
         for sent in sorted(self._dispatch.in_flight.values(), key=lambda one: one.at):
             one = sent.attempt

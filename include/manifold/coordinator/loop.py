@@ -65,10 +65,10 @@ class Coordinator:
         self._budget = Budget(parts.policy, queued=self._row.n_failed if parts.redrive is not None else 0)
         self._controls = Controls(parts.ledger, parts.claim, self._report)
         ended, settle = partial(Coordinator._input_ended, me), partial(Coordinator._settle, me)
-        self._backlog = PendingChunks(parts.ledger, self._row.uid, parts.dispatch, parts.planner, parts.redrive, ended)
-        self._choice = FlowControl(parts, self._backlog)
+        self._pending = PendingChunks(parts.ledger, self._row.uid, parts.dispatch, parts.planner, parts.redrive, ended)
+        self._flow = FlowControl(parts, self._pending)
         send_again = partial(Coordinator._send, me, with_job=True)
-        self._replies = ReplyHandler(parts, self._backlog, self._report, self._counters, send_again)
+        self._replies = ReplyHandler(parts, self._pending, self._report, self._counters, send_again)
         self._trouble: BaseException | None = None
         self._rerun_after = 0  # losses of commits that were seen to
         self._last = LastCommit(self._claim, parts.store, self._dispatch, self._replies, settle)
@@ -99,7 +99,7 @@ class Coordinator:
                 self._report.notice("warning", trouble)
             self._controls.poll(self)
             while not self._round():
-                self._clock.wait(self._dispatch.signal, 0.0 if self._replies.receipts else self._choice.patience())
+                self._clock.wait(self._dispatch.signal, 0.0 if self._replies.receipts else self._flow.patience())
         except BaseException as exc:
             self._trouble = exc
             parts = self._parts
@@ -127,17 +127,17 @@ class Coordinator:
             self._replies.hear(outcome)
         self._poll()
         resting = self._controls.paused or self._controls.draining
-        self._write(self._choice.next(self._clock.monotonic(), resting=resting))
+        self._write(self._flow.next(self._clock.monotonic(), resting=resting))
         self._quarantine()
         if self._replies.receipts or self._dispatch.in_flight:
             return False
         if self._controls.draining:
             by = self._controls.drained_by
             raise Drained(f"drained by {by}: what was running is committed; a try that continues does the rest")
-        return self._backlog.empty and self._finish()
+        return self._pending.empty and self._finish()
 
     def _poll(self) -> None:
-        """What is looked at once a second: people's wishes, the lease, the share of the engine."""
+        """What is looked at once a second: control requests, the lease, the share of the engine."""
         if self._parts.stop.is_set():
             raise Stopped("stopped by a signal to its process: what is committed stays; the next try continues")
         now = self._clock.monotonic()
@@ -146,12 +146,12 @@ class Coordinator:
         self._polled = now
         self._controls.poll(self)
         self._idle.look(now)
-        if self._row.total is None and (expected := self._backlog.expected()) is not None:
+        if self._row.total is None and (expected := self._pending.expected()) is not None:
             self._row = self._claim.describe(expected=expected)
         if now - self._renewed >= RENEW_SECONDS:
             self._renewed = now
             self._count_refused()
-            self._choice.share = max(1, self._parts.ledger.running(self._row.engine))
+            self._flow.share = max(1, self._parts.ledger.running(self._row.engine))
             self._row = self._claim.commit(workers=self._parts.engine.workers(), tallies=self._counters.sums).row
 
     def _wait_for_store(self, text: str) -> None:
@@ -186,7 +186,7 @@ class Coordinator:
         for (sent, receipt), won in zip(batch, committed.won, strict=True):
             self._settle(sent, receipt, won)
             if sent is not None and (not won or receipt.stop < sent.attempt.stop):
-                self._backlog.again(sent.chunk, receipt.stop if won else sent.attempt.start, sent.attempt.stop)
+                self._pending.again(sent.chunk, receipt.stop if won else sent.attempt.start, sent.attempt.stop)
         self._report.progress(self._row, self._dispatch, self._parts.engine, paused=self._controls.paused)
         if self._parts.redrive is not None and self._claim.losses > self._rerun_after:
             self._budget.requeue(self._parts.ledger.failed_before(self._row.uid, self._claim.epoch))
@@ -198,16 +198,16 @@ class Coordinator:
             sent,
             now=self._clock.monotonic(),
             allowance=self._budget.left(self._row),
-            pace=self._choice.pace(),
+            pace=self._flow.pace(),
             with_job=with_job,
         )
-        self._choice.sent(sent, packed)
+        self._flow.sent(sent, packed)
         self._counters.add("bytes:in", packed)
 
     def _settle(self, sent: Sent | None, receipt: Receipt, won: bool) -> None:
         """After the commit: what won is counted and reported; what lost is thrown away."""
         done = receipt.n_ok + receipt.n_failed + receipt.n_skipped
-        self._choice.settled(receipt, won=won)
+        self._flow.settled(receipt, won=won)
         self._counters.add("retries", max(0, receipt.executions - done))
         if sent is not None and sent.chunk.why == "speculative":
             self._counters.add("speculations:won" if won else "speculations:lost")
@@ -250,7 +250,7 @@ class Coordinator:
         if self._parts.source.one_shot:
             raise input_gone(lost, self._claim.losses)
         self._report.notice("warning", "the account does not close yet: what is missing is looked for in the ledger")
-        self._backlog.replan(self._parts.planner_again(row.total))
+        self._pending.replan(self._parts.planner_again(row.total))
         return False
 
     def _reruns_were_lost(self) -> bool:
@@ -260,7 +260,7 @@ class Coordinator:
             return False
         self._rerun_after = self._claim.losses
         self._report.notice("warning", "the ledger's database has lost commits: what they had settled runs again")
-        self._backlog.redrive(redrive.again(self._claim.row))
+        self._pending.redrive(redrive.again(self._claim.row))
         return True
 
     def _end_as(self, exc: ScatterError) -> None:
@@ -294,5 +294,5 @@ class Coordinator:
     def change(self, name: str, value: object) -> None:
         """Apply max_concurrency, rate_limit or tolerate. Raises ConfigError for a value that makes no sense."""
         self._policy = self._policy.with_(**{name: value})
-        self._choice.change(self._policy, self._clock.monotonic())
+        self._flow.change(self._policy, self._clock.monotonic())
         self._budget.change(self._policy)

@@ -138,16 +138,16 @@ class Redrive:
             return []
 
 
-def chooser(ledger: Ledger, uid: str, *wishes: Mapping[str, Any]) -> Callable[[int], bool] | None:
-    """Which failed positions the wishes of people mean (the values of "redrive" controls); None for all of them.
+def chooser(ledger: Ledger, uid: str, *requests: Mapping[str, Any]) -> Callable[[int], bool] | None:
+    """Which failed positions the control requests mean (the values of "redrive" controls); None for all of them.
 
-    A wish `{"fingerprints": [...]}` means the items that are failed by these kinds of errors, `{"positions": [...]}`
+    A request `{"fingerprints": [...]}` means the items that are failed by these kinds of errors, `{"positions": [...]}`
     these items, `{}` all.
     """
-    if not wishes or not all(wish.keys() & {"fingerprints", "positions"} for wish in wishes):
+    if not requests or not all(request.keys() & {"fingerprints", "positions"} for request in requests):
         return None
-    kinds = sorted({one for wish in wishes for one in wish.get("fingerprints") or ()})
-    named = {pos for wish in wishes for pos in wish.get("positions") or ()}
+    kinds = sorted({one for request in requests for one in request.get("fingerprints") or ()})
+    named = {pos for request in requests for pos in request.get("positions") or ()}
 
     # Asked when the first chunk is made: what is withdrawn until then is failed, too.
     @cache

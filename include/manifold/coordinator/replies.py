@@ -56,7 +56,7 @@ class ReplyHandler:
     def __init__(
         self,
         parts: Parts,
-        backlog: PendingChunks,
+        pending: PendingChunks,
         report: Reporter,
         counters: Counters,
         send_with_job: Callable[[Sent], None],
@@ -64,7 +64,7 @@ class ReplyHandler:
         self._parts = parts
         self._claim = parts.claim
         self._clock = parts.clock
-        self._backlog = backlog
+        self._pending = pending
         self._report = report
         self._counters = counters
         self._send_with_job = send_with_job
@@ -151,7 +151,7 @@ class ReplyHandler:
         chunk.not_before = now + min(30.0, 0.25 * 2.0**chunk.sent)
         self.obstacle.met(f"{where} are sent again: {error}")
         self._report.notice("warning", f"{where} will be sent again: {error}")
-        self._backlog.put([chunk])
+        self._pending.put([chunk])
 
     def _completed(self, receipt: Receipt, blobs: Mapping[str, bytes]) -> Receipt:
         try:
@@ -165,7 +165,7 @@ class ReplyHandler:
         if isinstance(error, WorkerLost):
             self._lost(sent, error)
         elif isinstance(error, CancelledError):
-            self._backlog.again(chunk, chunk.start, chunk.stop)
+            self._pending.again(chunk, chunk.start, chunk.stop)
         elif descriptors.lacking(error):  # the process that ran it could open nothing, so no store is to blame
             text = f"{type(error).__qualname__}: {error_report.traceback_text(error)}"
             self._not_set_up(sent, UNNAMED, "set-up", text)
@@ -190,7 +190,7 @@ class ReplyHandler:
                     "committed stays; the next try continues"
                 )
             if sent is not None:
-                self._backlog.again(sent.chunk, sent.attempt.start, sent.attempt.stop)
+                self._pending.again(sent.chunk, sent.attempt.start, sent.attempt.stop)
         elif sent is not None:
             self._not_set_up(sent, answer.worker or text, answer.refusal or "set-up", text)
 
@@ -207,7 +207,7 @@ class ReplyHandler:
             f"items {chunk.start:,} to {chunk.stop - 1:,} will be sent again in {pause:g} s, since the function could "
             f"not be set up on {where}",
         )
-        self._backlog.put([chunk])
+        self._pending.put([chunk])
 
     def _lost(self, sent: Sent, lost: WorkerLost) -> None:
         verdict = self._losses.judge(sent.chunk, lost, self._clock.monotonic(), self._parts.engine.workers())
@@ -215,6 +215,6 @@ class ReplyHandler:
             self._claim.died(sent.attempt.id, lost.worker)
         kind: type[ManifoldError] = ItemTimeout if lost.overdue else PoisonItem
         self.condemned += [(chunk, kind(verdict.reason)) for chunk in verdict.condemned]
-        self._backlog.put(verdict.again)
+        self._pending.put(verdict.again)
         self._counters.add("lost")
         self._report.lost(sent.attempt, lost.worker, verdict.reason)

@@ -41,9 +41,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Mode = Literal["continue", "fresh", "redrive", "hand back"]
+Mode = Literal["continue", "fresh", "redrive", "reuse"]
 """continue: gaps, and items that failed in earlier tries; fresh: all again, under a new uid;
-redrive: only failed items, whatever else is missing; hand back: what is there, without running anything."""
+redrive: only failed items, whatever else is missing; reuse: what is there, without running anything."""
 
 _BUSY_SECONDS = 45.0  # a lease is 30 s: a coordinator that died is waited for, one that lives is not
 
@@ -144,7 +144,7 @@ class _Try:
         plan = self._plan
         _check(plan, self._means.engine)
         found = self._find()
-        if plan.mode == "hand back" and found is not None:
+        if plan.mode == "reuse" and found is not None:
             return self._existing(found, compared(plan, found, self._ledger))
         source = plan.source
         pinned = source.pin(self._ledger.pin(found.uid) if found is not None and plan.mode != "fresh" else None)

@@ -109,7 +109,9 @@ class PostgresServer(Server):
             return self._run("SELECT 1")
         except psycopg2.OperationalError as exc:
             if "password authentication failed" in str(exc):
-                raise StartError(f"{self.data} was made with another password. Delete it to start afresh.") from exc
+                raise StartError(
+                    f"{self.data} was made with another password. Delete it to start from scratch."
+                ) from exc
             return False
 
     def _run(self, statement: str, *values: str) -> bool:

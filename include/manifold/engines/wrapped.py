@@ -20,7 +20,7 @@ from manifold.protocol.records import WorkerInfo
 class WrappedEngine(Engine):
     """`executor` as an engine with as many slots as it has workers, or with `slots`.
 
-    An executor that breaks fails its futures with WorkerLost. It does not mend itself, so it has no slots from then on.
+    An executor that breaks fails its futures with WorkerLost. It does not recover, so it has no slots from then on.
     """
 
     same_host: ClassVar[bool] = False  # nobody knows where it runs its calls, but for the two below

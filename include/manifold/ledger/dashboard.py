@@ -307,7 +307,7 @@ def workers(conn: Connection, uid: str, limit: int) -> list[WorkerRow]:
 
 
 def settings_in_force(conn: Connection, uid: str) -> list[dict[str, Any]]:
-    """The values of the `set` wishes that a coordinator has seen to, in order."""
+    """Return the values of the `set` requests that a coordinator has applied, in order."""
     of = control.c
     done = and_(of.uid == uid, of.verb == "set", of.applied_epoch.is_not(None))
     return list(conn.execute(select(of.value).where(done).order_by(of.no)).scalars())

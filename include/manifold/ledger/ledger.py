@@ -123,9 +123,9 @@ class Ledger(Reader):
         return self.database.write(lambda conn: conn.execute(marked).rowcount == 1)
 
     def control(self, uid: str, verb: str, value: dict[str, Any] | None = None, by_whom: str = "") -> int:
-        """The number of a wish for the scatter's coordinator: pause, resume, drain, cancel, set or redrive.
+        """Record a request for the scatter's coordinator (pause, resume, drain, cancel, set, redrive); its number.
 
-        Raises LedgerError where the scatter is not there, or has ended and the wish would come to nothing.
+        Raises LedgerError where the scatter is not there, or has ended and the request would have no effect.
         """
         token = uuid.uuid4().hex
 
@@ -139,8 +139,8 @@ class Ledger(Reader):
             if mine is not None:  # the COMMIT was in doubt, and had counted
                 return int(mine)
             last = conn.execute(select(func.max(control.c.no)).where(control.c.uid == uid)).scalar() or 0
-            wish = {"uid": uid, "no": last + 1, "epoch": row.epoch, "verb": verb, "value": value or {}}
-            conn.execute(insert(control).values(**wish, by_whom=by_whom, at=self.now(), token=token))
+            request = {"uid": uid, "no": last + 1, "epoch": row.epoch, "verb": verb, "value": value or {}}
+            conn.execute(insert(control).values(**request, by_whom=by_whom, at=self.now(), token=token))
             return int(last + 1)
 
         return self.database.write(work)

@@ -98,9 +98,9 @@ def changes(conn: Connection, now: ColumnElement[float], visible: Visible) -> tu
     living = func.count().filter(alive(now))
     sums = [func.sum(one) for one in (of.seq, of.epoch, of.n_failed, of.total, of.expected)]
     latest = [func.max(one) for one in (of.created_at, of.ended_at, of.lease_until)]
-    wishes = select(func.count(), func.max(control.c.at)).select_from(control)
+    requests = select(func.count(), func.max(control.c.at)).select_from(control)
     asked = select(func.count(), living, *sums, *latest).where(_seen(visible))
-    return (*conn.execute(asked).one(), *conn.execute(wishes).one())
+    return (*conn.execute(asked).one(), *conn.execute(requests).one())
 
 
 def _seen(visible: Visible) -> ColumnElement[bool]:

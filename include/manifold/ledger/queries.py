@@ -193,7 +193,7 @@ class Reader:
     def pending_controls(self, uid: str) -> list[ControlRow]:
         """What the present coordinator is to do, in order.
 
-        A wish to cancel or drain dies with the epoch it was made in; settings and pauses are applied anew in each.
+        A request to cancel or drain ends with the epoch it was made in; settings and pauses are applied anew in each.
         A redrive is done once.
         """
         epoch = select(scatter.c.epoch).where(scatter.c.uid == uid).scalar_subquery()

@@ -9,7 +9,7 @@
 | attempt | one row per sending of a chunk, written before it is sent |
 | failure | exactly the items that are failed now |
 | error_kind | one traceback per fingerprint |
-| control | wishes of people |
+| control | control requests |
 | worker | who works, for display |
 | tally | what coordinators count for the metrics: one row per figure of a try; of ended scatters, one per engine |
 | meta | schema version, id of the ledger |

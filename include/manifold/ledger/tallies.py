@@ -36,7 +36,7 @@ def fold_tallies(conn: Connection, uid: str) -> None:
     """Add what one scatter has counted to the sums of those that have ended already."""
     added = insert_into(conn.dialect.name, tally)
     mine = sums_by_engine().where(tally.c.uid == uid).subquery().c
-    # In one order, so that two that end at once do not wait for each other; the condition is SQLite's wish.
+    # In one order, so that two that end at once do not wait for each other; SQLite requires the condition.
     sums = select(literal(ENDED), literal(0), *mine).where(true()).order_by(mine.engine, mine.name)
     adding = added.from_select([*_KEY, "value"], sums).on_conflict_do_update(
         index_elements=_KEY, set_={"value": tally.c.value + added.excluded.value}

@@ -183,7 +183,7 @@ class ScatterRow(msgspec.Struct, frozen=True):
 
 
 class ControlRow(msgspec.Struct, frozen=True):
-    """A wish of a person about a running scatter, applied by its coordinator."""
+    """What a person asks of a running scatter, applied by its coordinator."""
 
     no: int
     epoch: int

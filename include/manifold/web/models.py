@@ -99,8 +99,8 @@ class Settings(BaseModel):
     tolerate: str = Field(description='How many items may fail: a count such as "5", or a percentage such as "1%".')
 
 
-class Wish(BaseModel):
-    """What somebody asked for and no coordinator has seen to yet."""
+class ControlRequest(BaseModel):
+    """What somebody asked of a scatter and no coordinator has applied yet."""
 
     no: int
     verb: Literal["pause", "resume", "drain", "cancel", "set", "redrive"]
@@ -167,7 +167,7 @@ class Try(BaseModel):
     number: int | None
     numbers: int | None
     owner: Text
-    mode: str = Field(description="continue, fresh, redrive, hand back, or cancel.")
+    mode: str = Field(description="continue, fresh, redrive, reuse, or cancel.")
     why: Text = Field(description="What it does, in a sentence.")
     began_at: float
     ended_at: float | None = Field(description="null while it runs; for a lost one, when it last reported.")
@@ -187,7 +187,10 @@ class ScatterDetail(Scatter):
     paused_by: Text | None
     policy: dict[str, Any] = Field(description="The options it was begun with; passwords are masked.")
     settings: Settings
-    wishes: list[Wish]
+    control_requests: list[ControlRequest]
+    wishes: list[ControlRequest] = Field(
+        description="The former name of `control_requests`; it goes with the next minor version."
+    )
     chunks: Chunks
     suspects: list[Span] = Field(description="The first of those whose results a reader could not read.")
     suspects_total: int
@@ -305,7 +308,7 @@ class FailureDetail(Failure):
 
 
 class Asked(BaseModel):
-    """A wish that was written down; `done` where it took effect at once. `text` says it in a sentence."""
+    """A control request that was recorded; `done` where it took effect at once. `text` says it in a sentence."""
 
     verb: Verb
     coordinator: Text | None

@@ -1,4 +1,4 @@
-"""What the page's API takes: wishes and choices, with nothing in them that is not known here."""
+"""What the page's API takes: control requests and choices, with nothing in them that is not known here."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Tolerated = Annotated[
 
 
 class Order(BaseModel):
-    """A wish for the scatter's coordinator that needs no value."""
+    """A request to the scatter's coordinator that needs no value."""
 
     model_config = ConfigDict(extra="forbid")
     verb: Literal["pause", "resume", "drain", "cancel"]
@@ -65,7 +65,7 @@ class Changes(BaseModel):
 
 
 class Change(BaseModel):
-    """A wish to change settings."""
+    """A request to change settings."""
 
     model_config = ConfigDict(extra="forbid")
     verb: Literal["set"]

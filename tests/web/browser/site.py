@@ -25,15 +25,15 @@ from manifold.testing.engines import until
 ROOT = Path(__file__).parents[3]
 DAG, TASK = "invoices", "render"
 
-# Every 17th invoice fails, until the file is there: a retry has something to find mended.
+# Every 17th invoice fails, until the file is there: a retry has something to find fixed.
 _INVOICES = '''
-"""Slow items, some of which fail until somebody mends what they need."""
+"""Slow items, some of which fail until somebody fixes what they need."""
 import time
 from pathlib import Path
 
 from airflow.sdk import Param, dag, task
 
-MENDED = Path({mended!r})
+FIXED = Path({fixed!r})
 
 
 def number(invoice):
@@ -44,7 +44,7 @@ def number(invoice):
 def render(invoice, seconds):
     print(f"rendering {{number(invoice)}}")
     time.sleep(float(seconds))
-    if invoice % 17 == 3 and not MENDED.exists():
+    if invoice % 17 == 3 and not FIXED.exists():
         print("the renderer answered 503, giving up")
         if invoice % 2:
             raise TimeoutError("no answer from the renderer")
@@ -76,7 +76,7 @@ class Site:
     stack: Stack
     ledger: Ledger
     passwords: dict[str, str]
-    mended: Path
+    fixed: Path
 
     @property
     def url(self) -> str:
@@ -114,8 +114,8 @@ class Site:
 def running(root: Path) -> Iterator[Site]:
     """The site, with all that it needs started in that folder."""
     shutil.copytree(ROOT / "dags", root / "dags")
-    mended = root / "mended"
-    (root / "dags" / f"{DAG}.py").write_text(_INVOICES.format(mended=str(mended)))
+    fixed = root / "fixed"
+    (root / "dags" / f"{DAG}.py").write_text(_INVOICES.format(fixed=str(fixed)))
     place = Place(state=root / ".manifold", dags=root / "dags", plugins=root / "plugins")
     for folder in (place.state, place.plugins):
         folder.mkdir(mode=0o711)
@@ -126,7 +126,7 @@ def running(root: Path) -> Iterator[Site]:
             passwords = json.loads((place.state / "airflow" / "passwords.json").read_text())
             ledger = open_ledger(stack.ledger_url)
             try:
-                yield Site(stack, ledger, passwords, mended)
+                yield Site(stack, ledger, passwords, fixed)
             finally:
                 ledger.close()
     finally:

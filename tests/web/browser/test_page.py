@@ -174,8 +174,8 @@ def test_failed_items_are_retried_one_kind_then_all(
     over: str, site: Site, visit: Visit, shoot: Shoot, request: pytest.FixtureRequest
 ) -> None:
     page = visit(site.tab(over))
-    site.mended.touch()
-    request.addfinalizer(site.mended.unlink)  # what others scatter fails as before
+    site.fixed.touch()
+    request.addfinalizer(site.fixed.unlink)  # what others scatter fails as before
     kind = page.get_by_role("region", name="Errors").get_by_role("listitem").filter(has_text="ValueError")
     kind.get_by_role("button", name="Retry 6").click()
     asked = page.get_by_role("alertdialog")

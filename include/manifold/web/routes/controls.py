@@ -20,22 +20,22 @@ router = APIRouter(tags=["steering"])
 
 
 @router.post("/scatters/{uid}/controls", status_code=202)
-def control(found: AnyScatter, wish: requests.Control, session: SessionDep) -> models.Asked:
-    """Write down a wish, which the scatter's coordinator sees to within two seconds."""
-    value = wish.value.model_dump(exclude_unset=True) if isinstance(wish, requests.Change) else {}
-    allow_steering(found.who, session, wish.verb, found.uid, found.task, **value)
+def control(found: AnyScatter, asking: requests.Control, session: SessionDep) -> models.Asked:
+    """Record a control request, which the scatter's coordinator applies within two seconds."""
+    value = asking.value.model_dump(exclude_unset=True) if isinstance(asking, requests.Change) else {}
+    allow_steering(found.who, session, asking.verb, found.uid, found.task, **value)
     if found.row.state in TERMINAL:
-        raise HTTPException(409, _ended(found, wish.verb))
+        raise HTTPException(409, _ended(found, asking.verb))
     try:
         control_requests.check_settings(value)
-        asked = control_requests.ask(found.ledger, found.row, wish.verb, value, found.who.name)
+        asked = control_requests.ask(found.ledger, found.row, asking.verb, value, found.who.name)
     except ConfigError as exc:
         raise HTTPException(400, str(exc)) from exc
     except LedgerError as exc:
         if found.ledger.scatter(found.uid).state in TERMINAL:
-            raise HTTPException(409, _ended(found, wish.verb)) from exc
+            raise HTTPException(409, _ended(found, asking.verb)) from exc
         raise
-    return models.Asked(verb=wish.verb, coordinator=asked.coordinator, done=asked.done, text=asked.sentence())
+    return models.Asked(verb=asking.verb, coordinator=asked.coordinator, done=asked.done, text=asked.sentence())
 
 
 def _ended(found: Found, verb: str) -> str:
@@ -61,7 +61,7 @@ def redrive(found: AnyScatter, chosen: requests.Redrive, session: SessionDep) ->
     if items == 0 and not (_is_closed(found) and found.ledger.suspects(found.uid)):
         what = "nothing that is missing or failed" if isinstance(chosen, requests.Missing) else "no such failed items"
         raise HTTPException(409, f"{found.row.title} has {what}; there is nothing to run again")
-    server.clear(session, found.who.user, task, dry_run=True)  # a task that is gone, or runs, leaves no wish either
+    server.clear(session, found.who.user, task, dry_run=True)  # a task that is gone, or runs, leaves no request either
     control_requests.ask_redrive(found.ledger, found.row, _wish(chosen), found.who.name)
     return models.Redriven(items=items, cleared=server.clear(session, found.who.user, task))
 

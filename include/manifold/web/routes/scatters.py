@@ -160,11 +160,12 @@ def scatter(found: Scatter) -> models.ScatterDetail:
 
     told = ledger.database.read(read)
     suspects = ledger.suspects(uid)
-    wishes = ledger.pending_controls(uid)
+    asked = [models.ControlRequest.model_validate(row, from_attributes=True) for row in ledger.pending_controls(uid)]
     return models.ScatterDetail(
         **told,
         paused_by=ledger.paused_by(uid),
-        wishes=[models.Wish.model_validate(one, from_attributes=True) for one in wishes],
+        control_requests=asked,
+        wishes=asked,
         suspects=[models.Span(start=one.start, stop=one.stop) for one in suspects[:_SUSPECTS]],
         suspects_total=len(suspects),
         may=models.May(steer=found.who.may_steer(found.task)),

@@ -56,7 +56,7 @@ export interface Settings {
   tolerate: string;
 }
 
-export interface Wish {
+export interface ControlRequest {
   no: number;
   verb: Verb | "redrive";
   value: Record<string, unknown>;
@@ -122,7 +122,8 @@ export interface ScatterDetail extends Scatter {
   paused_by: string | null;
   policy: Record<string, unknown>;
   settings: Settings;
-  wishes: Wish[];
+  control_requests: ControlRequest[];
+  wishes: ControlRequest[];
   chunks: Chunks;
   suspects: Span[];
   suspects_total: number;

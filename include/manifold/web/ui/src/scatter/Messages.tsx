@@ -3,11 +3,11 @@ import { Stack } from "@chakra-ui/react";
 import { items, plural, span } from "../base/format";
 import { Notice } from "../base/Notice";
 import { When } from "../base/When";
-import type { ScatterDetail, Try, Wish } from "../types";
+import type { ControlRequest, ScatterDetail, Try } from "../types";
 
 /** What a person should know before all figures: each only while it is so. */
 export function Messages({ scatter }: { scatter: ScatterDetail }) {
-  const { paused_by, state, message, run_deleted, suspects, suspects_total, wishes, history } = scatter;
+  const { paused_by, state, message, run_deleted, suspects, suspects_total, control_requests, history } = scatter;
   const [last] = history;
   const [suspect] = suspects;
   return (
@@ -36,9 +36,9 @@ export function Messages({ scatter }: { scatter: ScatterDetail }) {
           Clear the task instance: its next try makes them anew.
         </Notice>
       )}
-      {wishes.map((wish) => (
-        <Notice key={wish.no} kind="news">
-          {asked(wish)}, asked for by {wish.by_whom} <When at={wish.at} />, has not taken effect yet.
+      {control_requests.map((request) => (
+        <Notice key={request.no} kind="news">
+          {asked(request)}, asked for by {request.by_whom} <When at={request.at} />, has not taken effect yet.
         </Notice>
       ))}
     </Stack>
@@ -55,7 +55,7 @@ function next(last: Try | undefined): string {
   return "The next try continues with what is missing.";
 }
 
-function asked({ verb, value }: Wish): string {
+function asked({ verb, value }: ControlRequest): string {
   if (verb === "set") return `Setting ${Object.entries(value).map(([name, to]) => `${name} to ${to ?? "no limit"}`).join(" and ")}`;
   if (verb === "redrive") return Array.isArray(value.positions) ? `A retry of ${items(value.positions.length)}` : "A retry of failed items";
   return verb.charAt(0).toUpperCase() + verb.slice(1);

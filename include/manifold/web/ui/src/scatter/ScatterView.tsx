@@ -41,7 +41,7 @@ export function ScatterView({ uid, within }: Props) {
   const { data: scatter, problem, at, refresh } = usePolled<ScatterDetail>(address(`scatters/${uid}`), every ?? SELDOM);
 
   // What has ended may be begun again, by others too: so it is asked for seldom, and as before where that was asked for.
-  const resting = scatter !== undefined && hasEnded(scatter) && scatter.wishes.length === 0;
+  const resting = scatter !== undefined && hasEnded(scatter) && scatter.control_requests.length === 0;
   useEffect(() => setEvery(resting && !expecting ? null : EVERY), [resting, expecting]);
   useEffect(() => {
     // What was asked for may begin it again: Airflow needs a moment for that.

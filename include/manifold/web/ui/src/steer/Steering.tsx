@@ -21,7 +21,7 @@ interface Steer {
   said: Said | null;
   dismiss: () => void;
   /** Each tells whether it went well; what happened stands in `said`. */
-  control: (wish: Control) => Promise<boolean>;
+  control: (request: Control) => Promise<boolean>;
   redrive: (chosen: Redrive) => Promise<boolean>;
 }
 
@@ -77,7 +77,7 @@ export function Steering({ scatter, changed, children }: Props) {
   const value = useMemo<Steer>(
     () => ({
       busy,
-      control: (wish) => act(async () => asked(await post<Asked>(`scatters/${uid}/controls`, wish))),
+      control: (request) => act(async () => asked(await post<Asked>(`scatters/${uid}/controls`, request))),
       dismiss: () => setSaid(null),
       redrive: (chosen) => act(async () => redriven(await post<Redriven>(`scatters/${uid}/redrive`, chosen))),
       refusal: refusal(scatter),
@@ -93,8 +93,8 @@ const SHORTEST = 8_000;
 const LONGEST = 300_000;
 
 /** What changes when an action takes effect. */
-const stage = ({ state, tries, settings, paused_by, wishes }: ScatterDetail): string =>
-  JSON.stringify([state, tries, settings, paused_by, wishes.length]);
+const stage = ({ state, tries, settings, paused_by, control_requests }: ScatterDetail): string =>
+  JSON.stringify([state, tries, settings, paused_by, control_requests.length]);
 
 function refusal({ may, task, state, run_deleted }: ScatterDetail): string | null {
   if (run_deleted && !isLive(state)) return "Its DAG run was deleted in Airflow, so nothing there can run it again.";
