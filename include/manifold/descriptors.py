@@ -1,6 +1,6 @@
 """File descriptors: whether this process has some left, and what holds them.
 
-A process without a free descriptor can open no file and no connection. That is no outage of what it wanted to open.
+A process without a free descriptor can open no file and no connection. That is not an outage of what it wanted to open.
 """
 
 from __future__ import annotations

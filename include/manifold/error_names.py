@@ -82,7 +82,7 @@ def _is_called(exc: BaseException, name: str) -> bool:
 def _checked_name(option: str, name: str) -> CheckedName:
     shown = f"{option}={name!r}"
     if not _NAME.fullmatch(name):
-        raise ConfigError(f"{shown} is no name of an exception: write module.Class; for several, a tuple of names")
+        raise ConfigError(f"{shown} is not the name of an exception: write module.Class; for several, a tuple of names")
     module, _, cls = name.rpartition(".")
     if module == "*":
         return CheckedName(name)
@@ -97,7 +97,7 @@ def _checked_name(option: str, name: str) -> CheckedName:
     if isinstance(meant, type) and issubclass(meant, BaseException):
         return CheckedName(name, _own_name(meant))
     if meant is not None:
-        raise ConfigError(f"{shown} is no exception class, but {meant!r}")
+        raise ConfigError(f"{shown} is not an exception class, but {meant!r}")
     return CheckedName(name)
 
 

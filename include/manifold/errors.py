@@ -69,11 +69,11 @@ class WorkerLost(EngineError):
     Attributes:
         started: a worker had begun the chunk (False: it was lost on the way).
         died: the process ended unannounced (False: drained, redelivered, or unknown).
-        position: items of the chunk that were done when it was last heard of; None if unknown.
+        position: items of the chunk that were done when it last reported; None if unknown.
         worker: its name; None if unknown.
         overdue: the engine ended it, because the item at `position` ran past `item_timeout` and did not yield.
         witnessed: whoever keeps the process (its parent, its host) lives and saw it end. Without a witness, and with
-            nothing heard of its host any more, the whole host may be gone, and no item is to blame.
+            no process of its host reports any more, the whole host may be gone, and no item is to blame.
     """
 
     started: bool = False

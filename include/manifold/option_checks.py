@@ -121,7 +121,7 @@ def names(option: str, value: Any) -> tuple[str, ...]:
 def _check_name(option: str, name: str) -> None:
     if option == "connections" and not _CONNECTION_ID.fullmatch(name):
         raise ConfigError(
-            f"{option}: {name!r} is no id of an Airflow connection, which has {_CONNECTION_CHARACTERS.strip()} only"
+            f"{option}: {name!r} is not a connection id of Airflow's, which has {_CONNECTION_CHARACTERS.strip()} only"
         )
     if "=" in name or "\0" in name:
         raise ConfigError(f"{option}: {name!r} cannot be part of the name of a variable of the environment")

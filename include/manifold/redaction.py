@@ -104,7 +104,7 @@ def masked_in(text: str) -> str:
 
 
 def _is_login(place: str) -> bool:
-    """What stands after the colon is no port, so it is the beginning of a password with a `/`, `?` or `#` in it."""
+    """What stands after the colon is not a port, so it is the beginning of a password with a `/`, `?` or `#` in it."""
     _, colon, port = place.partition(":")
     return bool(colon) and not port.isdigit() and not place.startswith("[")
 

@@ -57,7 +57,7 @@ class Registry:
         return next(map(_row_of, self._points(scheme)), None)
 
     def reads(self, url: str) -> bool:
-        """True where an adapter reads that URL; raises ConfigError for what is no URL."""
+        """True where an adapter reads that URL; raises ConfigError for what is not a URL."""
         return self.named(scheme_of(url)) is not None
 
     def row(self, url: str) -> Adapter:

@@ -386,7 +386,7 @@ def test_a_retry_after_a_crash_continues_with_what_is_missing(
     assert notes.all().count(0) == 1, "what was committed in the first try ran again"
 
 
-def test_a_crash_between_the_last_item_and_success_hands_back_what_is_there(
+def test_a_crash_between_the_last_item_and_success_returns_the_existing_results(
     capsys: pytest.CaptureFixture[str],
     notes: Notes,
 ) -> None:

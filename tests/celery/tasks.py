@@ -1,4 +1,4 @@
-"""A task that is no call of Manifold's, and takes a slot as a coordinator does."""
+"""A task that is not a call of Manifold's, and takes a slot as a coordinator does."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def test_a_worker_killed_whole_fails_what_it_ran_and_nothing_else(
     until(lambda: engine.slots() == 2, "the slots of the dead worker count no more")
 
 
-def test_a_worker_told_to_stop_hands_back_what_it_has(broker: Deployment, stack: ExitStack, tmp_path: Path) -> None:
+def test_a_worker_told_to_stop_returns_what_it_has(broker: Deployment, stack: ExitStack, tmp_path: Path) -> None:
     engine = stack.enter_context(broker.engine("drained"))
     leaving = stack.enter_context(broker.worker("leaving", "drained"))
     held = fill(serves(engine, 2), tmp_path)
@@ -72,9 +72,7 @@ def test_a_worker_told_to_stop_hands_back_what_it_has(broker: Deployment, stack:
         assert future.result(SLOW) == n
 
 
-def test_a_pool_process_told_to_stop_hands_back_what_it_has(
-    broker: Deployment, stack: ExitStack, tmp_path: Path
-) -> None:
+def test_a_pool_process_told_to_stop_returns_what_it_has(broker: Deployment, stack: ExitStack, tmp_path: Path) -> None:
     engine = stack.enter_context(broker.engine("signalled"))
     stack.enter_context(broker.worker("signalled", "signalled"))
     held = fill(serves(engine, 2), tmp_path)

@@ -100,7 +100,7 @@ def test_the_next_try_waits_for_what_runs_and_begins_it_no_second_time(
     killed_in_mid_run(broker, stack, tmp_path, "outlived", 6)
     running = [number for number, times in enumerate(begun(tmp_path, 6)) if times]
     heir = NextTry(tmp_path, "outlived", 6)
-    until(lambda: heir.said("re-attached to 2 chunks that still run"), "it is told of")
+    until(lambda: heir.said("re-attached to 2 chunks that still run"), "it says so")
     (tmp_path / "go").touch()
     assert sorted(heir.ended()) == [number * number for number in range(6)]
     times = begun(tmp_path, 6)
@@ -151,7 +151,7 @@ def test_a_worker_that_dies_with_what_was_adopted_costs_that_alone(
 ) -> None:
     killed_in_mid_run(broker, stack, tmp_path, "orphan", 2)
     heir = NextTry(tmp_path, "orphan", 2)
-    until(lambda: heir.said("re-attached to 2 chunks"), "it is told of")
+    until(lambda: heir.said("re-attached to 2 chunks"), "it says so")
     os.kill(int((tmp_path / "began0").read_text()), signal.SIGKILL)
     until(lambda: begun(tmp_path, 2)[0] == 2, "the item of the dead process begins again")
     (tmp_path / "go").touch()

@@ -26,7 +26,7 @@ def claim(book: Ledger) -> Iterator[Claim]:
 
 
 @pytest.mark.parametrize("verb", ["pause", "resume", "drain", "cancel"])
-def test_a_wish_goes_to_the_coordinator(cli: Cli, book: Ledger, claim: Claim, verb: str) -> None:
+def test_a_request_goes_to_the_coordinator(cli: Cli, book: Ledger, claim: Claim, verb: str) -> None:
     asked = said(cli(verb, "busy", "--json"), shapes.Asked)
     assert (asked.verb, asked.coordinator, asked.done, asked.value) == (verb, "a coordinator", False, {})
     (request,) = book.pending_controls(claim.uid)
@@ -35,7 +35,7 @@ def test_a_wish_goes_to_the_coordinator(cli: Cli, book: Ledger, claim: Claim, ve
     assert f"a coordinator will {verb} it" in cli(verb, "busy").stdout
 
 
-def test_a_wish_that_waits_is_shown(cli: Cli, claim: Claim) -> None:
+def test_a_request_that_waits_is_shown(cli: Cli, claim: Claim) -> None:
     assert cli("pause", "busy").exit_code == 0
     shown = said(cli("show", "busy", "--json"), shapes.Shown)
     assert [request.verb for request in shown.control_requests] == ["pause"]

@@ -32,7 +32,7 @@ def test_failed_items_run_again_by_the_code_of_the_store(
     assert (done.result.succeeded, done.result.failed, done.result.tries) == (80, 20, 2)
 
 
-def test_failed_items_run_again_by_a_mended_function(cli: Cli, work: str, pages: str, book: Ledger) -> None:
+def test_failed_items_run_again_by_a_fixed_function(cli: Cli, work: str, pages: str, book: Ledger) -> None:
     result = cli("redrive", pages, "--function", f"{work}:fixed", "--engine", "threads://1")
     assert result.exit_code == 0, result.output
     row = book.find(pages)

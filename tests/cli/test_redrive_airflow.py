@@ -164,7 +164,7 @@ def test_a_mapped_task_instance_is_cleared_alone(cli: Cli, airflow: Airflow) -> 
     assert airflow.asked[0][2]["task_ids"] == [["delay", 3]]
 
 
-def test_whoever_may_not_clear_the_task_leaves_no_wish(
+def test_whoever_may_not_clear_the_task_leaves_no_request(
     cli: Cli, book: Ledger, task: str, airflow: Airflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW_API_TOKEN", "a viewer's")
@@ -176,7 +176,7 @@ def test_whoever_may_not_clear_the_task_leaves_no_wish(
     assert book.pending_controls(task) == []
 
 
-def test_a_run_that_airflow_does_not_know_leaves_no_wish(
+def test_a_run_that_airflow_does_not_know_leaves_no_request(
     cli: Cli, book: Ledger, task: str, airflow: Airflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW_API_TOKEN", "mine")
@@ -206,7 +206,7 @@ def test_an_api_that_does_not_answer_is_named(cli: Cli, task: str, monkeypatch: 
     assert cli("redrive", task, "--api-url", "ftp://host").exit_code == 2
 
 
-def test_a_dry_run_writes_no_wish(cli: Cli, book: Ledger, task: str) -> None:
+def test_a_dry_run_writes_no_request(cli: Cli, book: Ledger, task: str) -> None:
     result = cli("redrive", task, "--dry-run")
     assert result.exit_code == 0
     assert "by Airflow, which the task is cleared for" in result.stdout

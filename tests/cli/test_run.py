@@ -105,7 +105,7 @@ def test_results_as_parquet(cli: Cli, work: str, tmp_path: Path) -> None:
         (["math", "--items", "range:3"], "not of the form MODULE:FUNCTION"),
         (["math:nothing", "--items", "range:3"], "has no attribute 'nothing'"),
         (["math:pi", "--items", "range:3"], "is a float, not a function"),
-        (["math:sqrt", "--items", "range:many"], "is no range such as range:1000000"),
+        (["math:sqrt", "--items", "range:many"], "is not a range such as range:1000000"),
         (["math:sqrt", "--items", "items.xyz"], "no file matches"),
         (["math:sqrt", "--items", "range:3", "--engine", "nope://3"], "no engine has the scheme"),
         (["math:sqrt", "--items", "range:3", "--option", "chunk_size"], "not of the form name=value"),

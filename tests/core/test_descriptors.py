@@ -73,7 +73,7 @@ def test_a_process_without_descriptors_gives_its_results_along_and_is_replaced(h
     told = [text for text in notices.texts if "80 of 80 file descriptors open" in text]
     assert told
     assert all(os.devnull in text and "ulimit -n" in text for text in told)
-    assert len(told) == len(set(told)), "each process is told of once"
+    assert len(told) == len(set(told)), "each process is reported once"
     assert not any("sent again" in text for text in notices.texts), "no store was to blame"
     ledger = open_ledger()
     assert verify(ledger, results.uid) == []

@@ -131,7 +131,7 @@ def test_a_host_that_is_lost_whole_is_no_items_fault() -> None:
 
 
 def away(*names: str, node: str = "") -> list[WorkerInfo]:
-    """Workers that nothing is heard of any more."""
+    """Workers that do not report any more."""
     return [WorkerInfo(name, name.partition(":")[0], 1, silence=12.0, alive=False, node=node) for name in names]
 
 

@@ -6,7 +6,11 @@ import subprocess
 import sys
 from importlib import import_module
 
+import msgspec
 import pytest
+
+from manifold.cli import shapes
+from manifold.ledger.rows import TryRow
 
 OLD = {
     "manifold.registry:masked": "manifold.redaction:masked",
@@ -46,3 +50,15 @@ def test_celery_workers_with_the_old_import_run_calls_and_say_what_to_write() ->
     assert told.stdout.startswith("True"), told.stderr
     for text in (told.stdout, told.stderr):
         assert "manifold.engines.celery_app is now manifold.engines.celery.worker" in text
+
+
+def test_json_has_the_former_fields_beside_their_successors() -> None:
+    check = shapes.Check(name="ledger", state="broken", found="nothing", fix="start PostgreSQL")
+    told = msgspec.json.decode(msgspec.json.encode(check))
+    assert told["mend"] == told["fix"] == "start PostgreSQL"
+    assert msgspec.json.decode(msgspec.json.encode(check), type=shapes.Check) == check
+
+
+def test_a_ledger_with_a_former_mode_is_shown_with_the_new_one() -> None:
+    row = TryRow(3, "me", "a/b", 2, 3, "host", 1, "hand back", "", 1.0, 2.0, "succeeded", None, 5, 1)
+    assert row.shown()["mode"] == "reuse"

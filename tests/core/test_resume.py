@@ -121,7 +121,7 @@ def numbers(items: Any, **options: Any) -> manifold.Results:
 
 
 @pytest.mark.parametrize("kind", ["list", "iterable", "files"])
-def test_failed_items_may_be_mended_in_the_input_where_that_is_accepted(kind: str, tmp_path: Path) -> None:
+def test_failed_items_can_be_fixed_in_the_input_where_that_is_accepted(kind: str, tmp_path: Path) -> None:
     def given(*items: str) -> Any:
         if kind == "files":
             (tmp_path / "numbers.txt").write_text("".join(f"{item}\n" for item in items))

@@ -22,7 +22,7 @@ def said() -> io.StringIO:
 
 @pytest.fixture
 def screen(said: io.StringIO) -> Screen:
-    """A screen that is no terminal, 80 columns wide."""
+    """A screen that is not a terminal, 80 columns wide."""
     return Screen(Console(file=said, width=80, highlight=False))
 
 

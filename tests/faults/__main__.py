@@ -44,7 +44,7 @@ def main(
 
 
 def _tried(console: Console, table: Table, kind: Kind, faults: list[Fault]) -> int:
-    """How many did harm. After one that did, the others go on in a cluster of their own."""
+    """How many did harm. After one that did, the others run in a cluster of their own."""
     wrong, left = 0, iter(enumerate(faults))
     for number, fault in left:
         with (

@@ -14,7 +14,7 @@ def verbs(ledger: Ledger, uid: str) -> list[str]:
     return [row.verb for row in ledger.pending_controls(uid)]
 
 
-def test_a_wish_is_pending_until_it_is_applied(ledger: Ledger) -> None:
+def test_a_request_is_pending_until_it_is_applied(ledger: Ledger) -> None:
     claim = claimed(ledger)
     first = ledger.control(claim.uid, "set", {"max_concurrency": 3}, "ada")
     second = ledger.control(claim.uid, "pause", by_whom="bob")
@@ -39,7 +39,7 @@ def test_cancel_and_drain_die_with_their_epoch_and_settings_outlive_it(ledger: L
     assert verbs(ledger, claim.uid) == ["set", "pause"]
 
 
-def test_a_redrive_is_wished_of_a_scatter_that_ended_and_done_once(ledger: Ledger) -> None:
+def test_a_redrive_is_asked_of_a_scatter_that_ended_and_done_once(ledger: Ledger) -> None:
     claim = claimed(ledger)
     claim.end("failed", "too many")
     number = ledger.control(claim.uid, "redrive", {"only_error": "boom"})
@@ -51,14 +51,14 @@ def test_a_redrive_is_wished_of_a_scatter_that_ended_and_done_once(ledger: Ledge
 
 
 @pytest.mark.parametrize("verb", ["pause", "resume", "drain", "cancel", "set"])
-def test_a_scatter_that_ended_takes_no_wish_about_how_it_runs(ledger: Ledger, verb: str) -> None:
+def test_a_scatter_that_ended_takes_no_request_about_how_it_runs(ledger: Ledger, verb: str) -> None:
     claim = claimed(ledger)
     claim.end("cancelled", "enough")
     with pytest.raises(LedgerError, match=f"has ended \\(cancelled\\); there is nothing to {verb}"):
         ledger.control(claim.uid, verb)
 
 
-def test_a_wish_about_an_unknown_or_replaced_scatter_is_an_error(ledger: Ledger) -> None:
+def test_a_request_about_an_unknown_or_replaced_scatter_is_an_error(ledger: Ledger) -> None:
     with pytest.raises(LedgerError, match="no scatter nobody"):
         ledger.control("nobody", "pause")
     old = claimed(ledger)
@@ -67,7 +67,7 @@ def test_a_wish_about_an_unknown_or_replaced_scatter_is_an_error(ledger: Ledger)
         ledger.control(old.uid, "redrive")
 
 
-def test_wishes_do_not_cross_to_another_scatter(ledger: Ledger) -> None:
+def test_requests_do_not_cross_to_another_scatter(ledger: Ledger) -> None:
     first, second = claimed(ledger), claimed(ledger, "trains")
     assert ledger.control(first.uid, "pause") == ledger.control(second.uid, "cancel") == 1
     first.applied(1)

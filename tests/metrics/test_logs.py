@@ -1,4 +1,4 @@
-"""Log lines as JSON: from every process, with the fields that Elasticsearch is told of, and without secrets."""
+"""Log lines as JSON: from every process, with the fields that Elasticsearch knows, and without secrets."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def test_more_failures_than_a_page_are_all_listed(place: Place) -> None:
     assert [failures[at].item for at in (0, 499, 500, 2299)] == [0, 499, 500, 2299]
 
 
-def test_a_failure_that_was_mended_meanwhile_is_told_apart(place: Place, tmp_path: Path) -> None:
+def test_a_failure_that_was_fixed_meanwhile_is_told_apart(place: Place, tmp_path: Path) -> None:
     good = tmp_path / "good"
 
     def once(n: int) -> int:

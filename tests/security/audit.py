@@ -1,7 +1,7 @@
 """`make audit`: the pinned packages against the advisories that pip-audit knows.
 
 Exit code 0 where none has a known vulnerability, 1 where one has. Where no advisory database can be reached it says so
-and ends with 0: an audit that could not be made is no finding.
+and ends with 0: an audit that could not be made is not a finding.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ def _with_another_payload(dice: random.Random, captured: Sequence[bytes], pickle
 def _signed_by_somebody_else(dice: random.Random, captured: Sequence[bytes], pickled: bytes) -> bytes:
     try:
         header = envelope.peek(dice.choice(captured))
-    except Exception:  # noqa: BLE001 - it is no sealed message
+    except Exception:  # noqa: BLE001 - it is not a sealed message
         return pickled
     return envelope.seal(FOREIGN, msgspec.structs.replace(header, key_id="k0", zstd=False), pickled)
 

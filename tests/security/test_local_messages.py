@@ -1,4 +1,4 @@
-"""Worker processes of one host: what is no frame of ours on a socket is not unpickled, and ends one worker at most."""
+"""Worker processes of one host: what is not a frame of ours is not unpickled, and ends one worker at most."""
 
 from __future__ import annotations
 

@@ -153,7 +153,7 @@ class Deployment:
         self._judge(error)
 
     def _judge(self, lost: WorkerLost) -> None:
-        """A death is told of a process that died, or of one whose beats did not come.
+        """A death is reported of a process that died, or of one whose beats did not come.
 
         A coordinator that stands still, a broker that was away and a second delivery are nobody's death.
         """

@@ -194,7 +194,7 @@ class Checks:
         if old["state"] == "replaced" != new["state"]:
             yield "it was replaced, and lives again"
         if old["state"] == "running" and new["state"] == "replaced":
-            unowned = (old["lease_until"] or 0.0) < self.book.now()  # gc takes what nobody coordinates
+            unowned = (old["lease_until"] or 0.0) < self.book.now()  # gc takes what has no coordinator
             newer = [one["gen"] for one in self.now.scatters.values() if one["name"] == new["name"]]
             if max(newer) == new["gen"] and not (unowned and who.startswith("gc")):
                 yield "it was running, and is gone"

@@ -84,7 +84,7 @@ class Cluster:
             self.world.later(seconds, lambda one=delivery: self._queued(one))  # type: ignore[misc]
 
     def restart(self) -> None:
-        """An idle worker is replaced: its successor has never heard of any function."""
+        """An idle worker is replaced: its successor knows no function."""
         idle = [one for one in self.workers if one.busy is None]
         if idle:
             self._replace(self.world.rng.choice(idle))
@@ -223,7 +223,7 @@ class Cluster:
             worker.ahead += 25.0
         if faults.hits("worker was lost, and comes back", name):
             worker.ahead += 6.0
-            self._later_lost(3.0, delivery, "nothing is heard of it", started=True)
+            self._later_lost(3.0, delivery, "it does not report", started=True)
         self.world.later(worker.ahead, lambda: end() if worker.busy is delivery else None)
 
     def _ran(self, run: Run, delivery: Delivery) -> Callable[[], None]:
@@ -312,7 +312,7 @@ class Cluster:
             return
         if faults.hits("answer late", name):
             seconds = rng.choice((5.0, 60.0))
-            self._later_lost(3.0, delivery, "nothing is heard of it", started=True)
+            self._later_lost(3.0, delivery, "it does not report", started=True)
         self.world.later(seconds, lambda: self._deliver(delivery, reply))
         if faults.hits("answer twice", name):
             self.world.later(rng.choice((0.1, 5.0)), lambda: self._stray(delivery, reply))

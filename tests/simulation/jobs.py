@@ -59,7 +59,7 @@ class Jobs:
         self._recorded[uid].append(given)
 
     def told(self, who: str, event: ScatterStarted) -> Iterator[str]:
-        """People are told of what has changed, and of nothing else."""
+        """People are warned of what has changed, and of nothing else."""
         code = any(text.startswith("the code of") for text in event.warnings)
         constants = any(text.startswith("the constants differ") for text in event.warnings)
         changed = self._changed[event.uid, who]

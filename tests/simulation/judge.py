@@ -82,7 +82,7 @@ class Judge:
     def _too_many(self, one: Try) -> bool:
         """More items failed in this try than it tolerates, or all are done and more are failed."""
         uid, epoch = one.engine.uid, one.engine.epoch
-        # By the time the coordinator has heard of its own end, gc may have been at the scatter.
+        # By the time the coordinator has learnt of its own end, gc may have been at the scatter.
         tables = self._story.checks.failed.get((uid, epoch), one.tables)
         row, failed = tables.scatters[uid], tables.failed_in[uid]
         before = self._story.checks.begun.get((uid, epoch), {})

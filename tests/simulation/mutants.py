@@ -228,7 +228,7 @@ def _no_change_is_met(self: Planner, row: ChunkRow) -> None:
 _PASS = Planner._pass
 
 
-def _wishes_of_any_epoch(self: queries.Reader, uid: str) -> list[ControlRow]:
+def _requests_of_any_epoch(self: queries.Reader, uid: str) -> list[ControlRow]:
     asked = select(*columns(control, ControlRow)).where(control.c.uid == uid, control.c.applied_epoch.is_(None))
     unseen = self._all(ControlRow, asked.where(control.c.verb.in_(("cancel", "drain"))))
     seen = {one.no for one in unseen}
@@ -341,7 +341,7 @@ MUTANTS: dict[str, Mutant] = {
     "committed items are not compared": lambda: _patch(Planner, "_pass", _no_change_is_met),
     "the rest of an overlay is forgotten": lambda: _patch(PendingChunks, "_overlay_again", lambda *_: None),
     "copies are not stopped": lambda: _patch(dispatch.Dispatch, "stop_copies", lambda *_: 0),
-    "a cancel outlives its epoch": lambda: _patch(queries.Reader, "pending_controls", _wishes_of_any_epoch),
+    "a cancel outlives its epoch": lambda: _patch(queries.Reader, "pending_controls", _requests_of_any_epoch),
     "all failed items run again, whichever were chosen": lambda: _patch(redrive.Redrive, "_is_chosen", lambda *_: True),
     "the plan sees one page of what is committed": lambda: _patch(wiring, "base_rows", _first_page),
     "failures that were cut off are not read": lambda: _patch(
@@ -360,7 +360,7 @@ MUTANTS: dict[str, Mutant] = {
     "what was loaded again has changed": lambda: _patch(given.Given, "code_changed", lambda _, row: bool(row.fn_key)),
     "a change stops nothing": lambda: _patch(compatibility, "refuse_changes", lambda *_: None),
     "a change begins nothing from scratch": lambda: _patch(start._Try, "_takes_its_place", _if_asked_for),
-    "nobody is told of a change": lambda: _patch(compatibility, "warnings", lambda *_: []),
+    "no change is reported": lambda: _patch(compatibility, "warnings", lambda *_: []),
     "what other code has sent counts": lambda: _patch(Compatibility, "other_work", property(_only_other_items)),
     # time
     "no alarm rings": lambda: _patch(alarm.Alarm, "around", lambda _, call: call),

@@ -244,7 +244,7 @@ def simulate(
 
 
 class _Witness(Monitor):
-    """Is told of events: the coordinator may die at each, and this may fail."""
+    """Gets the events: the coordinator may die at each, and this may fail."""
 
     def __init__(self, story: Story, actor: Actor, engine: SimEngine) -> None:
         self._jobs = story.checks.jobs

@@ -21,7 +21,7 @@ HOW: dict[str, tuple[str, tuple[str, ...]]] = {
     "items that run together run for ever": ("async", ()),
     "lines of items that run together are mixed": ("async", ()),
     "no alarm rings": ("timeout", ()),
-    "nobody is told of a change": ("edited", ()),
+    "no change is reported": ("edited", ()),
     "nobody knows when an item is overdue": ("timeout", ()),
     "what other code has sent counts": ("edited", ()),
     "what was committed of another input stays": ("another", ("message late", "worker is slow")),

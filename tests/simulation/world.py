@@ -126,7 +126,7 @@ class Actor:
         world.later(0, self._greenlet.switch)
 
     def point(self, what: str) -> None:
-        """Something is about to take effect, or has. Here a process may die, or stand still while the others go on."""
+        """Something is about to take effect, or has. Here a process may die, or stop while the others continue."""
         if self.dead:
             raise Crashed(self.name)
         if self._world.faults.hits("crash", f"{self.name} at {what}"):

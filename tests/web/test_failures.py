@@ -22,7 +22,7 @@ pytestmark = pytest.mark.filterwarnings("default")
 
 
 class Odd:
-    """An item that is no plain value, and that notes in a file when somebody makes it again."""
+    """An item that is not a plain value, and that notes in a file when somebody makes it again."""
 
     def __init__(self, path: str) -> None:
         self.path = path

@@ -1,4 +1,4 @@
-"""Whatever a parameter or a body holds, the answer is no fault of the server, and a sentence where it is refused."""
+"""Whatever a parameter or a body holds, the answer is not a fault of the server, and a sentence where it is refused."""
 
 from __future__ import annotations
 

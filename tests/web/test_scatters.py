@@ -121,6 +121,7 @@ def test_one_scatter_is_told_with_all_its_figures(admin: TestClient, book: Ledge
     assert told["chunks"] == {"committed": 2, "in_flight": 3, "lost": 1, "speculative": 0}
     assert told["settings"] == {"max_concurrency": 4, "rate_limit": 5.0, "tolerate": "1%"}
     assert [(one["verb"], one["by_whom"]) for one in told["control_requests"]] == [("drain", "bob")]
+    assert told["wishes"] == told["control_requests"], "the former name"
     assert told["coordinator"] == "coordinator 1"
     assert told["errors"] == [{"fingerprint": "hiccup", "type": "ValueError", "message": "hiccup at 11", "count": 3}]
     assert told["item_seconds"]["p90"] == 0.5

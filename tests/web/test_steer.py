@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.usefixtures("dags"), pytest.mark.filterwarnings("defau
 
 
 @pytest.mark.parametrize("verb", ["pause", "resume", "drain", "cancel"])
-def test_a_wish_is_written_down_for_the_coordinator(admin: TestClient, book: Ledger, verb: str) -> None:
+def test_a_request_is_written_down_for_the_coordinator(admin: TestClient, book: Ledger, verb: str) -> None:
     claim = airflow_scatter(book)
     told = post(admin, f"/scatters/{claim.uid}/controls", {"verb": verb})
     assert (told["done"], told["coordinator"]) == (False, "coordinator 1")
@@ -51,7 +51,7 @@ def test_settings_reach_the_ledger_as_they_are(admin: TestClient, book: Ledger) 
         ({"verb": "pause", "more": 1}, "more"),
     ],
 )
-def test_a_wish_without_sense_is_refused_and_not_written(
+def test_a_request_without_sense_is_refused_and_not_written(
     admin: TestClient, book: Ledger, body: dict[str, Any], told: str
 ) -> None:
     claim = airflow_scatter(book)
@@ -88,7 +88,7 @@ def test_a_scatter_of_plain_python_is_redriven_by_the_command_line(admin: TestCl
     assert "manifold redrive" in post(admin, f"/scatters/{claim.uid}/redrive", {}, 409)["detail"]
 
 
-def test_a_redrive_of_a_task_that_is_gone_leaves_no_wish(admin: TestClient, book: Ledger) -> None:
+def test_a_redrive_of_a_task_that_is_gone_leaves_no_request(admin: TestClient, book: Ledger) -> None:
     claim = airflow_scatter(book, run="deleted")
     made.done(claim, 0, "of")
     claim.end("failed", "x")

@@ -44,7 +44,9 @@ class Api:
         """
         where = (url or os.environ.get("AIRFLOW_API_URL") or _configured_url() or "").rstrip("/")
         if where and not where.startswith(("http://", "https://")):
-            raise ConfigError(f"{masked(where)!r} is no URL of an Airflow API, such as https://airflow.example.com")
+            raise ConfigError(
+                f"{masked(where)!r} is not the URL of an Airflow API, such as https://airflow.example.com"
+            )
         token = os.environ.get("AIRFLOW_API_TOKEN")
         user, password = os.environ.get("AIRFLOW_API_USER"), os.environ.get("AIRFLOW_API_PASSWORD")
         if not where or not (token or (user and password)):

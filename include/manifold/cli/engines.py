@@ -101,7 +101,7 @@ def look_at(name: str) -> shapes.EngineView:
         return view
     try:
         view.reachable = True
-        view.trouble = engine.check()  # waits until the workers have been heard of
+        view.trouble = engine.check()  # waits until the workers have reported
         view.slots = engine.slots()
         view.workers = _workers(engine)
         until = time.monotonic() + _STARTING

@@ -96,5 +96,5 @@ def _value(one: ItemFailure) -> Any:
     """The item, as far as JSON can say it; its repr stands beside it."""
     try:
         return shapes.plain(one.item)
-    except Exception:  # noqa: BLE001 - unpickling runs a user's code, and much is no JSON
+    except Exception:  # noqa: BLE001 - unpickling runs a user's code, and much is not JSON
         return None

@@ -82,7 +82,7 @@ def _range(text: str) -> range:
     try:
         return range(*(int(part.replace("_", "")) for part in text.split(":")[1:]))
     except (TypeError, ValueError) as exc:
-        raise ConfigError(f"--items {text} is no range such as range:1000000 or range:0:100:5") from exc
+        raise ConfigError(f"--items {text} is not a range such as range:1000000 or range:0:100:5") from exc
 
 
 def function_of(text: str) -> Callable[..., Any]:
@@ -136,7 +136,7 @@ def seconds_of(text: str) -> float:
     """The seconds of a duration such as `30d`, `12h`, `90m` or `45s`."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhdw])", text.strip())
     if match is None:
-        raise ConfigError(f"{text!r} is no duration such as 30d, 12h, 90m or 45s")
+        raise ConfigError(f"{text!r} is not a duration such as 30d, 12h, 90m or 45s")
     return float(match[1]) * _UNITS[match[2]]
 
 

@@ -68,7 +68,7 @@ def _count(ledger: Ledger, row: ScatterRow, chosen: dict[str, Any]) -> int:
 
 
 def _lost(ledger: Ledger, row: ScatterRow) -> int:
-    """How many chunks cannot be read back. The ledger is told of each, as by any reader."""
+    """How many chunks cannot be read back. Each is recorded in the ledger, as by any reader."""
     from manifold.results.blobs import Blobs
 
     with closing(opened_store(row)) as store:

@@ -83,7 +83,7 @@ def refuse_changes(plan: Plan, row: ScatterRow, given: Given) -> None:
 
 
 def warnings(row: ScatterRow, given: Given) -> list[str]:
-    """What people are told of function and constants: changed, mixed, or not to be compared."""
+    """Return the warnings about function and constants: changed, mixed, or not to be compared."""
     told = []
     if given.code_changed(row):
         told.append(f"{_code(row)}: what is committed stays, the rest runs by the new code")

@@ -99,7 +99,7 @@ class FlowControl:
         for sent in sorted(self._dispatch.in_flight.values(), key=lambda one: one.at):
             one = sent.attempt
             alone = len(list(self._dispatch.covering(one.layer, one.start, one.stop))) == 1
-            if sent.copied or sent.chunk.strikes or not alone:  # what killed a process is no straggler
+            if sent.copied or sent.chunk.strikes or not alone:  # what killed a process is not a straggler
                 continue
             if self._sizer.straggles(now - sent.at, len(sent.chunk)):
                 sent.copied = True

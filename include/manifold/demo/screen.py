@@ -7,7 +7,7 @@ from rich.status import Status
 
 
 class Screen:
-    """Lines on a console. Where that is no terminal, what is being waited for is a plain line, once."""
+    """Lines on a console. Where that is not a terminal, what is being waited for is a plain line, once."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(highlight=False)

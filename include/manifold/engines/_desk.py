@@ -271,7 +271,7 @@ class Desk(Engine):
         return node.trouble or (why if now < until else "")
 
     def _fail(self, call: Sent, why: str, **known: Any) -> None:
-        """Fail the call; what `known` does not say of its process is what was heard of it last."""
+        """Fail the call; what `known` does not say of its process is what it last reported."""
         error = WorkerLost(f"{why} (call {call.id})")
         for name, value in ({"worker": call.worker, "position": call.position} | known).items():
             setattr(error, name, value)

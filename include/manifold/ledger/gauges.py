@@ -21,7 +21,7 @@ HEARD = 30.0
 """Seconds without a sign of life after which a worker counts as gone. Coordinators write what they hear every 5 s."""
 
 REMEMBERED = 3600.0
-"""Seconds for which a host without a worker is still told of."""
+"""Seconds for which a host without a worker is still reported."""
 
 
 class Stand(msgspec.Struct, frozen=True):
@@ -51,7 +51,7 @@ class Living(msgspec.Struct, frozen=True):
 
 
 class WorkersOfHost(msgspec.Struct, frozen=True):
-    """The worker processes of one host, as coordinators have heard of them. `silence` is that of the latest."""
+    """The worker processes of one host, as coordinators have recorded them. `silence` is that of the latest."""
 
     engine: str
     host: str

@@ -58,7 +58,7 @@ def sweep(
             whole; None: none of them.
         also: scatters that go as a whole however young they are, as somebody has read them from the ledger.
         dry_run: only say what would go.
-        skip: is told of a scatter whose store cannot be used, which is left as it is; None: that ends the sweep,
+        skip: called with each scatter whose store cannot be used, which is left as it is; None: that ends the sweep,
             which may be run again.
     """
     if not dry_run:
@@ -105,21 +105,21 @@ def retirable(ledger: Ledger, older_than: float) -> list[ScatterRow]:
 
 
 def of_idle_tasks(ledger: Ledger) -> list[ScatterRow]:
-    """The scatters of Airflow's task instances that nobody coordinates, and that were not collected as a whole yet."""
+    """The scatters of Airflow's task instances that have no coordinator, and that were not collected as a whole yet."""
     idle = scatter.c.owner_key.is_not(None), not_(alive(ledger.now())), scatter.c.collected_at.is_(None)
     asked = select(*columns(scatter, ScatterRow)).where(*idle).order_by(scatter.c.created_at)
     return ledger.database.read(lambda conn: [built(ScatterRow, row) for row in conn.execute(asked)])
 
 
 def _last_sign() -> ColumnElement[float]:
-    """When the latest coordinator of a scatter that has not ended was last heard of."""
+    """When the latest coordinator of a scatter that has not ended last reported."""
     mine = (scatter_try.c.uid == scatter.c.uid, scatter_try.c.epoch == scatter.c.epoch)
     ended = select(scatter_try.c.ended_at).where(*mine).correlate(scatter).scalar_subquery()
     return func.coalesce(scatter.c.lease_until, ended, scatter.c.claimed_at, scatter.c.created_at)
 
 
 def retire(ledger: Ledger, row: ScatterRow, store: Store, *, dry_run: bool = False) -> Collected:
-    """A scatter that nobody coordinates, gone as a whole: first its rows, then its keys. Its uid stays, so that
+    """Delete a scatter without a coordinator as a whole: first its rows, then its keys. Its uid stays, so that
     nothing of it ever comes back, and its name may be used again."""
     prefix = scatter_prefix(ledger.uuid, row.uid)
     if dry_run:
@@ -176,7 +176,7 @@ def _states(conn: Connection, ids: list[str]) -> dict[str, tuple[str, tuple[str,
 
 
 def _empty(conn: Connection, row: ScatterRow, now: ColumnElement[float]) -> bool:
-    """Delete the rows of a scatter that nobody coordinates, and leave its uid; False if it runs again by now."""
+    """Delete the rows of a scatter that has no coordinator, and leave its uid; False if it runs again by now."""
     account = f"{row.n_ok:,} ok, {row.n_failed:,} failed, {row.n_skipped:,} skipped"
     tombstone: dict[str, Any] = {"state": "replaced", "n_ok": 0, "n_failed": 0, "n_skipped": 0, "fn_key": None}
     if not (row.message or "").startswith(_COLLECTED):  # else a retirement was cut off, and this completes it

@@ -107,7 +107,7 @@ class TryRow(msgspec.Struct, frozen=True):
     chunks: int
 
     def shown(self) -> dict[str, Any]:
-        """Return it as page and command line show it. Where it is no try of an Airflow task, its number is None."""
+        """Return it as page and command line show it. Where it is not a try of an Airflow task, its number is None."""
         return {
             "owner": self.owner,
             "number": self.claim_no or None,

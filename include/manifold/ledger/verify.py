@@ -98,7 +98,7 @@ def _wrong_blob(store: Store, row: ChunkRow, key: str, digest: str | None, compl
 
 
 def _wrong_function(store: Store, key: str) -> str | None:
-    """A missing one is no violation: it may have travelled with the chunks alone."""
+    """A missing one is not a violation: it may have travelled with the chunks alone."""
     if not (digest := function_digest(key)):
         return None
     try:

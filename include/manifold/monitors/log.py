@@ -46,6 +46,6 @@ class LogMonitor(Monitor):
 
 
 def level_of_end(event: events.ScatterEnded) -> int:
-    """Return how loudly an end is logged: one that somebody asked for, or that the next try continues, is no error."""
+    """Return the level of an end: one that somebody asked for, or that the next try continues, is not an error."""
     levels = {"succeeded": logging.INFO, "drained": logging.INFO, "stopped": logging.WARNING}
     return levels.get(event.state, logging.ERROR)

@@ -44,7 +44,7 @@ class EngineWatch:
     def __init__(self, names: Iterable[str]) -> None:
         self._urls = [url for name in names if (url := _remote(name)) is not None]
         self._open: dict[str, Engine] = {}
-        self._hosts: dict[str, dict[str, float]] = {url: {} for url in self._urls}  # when each was heard of
+        self._hosts: dict[str, dict[str, float]] = {url: {} for url in self._urls}  # when each last reported
         self._seen = {without_login(url): Seen() for url in self._urls}
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="manifold-engine-watch", daemon=True)

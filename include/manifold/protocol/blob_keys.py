@@ -42,7 +42,7 @@ def checked(key: str) -> str:
     """Return `key`, if a store can use it; raises ConfigError otherwise."""
     if len(key) > LONGEST or not _KEY.fullmatch(key):
         raise ConfigError(
-            f"{key[:LONGEST]!r} is no key: letters, digits, '.', '_' and '-' in parts divided by '/', "
+            f"{key[:LONGEST]!r} is not a key: letters, digits, '.', '_' and '-' in parts divided by '/', "
             f"none empty or with a leading dot, {LONGEST} characters at most"
         )
     return key

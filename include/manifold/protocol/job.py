@@ -74,7 +74,7 @@ class Job:
         return lambda item: call(**dict(zip(names, item, strict=True)))
 
     def label(self, item: Any) -> str | None:
-        """The item's name for people, by `key`; a key that fails is no failure of the item."""
+        """The item's name for people, by `key`; a key that fails is not a failure of the item."""
         if self.key is None:
             return None
         try:

@@ -81,7 +81,7 @@ def dumps(value: Any) -> bytes:
 
 
 def pass_on(exc: BaseException) -> None:
-    """Raise `exc`, from a user's code that is no item, where it is a Ctrl-C for all that can be known."""
+    """Raise `exc`, from a user's code that is not an item's, where it is a Ctrl-C for all that can be known."""
     in_main_thread = threading.current_thread() is threading.main_thread()
     default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if isinstance(exc, KeyboardInterrupt) and in_main_thread and default:
@@ -133,7 +133,7 @@ def _is_of_theirs(kind: type) -> bool:
 
 
 def _hashes_late(kind: type) -> bool:
-    """Hashing is no code of its own, or is that of a frozen object, which is filled before it goes into a set."""
+    """Hashing runs no code of its own, or is that of a frozen object, which is filled before it goes into a set."""
     frozen = getattr(getattr(kind, "__dataclass_params__", None), "frozen", False)
     return bool(frozen) or getattr(kind, "__hash__", None) in (None, object.__hash__)
 

@@ -195,7 +195,7 @@ class ControlRow(msgspec.Struct, frozen=True):
 
 
 class WorkerInfo(msgspec.Struct, frozen=True):
-    """A worker as its engine sees it. `silence` is seconds since it was last heard of, by this process's clock.
+    """A worker as its engine sees it. `silence` is seconds since it last reported, by this process's clock.
 
     `node` names what keeps the process and is lost with it (a Celery worker with its children); "" for its host.
     `done` counts the items of the chunks it holds that are done, as far as its engine says. `trouble` says why it gets

@@ -50,12 +50,12 @@ class Unreadable:
 def load_items(data: bytes) -> list[Any]:
     """Return the pickled list, with `Unreadable` in place of each item that cannot be loaded whole.
 
-    Call it only on a payload that `envelope.unseal` returned. Raises WireError where `data` is no pickled list.
+    Call it only on a payload that `envelope.unseal` returned. Raises WireError where `data` is not a pickled list.
     """
     try:
         loaded = _Tolerant(io.BytesIO(data)).load()
     except BROKEN as exc:
-        raise WireError(f"the payload is no pickle: {type(exc).__name__}: {exc}") from exc
+        raise WireError(f"the payload is not a pickle: {type(exc).__name__}: {exc}") from exc
     finally:
         scope.forget_unfilled()
     if not isinstance(loaded, list):

@@ -105,7 +105,7 @@ def _doubtful(items: Any) -> str | None:
 
 
 def _rows_of(items: Any) -> str | None:
-    """How a table's rows are written: of pandas, polars, Arrow, Dask, Spark and the like. None for what is no table."""
+    """How a table's rows are written: of pandas, polars, Arrow, Dask, Spark and the like. None: it is not a table."""
     kind = type(items)
     if hasattr(kind, "read_all") and hasattr(kind, "schema"):  # Arrow's reader, an iterator of batches
         return "….read_all().to_pylist()"

@@ -99,7 +99,7 @@ class FilesSource(Source):
                 f"{masked(self.path)} needs a package that is not here: pip install {missing}"
             ) from chained(exc, self.path)
         except ValueError as exc:
-            raise ConfigError(f"{masked(self.path)!r} is no path that fsspec reads: {mask(str(exc))}") from chained(
+            raise ConfigError(f"{masked(self.path)!r} is not a path that fsspec reads: {mask(str(exc))}") from chained(
                 exc, self.path
             )
         except Exception as exc:  # noqa: BLE001 - the client of a file system, or what another one is read through

@@ -93,7 +93,7 @@ def _unpacked(raw: IO[bytes], name: str, format: str | None) -> Iterator[tuple[s
 
 
 def _members(archive: zipfile.ZipFile, name: str, format: str | None) -> list[zipfile.ZipInfo]:
-    """The files of a zip; raises ConfigError for one among them that is no data, as a README is not."""
+    """The files of a zip; raises ConfigError for one among them that is not data, as a README is not."""
     hidden = ("__MACOSX/", "/.", ".")
     members = [one for one in archive.infolist() if not one.is_dir() and not one.filename.startswith(hidden)]
     named = {one.filename: _format_of(one.filename) for one in members}
@@ -127,7 +127,7 @@ _UNPACK: dict[str, Callable[[IO[bytes]], IO[bytes]]] = {
 
 
 def _split(name: str) -> tuple[str, str]:
-    """A name without its last suffix, and that suffix in lower case. What a URL asks for is no part of either."""
+    """A name without its last suffix, and that suffix in lower case. What a URL asks for is not part of either."""
     path = name.partition("?")[0].partition("#")[0] if "://" in name else name
     folder, slash, file = path.rpartition("/")
     stem, dot, suffix = file.rpartition(".")
@@ -256,7 +256,7 @@ def parquet_rows(stream: IO[bytes], name: str, encoding: str) -> Iterator[dict[s
             yield from _rows(batch, name, number)
             number += batch.num_rows
     except (ArrowException, OSError) as exc:
-        raise ConfigError(f"{name} is damaged, or is no Parquet file: {exc}") from exc
+        raise ConfigError(f"{name} is damaged, or is not a Parquet file: {exc}") from exc
 
 
 def _rows(batch: Any, name: str, number: int) -> list[dict[str, Any]]:

@@ -38,7 +38,7 @@ class Compared:
 
         Raises:
             ItemsChanged: it is of another version or length than the pinned file.
-            ValueError: it is no part of the file that can be measured, so the whole file is to be read.
+            ValueError: it is not part of the file that can be measured, so the whole file is to be read.
         """
         answer = await self._session.get(url, **options)
         try:

@@ -112,7 +112,7 @@ class _Text:
         self._at = 0
 
     def peek(self) -> str:
-        """The next character that is no blank; "" at the end."""
+        """The next character that is not a blank; "" at the end."""
         while True:
             end = _blanks(self._held, self._at).end()  # type: ignore[union-attr]
             self.line += self._held.count("\n", self._at, end)

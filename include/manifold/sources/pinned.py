@@ -72,7 +72,7 @@ def look(fs: Any, file: PinnedFile) -> None:
 
 @contextmanager
 def opened(fs: Any, file: PinnedFile) -> Iterator[IO[bytes]]:
-    """The file's bytes, up to the size that was pinned: what is appended meanwhile is no part of the input."""
+    """The file's bytes, up to the size that was pinned: what is appended meanwhile is not part of the input."""
     look(fs, file)
     try:
         raw = _raw(fs, file)

@@ -8,7 +8,7 @@ from typing import Any
 from manifold.abc import Source
 from manifold.protocol.digests import item_digest, whole_digest
 
-_AT_ONCE = 64  # items that are asked of a sequence which is no list in one call
+_AT_ONCE = 64  # items that are asked of a sequence which is not a list in one call
 
 
 class RangeSource(Source):

@@ -42,7 +42,7 @@ def _line(position: int, item: Any) -> bytes:
     try:
         text = json.dumps(item)
     except (TypeError, ValueError) as exc:
-        raise ConfigError(f"item {position:,}, {a_type(item)}, is no JSON: {exc}") from exc
+        raise ConfigError(f"item {position:,}, {a_type(item)}, is not JSON: {exc}") from exc
     # Compared as text: a tuple equals no list there, True not 1, and NaN itself.
     if (back := repr(json.loads(text))) != repr(item):
         raise ConfigError(f"item {position:,} would come back from JSON as {back[:200]}")

@@ -58,7 +58,7 @@ class SqlStore(Store):
                 where = where.set(drivername="postgresql+psycopg2")  # what the extra installs, whatever the default
             return cls(sa.create_engine(where, **{"hide_parameters": True, **_settings(where), **options}))
         except (ArgumentError, NoSuchModuleError) as exc:
-            raise ConfigError(f"{masked(url)!r} is no database that SQLAlchemy knows: {exc}") from exc
+            raise ConfigError(f"{masked(url)!r} is not a database that SQLAlchemy knows: {exc}") from exc
         except ModuleNotFoundError as exc:
             raise MissingExtra(
                 f'sql+postgresql:// needs {exc.name!r}: pip install "airflow-manifold[postgres]"'

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 
 # Workers import `calls` from here, and have no pytest. Where there is one, it shows the values in a failed assertion
-# only for modules that it was told of before their import.
+# only for modules that are registered before their import.
 if "pytest" in sys.modules:
     import pytest
 

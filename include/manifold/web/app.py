@@ -31,7 +31,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
     404: {"model": models.Problem, "description": "There is none"},
     409: {"model": models.Problem, "description": "Not now"},
     413: {"model": models.Problem, "description": "A body that is too large"},
-    422: {"model": models.Problem, "description": "A value that is not of its kind, or text that is no UTF-8"},
+    422: {"model": models.Problem, "description": "A value that is not of its kind, or text that is not UTF-8"},
     503: {"model": models.Problem, "description": "The ledger, or the store, cannot be reached"},
 }
 

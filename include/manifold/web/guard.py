@@ -29,7 +29,7 @@ _SHOWN = 60  # characters of a refused value
 
 
 class Guard:
-    """Answers 422 to text that is no UTF-8 or holds NUL, 403 to a change that another origin's page asks for, and 413
+    """Answers 422 to text that is not UTF-8 or holds NUL, 403 to a change that another origin's page asks for, and 413
     to a body that is larger than any that makes sense, of which no more is read."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -112,7 +112,7 @@ def _unstorable(raw: bytes) -> str | None:
     try:
         text.decode()
     except UnicodeDecodeError as exc:
-        return f"is no UTF-8: {text[exc.start : exc.start + 1]!r} at byte {exc.start}"
+        return f"is not UTF-8: {text[exc.start : exc.start + 1]!r} at byte {exc.start}"
     return None
 
 
@@ -122,7 +122,7 @@ def foreign(scope: Mapping[str, Any]) -> str | None:
     * `Sec-Fetch-Site`, which browsers send and no page can set, is believed.
     * Else the `Origin`, or the `Referer` in its place, must be that of Airflow's `[api] base_url`, or of the host that
       the browser asked for (`X-Forwarded-Host` of a proxy, or `Host`). Its scheme may differ where a proxy ends TLS.
-    * Without any of them it is no browser's: a script, which has to bring a token.
+    * Without any of them it is not a browser's: a script, which has to bring a token.
     """
     headers = Headers(scope=scope)  # type: ignore[arg-type]
     site = headers.get("sec-fetch-site", "").strip().lower()

@@ -147,7 +147,7 @@ class Worker(BaseModel):
     host: Text
     pid: int
     engine: Text
-    alive: bool = Field(description="Heard of lately, while a coordinator is there to hear; false once it has ended.")
+    alive: bool = Field(description="It has reported lately, to a coordinator that runs; false once it has ended.")
     seconds_silent: float
     busy: int = Field(description="How many chunks it holds.")
     items: int

@@ -123,7 +123,7 @@ def plain(pickled: bytes | None) -> Any:
     try:
         value = _Plain(io.BytesIO(pickled)).load()
         return storable_all(shapes.plain(value))
-    except Exception:  # noqa: BLE001 - a pickle may break in any way, and much is no JSON
+    except Exception:  # noqa: BLE001 - a pickle may break in any way, and much is not JSON
         return None
 
 
@@ -134,7 +134,7 @@ class _Plain(pickle.Unpickler):
         try:
             return _PLAIN[module, name]
         except KeyError:
-            raise pickle.UnpicklingError(f"{module}.{name} is no plain value") from None
+            raise pickle.UnpicklingError(f"{module}.{name} is not a plain value") from None
 
 
 class Detail(NamedTuple):

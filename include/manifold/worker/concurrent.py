@@ -57,7 +57,7 @@ class _Together:
             self._ended.result()
 
     def abort(self) -> None:
-        """The chunk ends at once: what its tasks raise from here on is no item's outcome."""
+        """The chunk ends at once: what its tasks raise from here on is not an item's outcome."""
         self._aborted = True
 
     def finish(self) -> None:

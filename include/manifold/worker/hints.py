@@ -1,4 +1,4 @@
-"""What to do about errors that arise in an item because a worker is no task of Airflow's, and not the script itself."""
+"""What to do about errors that arise in an item because a worker is not an Airflow task, and not the script itself."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 _NO_TASK = (
-    "A worker is no task of Airflow's. What it is to know goes into .partial: "
+    "A worker is not an Airflow task. What it is to know goes into .partial: "
     '.partial(ds="{{ ds }}", run_id="{{ run_id }}"), and manifold.item() tells its position and key'
 )
 _HINTS: tuple[tuple[str, Callable[[re.Match[str]], str]], ...] = (
@@ -23,7 +23,7 @@ _HINTS: tuple[tuple[str, Callable[[re.Match[str]], str]], ...] = (
         r"ImportError: cannot import name 'SUPERVISOR_COMMS'|RuntimeError: Session must be set before|"
         r"AttributeError: Access to the Airflow Metadatabase|RuntimeError: Direct database access",
         lambda _: (
-            "A worker is no task of Airflow's: it reads the connections= and variables= of @task.scatter, and has no "
+            "A worker is not an Airflow task: it reads the connections= and variables= of @task.scatter, and has no "
             "XCom, no database, and nothing to write to. Return the value, and write it in a task further down"
         ),
     ),

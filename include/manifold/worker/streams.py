@@ -197,7 +197,7 @@ class _Handler(logging.Handler):
             return
         try:
             taker.add(record.levelname.lower(), self.format(record))
-        except Exception:  # noqa: BLE001 - as every handler does: a wrong format string is no error of the item's
+        except Exception:  # noqa: BLE001 - as every handler does: a wrong format string is not an error of the item's
             self.handleError(record)
 
     def _as_without(self, record: logging.LogRecord) -> None:

@@ -23,6 +23,6 @@ def to_jsonl(values: Iterable[Any], path: str | PathLike[str]) -> int:
             try:
                 file.write(encode(value).encode("utf-8", "backslashreplace") + b"\n")
             except (TypeError, ValueError) as exc:
-                raise ConfigError(f"result {number:,}, {a_type(value)}, is no JSON: {exc}") from exc
+                raise ConfigError(f"result {number:,}, {a_type(value)}, is not JSON: {exc}") from exc
             number += 1
     return number

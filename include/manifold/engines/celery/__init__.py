@@ -3,7 +3,7 @@
 ::
 
     coordinator: engine.py                          broker                    Celery worker: worker.py
-      sender.py ────── calls (Celery tasks) ──────► QUEUE ──────────────────►   consumer.py: throws away what is no task
+      sender.py ────── calls (Celery tasks) ──────► QUEUE ──────────────────►   consumer.py: drops what is not a task
       broker.py ◄───── answers, heartbeats ◄─────── a queue of its own ◄────    heartbeat.py: reports what runs here
         │ inbox.py ends futures with them                                       pool_state.py: memory of the pool, which
         │ calls.py says which calls are lost                                      outlives its processes

@@ -26,7 +26,7 @@ _UNREAD = 1000  # messages in a queue from which on signs of life are left out: 
 _MUTE = 20.0  # seconds after which a connection without any message is given up
 _LISTENER_KEPT = 600
 _SERVING = Exchange(EVERYBODY, type="fanout", delivery_mode="transient")
-# Celery's JSON body is text already; kombu would wrap it in base64 once more where the broker is no AMQP server.
+# Celery's JSON body is text already; kombu would wrap it in base64 once more where the broker is not an AMQP server.
 _OPTIONS = {"body_encoding": "utf-8"}
 _RAW = {"content_type": "application/octet-stream", "content_encoding": "binary"}
 _MOST_DECLARED = 1000

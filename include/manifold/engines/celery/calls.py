@@ -208,7 +208,7 @@ class InFlight:
         if call.doubted is not None and self.now - call.doubted >= _DOUBT:
             if call.refused is not None:
                 return call.refused
-            return f"the broker gave the call out again, and {call.worker or 'the first worker'} is not heard of"
+            return f"the broker gave the call out again, and {call.worker or 'the first worker'} does not report"
         if call.fetched:
             if self.now - call.heard <= self.silence:
                 return None

@@ -88,7 +88,7 @@ class GuardedConsumer(Consumer):  # type: ignore[misc]
             except failures:
                 raise
             except Exception as exc:  # noqa: BLE001 - what a message makes Celery raise has no common root
-                _tell("a message that is no task", next(thrown_away), exc)
+                _tell("not a task message", next(thrown_away), exc)
                 return message.reject_log_error(log, self.connection_errors)
 
         return on_task_received
@@ -112,7 +112,7 @@ def _tolerant(channel: type[Any], failures: tuple[type[Exception], ...]) -> type
         except failures:
             raise
         except Exception as exc:  # noqa: BLE001 - parsers raise all kinds
-            _tell("what is no message", next(thrown_away), exc)
+            _tell("not a message", next(thrown_away), exc)
             return True
 
     return Tolerant

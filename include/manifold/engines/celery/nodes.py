@@ -62,7 +62,7 @@ class Nodes:
         return sum(max(0, serving.slots - serving.others) for serving in self.live(now))
 
     def workers(self, now: float, calls: Iterable[Sent]) -> list[WorkerInfo]:
-        """Every process of every worker that was heard of lately."""
+        """Every process of every worker that has reported lately."""
         holding: dict[str | None, list[Sent]] = {}
         for call in calls:
             holding.setdefault(call.worker, []).append(call)
@@ -95,7 +95,7 @@ class Nodes:
 
 
 def _nobody(app: Celery, queue: str, ignored: str) -> str:
-    """Why no worker was heard of, by asking the workers themselves; takes two seconds."""
+    """Say why no worker has reported, by asking the workers themselves; takes two seconds."""
     inspect = app.control.inspect(timeout=1.0)
     queues: dict[str, list[dict[str, Any]]] = inspect.active_queues() or {}
     serving = sorted(node for node, served in queues.items() if queue in {one["name"] for one in served})

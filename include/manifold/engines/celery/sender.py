@@ -121,7 +121,7 @@ class Sender:
                 if self._publisher.call(self._to, call.id, sealed, self._reply_to):
                     self._flight.sent(call.id)
                     return
-            except Exception as exc:  # noqa: BLE001 - whatever Celery finds wrong with one message, the others go on
+            except Exception as exc:  # noqa: BLE001 - whatever Celery finds wrong with one message, the others continue
                 error = EngineError(f"cannot send a call to the queue {self._to!r}: {type(exc).__name__}: {exc}")
                 error.__cause__ = exc
                 self._failed(call, error)

@@ -175,7 +175,7 @@ class Link:
         if self._head is None:
             self._head = _checked(self._key, bytes(self._want))
             if self._head[0] not in self._ANSWERS:
-                raise WireError("what came from a worker is no answer")
+                raise WireError("what came from a worker is not an answer")
             self._want = bytearray(self._head[2] + self._head[3])
             return None
         kind, call, n_pickled, _, mark = self._head

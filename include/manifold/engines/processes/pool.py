@@ -223,7 +223,7 @@ class WorkerPool:
                 _log.warning("worker %s is ended: %s", worker.name, exc)
             worker.hung_up = True
             self._forget(worker.link)
-            self._server.kill(worker.number)  # dead, as a rule; what closed its socket and lives on is no use
+            self._server.kill(worker.number)  # dead, as a rule; what closed its socket and lives on is of no use
 
     def _take_answers(self, worker: Worker) -> None:
         for frame in worker.link.received():

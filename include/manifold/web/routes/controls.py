@@ -53,7 +53,7 @@ def redrive(found: AnyScatter, chosen: requests.Redrive, session: SessionDep) ->
     if task is None:
         raise HTTPException(
             409,
-            f"{found.row.title} is no Airflow task's scatter, so nobody could run it: {_command(chosen)} {found.uid}",
+            f"{found.row.title} is not of an Airflow task, so nobody could run it: {_command(chosen)} {found.uid}",
         )
     if found.glance.condition in LIVE:
         raise HTTPException(409, f"{found.row.title} is being run by {found.row.owner}; wait for its end, or drain it")
@@ -62,11 +62,11 @@ def redrive(found: AnyScatter, chosen: requests.Redrive, session: SessionDep) ->
         what = "nothing that is missing or failed" if isinstance(chosen, requests.Missing) else "no such failed items"
         raise HTTPException(409, f"{found.row.title} has {what}; there is nothing to run again")
     server.clear(session, found.who.user, task, dry_run=True)  # a task that is gone, or runs, leaves no request either
-    control_requests.ask_redrive(found.ledger, found.row, _wish(chosen), found.who.name)
+    control_requests.ask_redrive(found.ledger, found.row, _asked(chosen), found.who.name)
     return models.Redriven(items=items, cleared=server.clear(session, found.who.user, task))
 
 
-def _wish(chosen: requests.Redrive) -> dict[str, Any]:
+def _asked(chosen: requests.Redrive) -> dict[str, Any]:
     """As the ledger keeps it and `manifold.coordinator.redrive.chooser` reads it: {} means all failed items."""
     match chosen:
         case requests.At():

@@ -22,7 +22,7 @@ function formatter(shape: Shape): Intl.DateTimeFormat {
   return known;
 }
 
-/** Airflow keeps the zone as JSON; "local" and whatever is no zone are the browser's own. */
+/** Airflow keeps the zone as JSON; "local" and whatever is not a zone are the browser's own. */
 function zone(chosen: string): Intl.DateTimeFormatOptions {
   try {
     const timeZone = JSON.parse(chosen) as string;

@@ -20,7 +20,7 @@ export function Workers({ scatter }: { scatter: ScatterDetail }) {
     <Panel id="workers" note={note} title="Workers">
       {workers.length === 0 ? (
         <Text color="fg.muted" fontSize="sm">
-          {!isLive(scatter.state) ? "No worker was recorded; how its tries ended says why." : "No worker has been heard of yet. If that lasts, no worker serves the engine's queue."}
+          {!isLive(scatter.state) ? "No worker was recorded; how its tries ended says why." : "No worker has reported yet. If that lasts, no worker serves the engine's queue."}
         </Text>
       ) : (
         <Table.ScrollArea aria-label="Table of workers" maxH="420px" role="region" tabIndex={0}>
@@ -30,7 +30,7 @@ export function Workers({ scatter }: { scatter: ScatterDetail }) {
                 <Table.ColumnHeader>Worker</Table.ColumnHeader>
                 <Table.ColumnHeader>Host</Table.ColumnHeader>
                 <Table.ColumnHeader textAlign="end">Process</Table.ColumnHeader>
-                <Table.ColumnHeader>Last heard of</Table.ColumnHeader>
+                <Table.ColumnHeader>Last reported</Table.ColumnHeader>
                 <Table.ColumnHeader>Busy with</Table.ColumnHeader>
                 <Table.ColumnHeader textAlign="end">Items</Table.ColumnHeader>
                 <Table.ColumnHeader textAlign="end">Chunks</Table.ColumnHeader>
