@@ -181,7 +181,7 @@ def test_a_full_mailbox_refuses_and_loses_nothing(hub: Fleet) -> None:
         owner.open("full.a", "full")
         sent = filled(sender, "full.a", size)
         assert MOST // size - 1 <= sent <= MOST // size + 1
-        sender.send("nobody.b", b"is lost, and is no error")
+        sender.send("nobody.b", b"is lost, without an error")
         for number in range(sent):
             data = owner.receive(10.0)
             assert data is not None

@@ -27,7 +27,7 @@ class Store(ABC):
     * `put` returns only when the value will survive (fsync of file and folder, a committed transaction).
     * `get` returns exactly what was put, or raises BlobNotFound. Anything else that goes wrong is a StoreError, whose
       text has the key and the URL, without its secrets.
-    * `delete` of a key that is not there is no error.
+    * `delete` of a key that is not there is not an error.
     * `keys` yields every key that begins with the prefix, in any order.
     * Safe to use from several threads and, opened anew, from several processes.
 
@@ -94,7 +94,7 @@ class Store(ABC):
         return None
 
     def _delete(self, key: str) -> None:
-        """Remove the key; one that is not there is no error."""
+        """Remove the key; one that is not there is not an error."""
         return
 
     def _keys(self, prefix: str) -> Iterable[str]:

@@ -61,8 +61,8 @@ class Transport(ABC):
     """Carries bytes between mailboxes. A mailbox has a name, one owner who reads it, and is in one group.
 
     * An instance is used by one thread. Each process makes two: one that only sends, one that owns its mailbox.
-    * `send` to a mailbox that is not there, or is gone, loses the bytes and is no error. `send` may lose bytes in any
-      other way too, deliver them twice, or out of order: nothing but speed hangs on it. It must not alter them, and
+    * `send` to a mailbox that is not there, or was deleted, loses the bytes without an error. `send` may lose bytes in
+      any other way too, deliver them twice, or out of order: nothing but speed hangs on it. It must not alter them, and
       it must not lose them for want of room: that is MailboxFull.
     * What was sent to an open mailbox is there for a later `receive`, also while its owner is not connected, for
       `KEPT` seconds or longer if the transport can keep it at all.
