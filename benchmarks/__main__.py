@@ -12,7 +12,7 @@ from rich.table import Table
 
 from benchmarks.measure import Row, machine
 
-_MODULES = ("local", "commits", "celery", "stack")
+_MODULES = ("local", "commits", "celery", "engines", "stack")
 _BEGIN, _END = "<!-- measured -->", "<!-- end of measured -->"
 
 

@@ -50,6 +50,7 @@ def engines(
     scatters. Exit code 4 if one of them cannot be used.
     """
     found = shapes.Engines(engines=[look_at(name) for name in dict.fromkeys(names or known())])
+    _add_work([worker for engine in found.engines for worker in engine.workers])
     if as_json:
         out.say_json(found)
     else:
@@ -61,6 +62,15 @@ def engines(
         out.say(table)
     if not all(one.reachable and one.trouble is None for one in found.engines):
         raise typer.Exit(UNREACHABLE)
+
+
+def _add_work(workers: list[shapes.Worker]) -> None:
+    """Fill in what each has done, by the ledger."""
+    from manifold.cli.workers import done_by
+
+    done = done_by(one.worker for one in workers) if workers else None
+    for one in workers:
+        one.chunks, one.items = (done or {}).get(one.worker, (0, 0))
 
 
 def known() -> list[str]:

@@ -82,7 +82,10 @@ class Worker(msgspec.Struct, kw_only=True):
 
 
 class EngineWorker(msgspec.Struct, kw_only=True):
-    """A process of a worker, as its engine sees it now. `node` is the worker that keeps it."""
+    """A process of a worker, as its engine sees it now. `node` is the worker that keeps it.
+
+    `chunks` and `items` were committed of it, over the scatters of the ledger; null where the ledger does not answer.
+    """
 
     worker: str
     node: str
@@ -93,6 +96,8 @@ class EngineWorker(msgspec.Struct, kw_only=True):
     items_done: int
     alive: bool
     trouble: str | None
+    chunks: int | None = None
+    items: int | None = None
 
 
 class EngineWorkers(msgspec.Struct, kw_only=True):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from manifold import config
 from manifold.cli import out, shapes
+from manifold.cli.context import opened_ledger
 from manifold.cli.params import AsJson
-from manifold.errors import ConfigError
+from manifold.errors import ConfigError, ManifoldError
 from manifold.redaction import masked
 
 if TYPE_CHECKING:
@@ -50,20 +52,42 @@ def workers(
             for name in names or ():
                 _tell(_remote(engine, url), name, rest)
         found = shapes.EngineWorkers(
-            url=masked(config.resolve(url)), trouble=trouble, workers=[_shape(one) for one in engine.workers()]
+            url=masked(config.resolve(url)), trouble=trouble, workers=_with_work(map(_shape, engine.workers()))
         )
     if as_json:
         out.say_json(found)
         return
-    table = out.table("worker", "host", "pid", "chunks held", "silent", "takes chunks", right=("pid", "chunks held"))
+    columns = ("worker", "host", "pid", "chunks held", "chunks", "items", "silent", "takes chunks")
+    table = out.table(*columns, right=("pid", "chunks held", "chunks", "items"))
     for one in found.workers:
         takes = f"no: {one.trouble}" if one.trouble else "yes"
-        table.add_row(
-            one.node or one.worker, one.host, str(one.pid), str(one.chunks_held), f"{one.seconds_silent:.0f} s", takes
-        )
+        done = ["?" if count is None else f"{count:,}" for count in (one.chunks, one.items)]
+        held, silent = str(one.chunks_held), f"{one.seconds_silent:.0f} s"
+        table.add_row(one.node or one.worker, one.host, str(one.pid), held, *done, silent, takes)
     out.say(table)
     if trouble:
         out.note(trouble)
+
+
+def done_by(names: Iterable[str]) -> dict[str, tuple[int, int]] | None:
+    """Return the chunks and items that were committed of each worker; None, with a note, without a ledger."""
+    from manifold.ledger.speed import committed_by
+
+    try:
+        with opened_ledger() as ledger:
+            return committed_by(ledger, names)
+    except ManifoldError as exc:
+        out.note(f"without what workers have done: {exc}")
+        return None
+
+
+def _with_work(workers: Iterable[shapes.EngineWorker]) -> list[shapes.EngineWorker]:
+    """Fill in what each has done."""
+    found = list(workers)
+    if (done := done_by(one.worker for one in found)) is not None:
+        for one in found:
+            one.chunks, one.items = done.get(one.worker, (0, 0))
+    return found
 
 
 def _tell(engine: RemoteEngine, name: str, seconds: float) -> None:

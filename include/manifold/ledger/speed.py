@@ -1,14 +1,15 @@
-"""How fast a scatter was: what is compared between engines."""
+"""How fast a scatter was, and how much each worker has done: what is compared between engines."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from statistics import median
 
 import msgspec
 from sqlalchemy import Connection, and_, func, select
 
-from manifold.ledger.queries import Reader, scatter_row
-from manifold.ledger.tables import attempt, chunk, scatter_try
+from manifold.ledger.queries import PAGE, Reader, scatter_row
+from manifold.ledger.tables import attempt, chunk, scatter_try, worker
 from manifold.ledger.tries import worked
 from manifold.protocol.records import ScatterRow
 
@@ -55,3 +56,21 @@ def read_speed(ledger: Reader, uid: str) -> Speed:
         return Speed(row, seconds, waited, median(chunks) if chunks else None, conn.execute(lost).scalar_one())
 
     return ledger.database.read(work)
+
+
+def committed_by(ledger: Reader, workers: Iterable[str]) -> dict[str, tuple[int, int]]:
+    """Return the chunks and items that were committed of each worker process, over the scatters of the ledger.
+
+    A process without any is left out. A process id that was used before on its host counts what that one did, too.
+    """
+    of = worker.c
+    asked = select(of.worker, func.sum(of.chunks), func.sum(of["items"])).group_by(of.worker).where(of.chunks > 0)
+    wanted = sorted(set(workers))
+    pages = [wanted[first : first + PAGE] for first in range(0, len(wanted), PAGE)]
+    return ledger.database.read(
+        lambda conn: {
+            name: (int(chunks), int(items))
+            for page in pages
+            for name, chunks, items in conn.execute(asked.where(of.worker.in_(page)))
+        }
+    )
