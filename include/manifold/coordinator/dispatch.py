@@ -5,7 +5,8 @@ from __future__ import annotations
 import queue
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from bisect import bisect_left, insort
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from functools import partial
@@ -34,6 +35,52 @@ class Sent:
     at: float = 0.0
     future: Future[bytes] | None = None
     copied: bool = False
+
+
+class InFlight:
+    """What is out, by attempt, in the order of sending; and what of it lies in a range, without a look at all of it."""
+
+    def __init__(self) -> None:
+        self._sent: dict[str, Sent] = {}
+        self._by_start: list[tuple[int, int, str]] = []
+
+    def __len__(self) -> int:
+        return len(self._sent)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._sent)
+
+    def values(self) -> Iterable[Sent]:
+        """Return all of it; nothing may be added or taken while it is walked through."""
+        return self._sent.values()
+
+    def add(self, sent: Sent) -> None:
+        """It is out from now on, or once more."""
+        if sent.attempt.id not in self._sent:
+            insort(self._by_start, _place(sent))
+        self._sent[sent.attempt.id] = sent
+
+    def take(self, attempt_id: str) -> Sent | None:
+        """Return what was sent, which is not out any more; None where it was not."""
+        if (sent := self._sent.pop(attempt_id, None)) is not None:
+            del self._by_start[bisect_left(self._by_start, _place(sent))]
+        return sent
+
+    def within(self, layer: int, start: int, stop: int) -> list[Sent]:
+        """Return what lies inside [start, stop) of a layer."""
+        first = bisect_left(self._by_start, (layer, start, ""))
+        last = bisect_left(self._by_start, (layer, stop, ""))
+        here = (self._sent[attempt_id] for _, _, attempt_id in self._by_start[first:last])
+        return [sent for sent in here if sent.attempt.stop <= stop]
+
+    def clear(self) -> None:
+        """Nothing is out any more."""
+        self._sent.clear()
+        self._by_start.clear()
+
+
+def _place(sent: Sent) -> tuple[int, int, str]:
+    return sent.attempt.layer, sent.attempt.start, sent.attempt.id
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +134,7 @@ class Dispatch:
         self._arrived: queue.SimpleQueue[tuple[str, Future[bytes]]] = queue.SimpleQueue()
         self.signal = threading.Event()
         """Set when something has arrived."""
-        self.in_flight: dict[str, Sent] = {}
+        self.in_flight = InFlight()
         self._answered = 0
 
     def attempt(self, chunk: Chunk) -> Attempt:
@@ -146,7 +193,7 @@ class Dispatch:
         if "packed" in packed and chunk.items:
             chunk.items = HeldItems(len(chunk), partial(self._items_of, message))
         sent.at = now
-        self.in_flight[attempt.id] = sent
+        self.in_flight.add(sent)
         sent.future = self._engine.submit_as(attempt.id, worker.run_chunk, message)
         self._await(sent, sent.future)
         return _weight(packed)
@@ -161,7 +208,8 @@ class Dispatch:
     def adopt(self, attempt: Attempt, chunk: Chunk, future: Future[bytes], now: float) -> None:
         """Wait for an attempt that a coordinator before this one has sent."""
         chunk.sent = 1
-        sent = self.in_flight[attempt.id] = Sent(attempt, chunk, at=now, future=future)
+        sent = Sent(attempt, chunk, at=now, future=future)
+        self.in_flight.add(sent)
         self._await(sent, future)
 
     def arrive(self, attempt_id: str, future: Future[bytes]) -> None:
@@ -174,7 +222,7 @@ class Dispatch:
         self.signal.clear()
         for _ in range(self._arrived.qsize()):
             attempt_id, future = self._arrived.get_nowait()
-            sent = self.in_flight.pop(attempt_id, None)
+            sent = self.in_flight.take(attempt_id)
             yield self._read(attempt_id, sent, future)
 
     def covering(self, layer: int, start: int, stop: int) -> Iterator[tuple[int, int]]:
@@ -195,12 +243,10 @@ class Dispatch:
         Returns how many of them were second copies of a straggler.
         """
         copies = 0
-        for sent in list(self.in_flight.values()):
-            one = sent.attempt
-            if one.layer == receipt.layer and receipt.start <= one.start and one.stop <= receipt.stop:
-                self.stop(sent)
-                del self.in_flight[one.id]
-                copies += sent.chunk.why == "speculative"
+        for sent in self.in_flight.within(receipt.layer, receipt.start, receipt.stop):
+            self.stop(sent)
+            self.in_flight.take(sent.attempt.id)
+            copies += sent.chunk.why == "speculative"
         return copies
 
     def leave_all(self) -> None:

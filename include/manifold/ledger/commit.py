@@ -14,7 +14,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from manifold.errors import LedgerError
 from manifold.ledger import guards
 from manifold.ledger.rows import Committed, stored
-from manifold.ledger.rowset import ROWS, packed, rowset, values
+from manifold.ledger.rowset import ROWS, is_one_of, packed, rowset, texts
 from manifold.ledger.tables import attempt, chunk, error_kind, failure, insert_into, scatter
 from manifold.ledger.workers import see_workers
 from manifold.protocol import outcome
@@ -143,17 +143,18 @@ def still_failed(conn: Connection, receipt: Receipt) -> bool:
 
 def _settle_attempts(conn: Connection, uid: str, receipts: Sequence[Receipt], won: Sequence[bool]) -> None:
     """An attempt that won takes nothing more; neither does one that came back and lost."""
+    dialect = conn.dialect.name
     for state, which in (("won", True), ("void", False)):
         ids = [receipt.attempt for receipt, counts in zip(receipts, won, strict=True) if counts is which]
         if ids:
-            conn.execute(_settle(conn.dialect.name), {"of": uid, ROWS: packed(ids), "to": state})
+            conn.execute(_settle(dialect), {"of": uid, ROWS: texts(dialect, ids), "to": state})
 
 
 @cache
 def _settle(dialect: str) -> Update:
     # Found by the id alone: a planner without statistics would walk through all the open ones.
     open_ = and_(attempt.c.uid == bindparam("of"), attempt.c.state == "open").is_(true())
-    return update(attempt).where(attempt.c.id.in_(values(dialect)), open_).values(state=bindparam("to"))
+    return update(attempt).where(is_one_of(dialect, attempt.c.id), open_).values(state=bindparam("to"))
 
 
 def _replace_failures(conn: Connection, fresh: Iterable[Receipt]) -> None:

@@ -122,4 +122,5 @@ def insert_chunks(dialect: str, conditions: tuple[Guard, ...]) -> Insert:
     names = ChunkRow.__struct_fields__
     given = rowset(dialect, chunk, names)
     values = select(*(given.c[name] for name in names)).where(*(condition(given) for condition in conditions))
-    return insert(chunk).from_select(names, values, include_defaults=False)
+    # To sort them is to look at all before one is inserted: each probe would walk over those that were just before it.
+    return insert(chunk).from_select(names, values.order_by(given.c.start), include_defaults=False)

@@ -11,9 +11,10 @@ from functools import cache
 from typing import Any
 
 import msgspec
-from sqlalchemy import Text, bindparam, cast, column, func, literal_column, select, type_coerce
+from sqlalchemy import String, Text, any_, bindparam, cast, column, func, literal_column, select, type_coerce
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.sql.expression import FromClause, Select
+from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy.sql.expression import FromClause
 from sqlalchemy.sql.schema import Table
 
 from manifold.text import storable_all
@@ -47,10 +48,13 @@ def rowset(dialect: str, table: Table, names: Iterable[str]) -> FromClause:
     )
 
 
-@cache
-def values(dialect: str) -> Select[Any]:
-    """Return the parameter's values, where it is a list of texts, for an IN."""
+def is_one_of(dialect: str, column: ColumnElement[str]) -> ColumnElement[bool]:
+    """Return the condition that the column is one of the parameter's texts, which `texts` makes."""
     if dialect == "postgresql":
-        given = cast(bindparam(ROWS, type_=Text), postgresql.JSON)
-        return select(func.json_array_elements_text(given).table_valued("value", name="given").c.value)
-    return select(func.json_each(bindparam(ROWS, type_=Text)).table_valued("value", name="given").c.value)
+        return column == any_(bindparam(ROWS, type_=postgresql.ARRAY(String)))  # of which the planner sees the length
+    return column.in_(select(func.json_each(bindparam(ROWS, type_=Text)).table_valued("value", name="given").c.value))
+
+
+def texts(dialect: str, given: Sequence[str]) -> object:
+    """Return the value of the parameter of `is_one_of`."""
+    return given if dialect == "postgresql" else packed(given)
