@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
+from manifold.cli.app import app
+from manifold.engines._remote.place import check_url
 from tests.compose.compose import Compose
 
 pytestmark = pytest.mark.compose
 
-PROFILES = ("demo", "monitoring", "logs", "flower")
+PROFILES = ("demo", "hub", "monitoring", "logs", "flower")
 ONE_SHOT = {"init", "demo", "kibana-init"}
 
 
@@ -77,6 +80,44 @@ def test_a_chunk_worker_is_told_of_broker_and_store_and_of_nothing_else(
     assert known == {"RABBITMQ_CHUNKS_PASSWORD", "STORE_PASSWORD", "MANIFOLD_SECRET"}
 
 
+def test_a_hub_has_its_password_alone_and_its_workers_no_other_way_to_it(
+    services: dict[str, dict[str, Any]], secrets: dict[str, str]
+) -> None:
+    known = {
+        name: {secret for secret, value in secrets.items() if len(value) >= 16 and value in told}
+        for name in ("hub", "hub-worker")
+        for told in [" ".join(services[name]["environment"].values())]
+    }
+    assert known["hub"] == {"HUB_PASSWORD"}
+    assert known["hub-worker"] == {"HUB_PASSWORD", "STORE_PASSWORD", "MANIFOLD_SECRET"}
+    assert {*services["hub"]["networks"]} == {"backend", "chunks"}
+    assert [*services["hub-worker"]["networks"]] == ["chunks"]
+    assert not any(services[name].get("volumes") for name in known)
+    for name in known:
+        assert not [word for word in services[name]["command"] if "://" in word]
+
+
+def test_coordinators_and_hub_workers_meet_at_the_hub(services: dict[str, dict[str, Any]]) -> None:
+    url = services["hub-worker"]["environment"]["MANIFOLD_ENGINE_URL"]
+    assert services["worker"]["environment"]["AIRFLOW_CONN_MANIFOLD_HUB"] == url
+    hub = services["hub"]["environment"]["MANIFOLD_ENGINE_URL"]
+    assert hub == url.replace("@hub:", "@0.0.0.0:")
+    assert check_url(url).host == "hub"
+
+
+def test_the_commands_of_the_hub_and_its_workers_are_ones_of_ours(
+    services: dict[str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    for name in ("hub", "hub-worker"):
+        monkeypatch.setenv("MANIFOLD_ENGINE_URL", services[name]["environment"]["MANIFOLD_ENGINE_URL"])
+        program, command, *words = services[name]["command"]
+        assert program == "manifold"
+        context = commands[command].make_context(command, list(words))
+        drain = context.params.get("drain_seconds") or 0
+        assert _seconds(services[name].get("stop_grace_period", "10s")) >= drain + 10
+
+
 def test_the_networks_of_broker_databases_and_chunk_workers_lead_nowhere_else(compose: Compose) -> None:
     networks = compose.config(*PROFILES)["networks"]
     assert {name for name, network in networks.items() if network.get("internal")} == {"backend", "chunks", "logs"}
@@ -85,7 +126,12 @@ def test_the_networks_of_broker_databases_and_chunk_workers_lead_nowhere_else(co
 def test_no_worker_is_told_how_to_reach_airflows_metadata(
     services: dict[str, dict[str, Any]], secrets: dict[str, str]
 ) -> None:
-    for name in ("worker", "manifold-worker"):
+    for name in ("worker", "manifold-worker", "hub-worker"):
         told = " ".join(services[name]["environment"].values())
         for secret in ("AIRFLOW_DB_PASSWORD", "AIRFLOW_FERNET_KEY", "AIRFLOW_JWT_SECRET", "LEDGER_OWNER_PASSWORD"):
             assert secrets[secret] not in told, f"{name} has {secret}"
+
+
+def _seconds(text: str) -> int:
+    minutes, _, rest = text.rpartition("m")
+    return int(minutes or 0) * 60 + int(rest.removesuffix("s") or 0)

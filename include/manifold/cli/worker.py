@@ -23,7 +23,14 @@ if TYPE_CHECKING:
 _MIB = 1024 * 1024
 _EVERY = 2.0  # seconds between two tries to reach a broker or hub that is not up yet
 
-Url = Annotated[str, typer.Argument(metavar="URL", help="The engine's URL, or an Airflow connection's id.")]
+Url = Annotated[
+    str,
+    typer.Argument(
+        metavar="URL",
+        envvar="MANIFOLD_ENGINE_URL",
+        help="The engine's URL, or an Airflow connection's id. In a command line, everybody on the host can read it.",
+    ),
+]
 
 
 def worker(
