@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-DOCS = sorted((ROOT / "docs").glob("*.md"))
+DOCS = sorted((ROOT / "docs").rglob("*.md"))
 PAGES = [ROOT / "README.md", *(page for page in DOCS if page.name not in ("adapters.md", "cli.md"))]
 """The pages whose blocks are run here. The other two have tests of their own."""
 ALL = [ROOT / "README.md", ROOT / "CHANGELOG.md", *DOCS]
