@@ -130,6 +130,7 @@ _CSV = "a dict of strings per row, by the header"
 _LABORATORY = "a laboratory, a LAN, a classroom"
 _ZEROMQ = "several hosts of a network that others use too"
 _MANAGER = "workers at a hub that is a BaseManager of the standard library, with KEY as its `authkey`"
+_RUNS_ONE = "deployments that run a {} already"
 _REMOTE = "manifold.engines._remote.place:check_url"
 _REMOTE_OPTIONS = "`?queue=default`, `?silence=10`, `?balance=least-busy`, `round-robin` or `random`"
 _TLS = ("tls", "tls_ca", "tls_cert", "tls_key")
@@ -137,6 +138,19 @@ _TLS = ("tls", "tls_ca", "tls_cert", "tls_key")
 ENGINES = Registry(
     "engine",
     _by_scheme(
+        Adapter(
+            "amqp",
+            "manifold.engines.amqp:AmqpEngine",
+            (Form("amqp://user:password@host:5672/vhost", "workers at a RabbitMQ", _RUNS_ONE.format("RabbitMQ")),),
+            clients=("pika",),
+            extra="amqp",
+            reads=_REMOTE,
+            kills_items=True,
+            accepts=("queues", *_TLS),
+            port=5672,
+            options=f"{_REMOTE_OPTIONS}, `?queues=classic` or `quorum`",
+            connection=Connection("RabbitMQ", "Host of the broker", "host", ("login", "password", "port", "schema")),
+        ),
         Adapter(
             "celery",
             "manifold.engines.celery.engine:CeleryEngine",
@@ -194,6 +208,19 @@ ENGINES = Registry(
             port=9090,
             options=_REMOTE_OPTIONS,
             connection=Connection("Pyro5", "Host of the hub", "host", ("port", "password")),
+        ),
+        Adapter(
+            "redis",
+            "manifold.engines.redis:RedisEngine",
+            (Form("redis://:password@host:6379/0", "workers at a Redis or Valkey", _RUNS_ONE.format("Redis")),),
+            clients=("redis",),
+            extra="redis",
+            reads=_REMOTE,
+            kills_items=True,
+            accepts=_TLS,
+            port=6379,
+            options=_REMOTE_OPTIONS,
+            connection=Connection("Redis", "Host of the server", "host", ("login", "password", "port", "schema")),
         ),
         Adapter(
             "rpyc",

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -16,15 +14,13 @@ from pathlib import Path
 import psutil
 import redis
 from celery import Celery
-from kombu import Connection
 
-from manifold.demo.process import Child, free_port, kill_all
-from manifold.demo.redis import RedisServer
-from manifold.demo.server import LOOPBACK, Server
+from manifold.demo.process import Child, kill_all
+from manifold.demo.server import LOOPBACK
 from manifold.engines.celery.engine import CeleryEngine
 from manifold.testing.engines import until
+from tests.servers import RABBITMQ, CuttableRedis, RabbitServer
 
-_PROGRAM = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")  # the one on the PATH changes the user
 AIRFLOW_APP = "airflow.providers.celery.executors.celery_executor_utils:app"
 _ROOT = Path(__file__).parents[2]
 _FOREIGN = ("AIRFLOW", "CELERY", "MANIFOLD_STORE", "MANIFOLD_LEDGER", "_AIRFLOW", "RABBITMQ")
@@ -33,87 +29,7 @@ _FOREIGN = ("AIRFLOW", "CELERY", "MANIFOLD_STORE", "MANIFOLD_LEDGER", "_AIRFLOW"
 def kinds() -> list[str]:
     """The brokers to test with: Redis, and RabbitMQ where it is installed or `MANIFOLD_REQUIRE` names it."""
     required = os.environ.get("MANIFOLD_REQUIRE", "").split()
-    return ["redis", "rabbitmq"] if _PROGRAM.exists() or {"rabbitmq", "all"} & {*required} else ["redis"]
-
-
-class CuttableRedis(RedisServer):
-    """Redis, whose connections can be cut."""
-
-    def kill(self) -> None:
-        """SIGKILL it."""
-        self.child.kill()
-
-    def cut(self) -> None:
-        """Close every connection."""
-        with redis.Redis.from_url(self.url()) as client:
-            for kind in ("normal", "pubsub"):
-                client.client_kill_filter(_type=kind, skipme=True)
-
-
-class RabbitServer(Server):
-    """RabbitMQ, with an Erlang port mapper of its own."""
-
-    name = "rabbitmq"
-    patience = 120.0
-
-    def __init__(self, data: Path, address: str = LOOPBACK) -> None:
-        super().__init__(data, address=address)
-        self._mapper_port, self._own_port = free_port(), free_port()
-        self._mapper: Child | None = None
-
-    def url(self) -> str:
-        return f"amqp://guest:guest@{self.address}:{self.port}//"
-
-    def kill(self) -> None:
-        """SIGKILL it and its port mapper."""
-        for child in (self.child, self._mapper):
-            if child:
-                child.kill()
-
-    def stop(self) -> None:
-        super().stop()
-        if self._mapper:
-            self._mapper.stop()
-            self._mapper = None
-
-    def cut(self) -> None:
-        """Close every connection."""
-        control = [str(_PROGRAM.with_name("rabbitmqctl")), "close_all_connections", "a test"]
-        subprocess.run(control, env=self._environment(), check=True, capture_output=True)
-
-    def _launch(self) -> Child:
-        self.data.mkdir(parents=True, exist_ok=True)
-        (self.data / "rabbitmq.conf").write_text("loopback_users = none\n")  # guest comes from other hosts, too
-        mapper, port = shutil.which("epmd") or "epmd", str(self._mapper_port)
-        self._mapper = Child.start(
-            "epmd", [mapper, "-port", port, "-address", "127.0.0.1"], log=self.data / "epmd.log", records=self.records
-        )
-        return Child.start(self.name, [_PROGRAM], log=self.log, records=self.records, env=self._environment())
-
-    def _environment(self) -> dict[str, str]:
-        settings = {
-            "HOME": self.data,
-            "ERL_EPMD_PORT": self._mapper_port,
-            "ERL_EPMD_ADDRESS": "127.0.0.1",
-            "RABBITMQ_NODENAME": f"test{self.port}@localhost",
-            "RABBITMQ_NODE_IP_ADDRESS": self.address,
-            "RABBITMQ_NODE_PORT": self.port,
-            "RABBITMQ_DIST_PORT": self._own_port,
-            "RABBITMQ_MNESIA_BASE": self.data / "mnesia",
-            "RABBITMQ_LOG_BASE": self.data / "log",
-            "RABBITMQ_ENABLED_PLUGINS_FILE": self.data / "plugins",
-            "RABBITMQ_CONFIG_FILE": self.data / "rabbitmq",
-            "RABBITMQ_CONF_ENV_FILE": self.data / "none",
-        }
-        return {**os.environ, **{name: str(value) for name, value in settings.items()}}
-
-    def _answers(self) -> bool:
-        with Connection(self.url(), connect_timeout=1) as connection:
-            try:
-                connection.connect()
-            except connection.connection_errors:
-                return False
-            return True
+    return ["redis", "rabbitmq"] if RABBITMQ.exists() or {"rabbitmq", "all"} & {*required} else ["redis"]
 
 
 @dataclass

@@ -169,6 +169,10 @@ def _git(block: Block, words: list[str]) -> None:
     assert words == ["pull"], f"{block}: git {words}"
 
 
+def _ran_elsewhere(block: Block, words: list[str]) -> None:
+    assert block.page.parent.name == "engines", f"{block}: tests/remote/test_broker_specific.py does not run it"
+
+
 _CHECKS: dict[str, Callable[[Block, list[str]], None]] = {
     "make": _make,
     "pip": _pip,
@@ -177,6 +181,8 @@ _CHECKS: dict[str, Callable[[Block, list[str]], None]] = {
     "docker": _docker,
     "deploy/tls/make": _certificates,
     "git": _git,
+    "rabbitmqctl": _ran_elsewhere,
+    "redis-cli": _ran_elsewhere,
 }
 
 

@@ -10,6 +10,7 @@ from secrets import token_urlsafe
 from manifold.demo.process import free_port
 from manifold.demo.server import LOOPBACK
 from tests.remote.fleet import Fleet
+from tests.servers import CuttableRedis, RabbitServer
 
 Middle = Callable[[Path, str], Fleet]
 """Makes a fleet whose middle is at that address, with a folder of its own; nothing is started before `start_hub`."""
@@ -25,10 +26,22 @@ def manager(folder: Path, address: str) -> Fleet:
     return Fleet(f"manager://:{token_urlsafe(32)}@{address}:{free_port()}", folder)
 
 
+def rabbitmq(folder: Path, address: str) -> Fleet:
+    server = RabbitServer(folder / "rabbitmq", address)
+    return Fleet(server.url(), folder, server=server)
+
+
+def redis(folder: Path, address: str) -> Fleet:
+    server = CuttableRedis(folder / "redis", password=token_urlsafe(32), address=address)
+    return Fleet(server.url(), folder, server=server)
+
+
 MIDDLES: dict[str, Middle] = {
+    "amqp": rabbitmq,
     "grpc": hub("grpc"),
     "manager": manager,
     "pyro": hub("pyro"),
+    "redis": redis,
     "rpyc": hub("rpyc"),
     "tcp": hub("tcp"),
     "zeromq": hub("zeromq"),

@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, generate_private_key
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.x509.oid import NameOID
 
 from manifold.config import new_secret
 from manifold.demo.server import LOOPBACK
@@ -21,6 +14,7 @@ from manifold.engines._remote.mailboxes import HubTransport
 from manifold.engines.open import open_engine
 from manifold.errors import ConfigError, EngineError
 from manifold.registry import ENGINES
+from tests.remote.certificates import Authority
 from tests.remote.fleet import Fleet
 from tests.remote.middles import MIDDLES
 
@@ -28,47 +22,6 @@ from tests.remote.middles import MIDDLES
 def has_tls(scheme: str) -> bool:
     transport = ENGINES.entries[scheme].load().transport
     return issubclass(transport, HubTransport) and transport.tls
-
-
-class Authority:
-    """Signs certificates, which are files in a folder."""
-
-    def __init__(self, folder: Path, name: str) -> None:
-        self._folder, self._name = folder, name
-        self._key = generate_private_key(SECP256R1())
-        self.file = self._write(f"{name}.pem", self._signed(name, self._key, authority=True))
-
-    def certificate(self, name: str) -> dict[str, str]:
-        """Return the options `tls_cert` and `tls_key` of a new one, for the loopback address."""
-        key = generate_private_key(SECP256R1())
-        secret = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        certificate = self._write(f"{self._name}-{name}.pem", self._signed(name, key))
-        return {"tls_cert": certificate, "tls_key": self._write(f"{self._name}-{name}.key", secret)}
-
-    def _signed(self, name: str, key: EllipticCurvePrivateKey, *, authority: bool = False) -> bytes:
-        def named(text: str) -> x509.Name:
-            return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
-
-        now = datetime.now(UTC)
-        return (
-            x509.CertificateBuilder()
-            .subject_name(named(name))
-            .issuer_name(named(self._name))
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(days=1))
-            .not_valid_after(now + timedelta(days=1))
-            .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address(LOOPBACK))]), critical=False)
-            .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
-            .sign(self._key, SHA256())
-            .public_bytes(serialization.Encoding.PEM)
-        )
-
-    def _write(self, name: str, data: bytes) -> str:
-        (self._folder / name).write_bytes(data)
-        return str(self._folder / name)
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from manifold.config import new_secret
+from manifold.engines._remote import mailboxes, messages
+from manifold.engines._remote.links import Publisher
 from manifold.errors import WorkerLost
 from manifold.testing import calls
 from manifold.testing.engines import SLOW, began, let_go, until
@@ -58,6 +60,23 @@ def test_a_wire_that_is_away_makes_nobody_look_dead(wire: Wire, tmp_path: Path) 
         wire.away.clear()
         assert isinstance(held.result(SLOW), int)
         assert engine.submit(calls.echo, 1).result(SLOW) == 1
+
+
+def test_a_full_mailbox_keeps_no_other_message_waiting(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mailboxes, "MOST", 1000)
+    full, other = wire.connect(), wire.connect()
+    full.open("g.full", "g")
+    other.open("g.other", "g")
+    other.send("g.full", bytes(1000))
+    publisher = Publisher(wire.connect, "test")
+    publisher.say("g.full", messages.Echo(), patience=60.0)
+    publisher.say("g.other", messages.Echo(), patience=60.0)
+    assert other.receive(10.0) is not None
+    assert full.receive(10.0) == bytes(1000)
+    assert full.receive(10.0) is not None, "it has room again"
+    publisher.close()
+    publisher.join()
+    assert sum(to == "g.full" for to, _ in wire.sent) < 20, "it is not tried without a pause"
 
 
 def test_a_worker_that_falls_silent_fails_what_it_had_begun_and_gives_back_the_rest(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from manifold.demo.secrets import Secrets, write_private
 from manifold.engines.open import open_engine
 from manifold.errors import ConfigError
 from manifold.testing.engines import until
-from tests.celery.brokers import CuttableRedis
+from tests.servers import CuttableRedis
 
 ROOT = Path(__file__).parents[2]
 

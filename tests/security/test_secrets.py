@@ -21,7 +21,7 @@ from manifold.cli.app import app
 from manifold.demo.postgres import PostgresServer
 from manifold.redaction import masked
 from manifold.sources.files import FilesSource
-from tests.celery.brokers import CuttableRedis
+from tests.servers import CuttableRedis
 
 SECRET = "feedfacecafebeef" * 4
 PASSWORDS = {

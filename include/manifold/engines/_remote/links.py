@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 
 from manifold.abc import MailboxFull, Transport, TransportError
 from manifold.engines._remote.messages import BEAT, Echo, Message, Sealed
@@ -114,11 +115,10 @@ class Publisher:
                 self._give_up(now)
                 if self._closing is not None and (now > self._closing or not (self._said or self._posted)):
                     return None
-                if self._said:
-                    return self._said[0]
-                if (letter := next((one for one in self._posted if now >= one.not_before), None)) is not None:
+                letters = chain(self._said, self._posted)
+                if (letter := next((one for one in letters if now >= one.not_before), None)) is not None:
                     return letter
-                self._stirred.wait(min((one.not_before - now for one in self._posted), default=None))
+                self._stirred.wait(min((one.not_before - now for one in chain(self._said, self._posted)), default=None))
 
     def _give_up(self, now: float) -> None:
         while self._said and now > self._said[0].until:
