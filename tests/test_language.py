@@ -28,7 +28,7 @@ DEPRECATED = {
     "CHANGELOG.md": {"mend", "wishes", "hand back"},
     "docs/cli.md": {"mend", "wishes"},
     "include/manifold/cli/shapes.py": {"mend", "wishes"},
-    "include/manifold/ledger/rows.py": {"hand back"},
+    "include/manifold/views.py": {"hand back"},
     "include/manifold/web/models.py": {"wishes"},
     "include/manifold/web/routes/scatters.py": {"wishes"},
     "include/manifold/web/ui/src/types.ts": {"wishes"},

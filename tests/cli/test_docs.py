@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from manifold import views
 from manifold.cli import exits, shapes
 from tests.cli.test_program import COMMANDS, NAMES
 
@@ -29,7 +30,7 @@ def documented_shapes() -> dict[str, type[msgspec.Struct]]:
     return {
         name: shape
         for name, shape in inspect.getmembers(shapes, inspect.isclass)
-        if issubclass(shape, msgspec.Struct) and shape.__module__ == shapes.__name__
+        if issubclass(shape, msgspec.Struct) and shape.__module__ in (shapes.__name__, views.__name__)
     }
 
 

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 import manifold
+from manifold import views
 from manifold.cli import shapes
 from manifold.ledger import Ledger, NewScatter, Owner, scatter_name
 from manifold.ledger.rows import TryRow
@@ -197,8 +198,8 @@ def test_an_estimate_of_the_items_is_told_as_one(cli: Cli, book: Ledger) -> None
 
 def test_command_line_and_page_show_the_same_of_a_try() -> None:
     row = TryRow(3, "me", "a/b", 2, 3, "host", 1, "continue", "goes on", 1.0, 2.0, "error", "no broker", 5, 1)
-    shown = row.shown()
+    shown = views.try_(row)
     assert set(shown) == set(shapes.Try.__struct_fields__) == set(models.Try.model_fields)
     assert msgspec.to_builtins(shapes.Try(**shown)) == models.Try(**shown).model_dump() == shown
-    plain = msgspec.structs.replace(row, claim_no=0, claims=0).shown()
+    plain = views.try_(msgspec.structs.replace(row, claim_no=0, claims=0))
     assert (plain["number"], plain["numbers"]) == (None, None)

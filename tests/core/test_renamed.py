@@ -9,6 +9,7 @@ from importlib import import_module
 import msgspec
 import pytest
 
+from manifold import views
 from manifold.cli import shapes
 from manifold.ledger.rows import TryRow
 
@@ -61,4 +62,4 @@ def test_json_has_the_former_fields_beside_their_successors() -> None:
 
 def test_a_ledger_with_a_former_mode_is_shown_with_the_new_one() -> None:
     row = TryRow(3, "me", "a/b", 2, 3, "host", 1, "hand back", "", 1.0, 2.0, "succeeded", None, 5, 1)
-    assert row.shown()["mode"] == "reuse"
+    assert views.try_(row)["mode"] == "reuse"

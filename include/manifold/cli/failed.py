@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 
-from manifold import config
+from manifold import config, views
 from manifold.cli import out, shapes
 from manifold.cli.context import find, opened_ledger, opened_store
 from manifold.cli.params import AsJson, OnlyError, ScatterId, chosen_kinds
@@ -42,7 +42,7 @@ def failed(
         if only_error is not None:
             chosen = chosen_kinds([(kind.fingerprint, kind.type) for kind in kinds], only_error)
         number = sum(kind.count for kind in kinds if kind.fingerprint in chosen)
-        listed = [shapes.failed_item(one) for one in islice(failure_rows(ledger, row.uid, chosen), limit)]
+        listed = [views.failed_item(one) for one in islice(failure_rows(ledger, row.uid, chosen), limit)]
         exported = _export(ledger, row, chosen, export) if export else None
     found = shapes.FailedItems(scatter=row.uid, failed=number, items=listed, exported=exported)
     if as_json:
@@ -89,12 +89,12 @@ def _export(ledger: Ledger, row: ScatterRow, chosen: set[str], path: str) -> int
 
 
 def _exported(one: ItemFailure) -> dict[str, Any]:
-    return msgspec.to_builtins(shapes.exported(one, _value(one), one.traceback))  # type: ignore[no-any-return]
+    return msgspec.to_builtins(views.exported(one, _value(one), one.traceback))  # type: ignore[no-any-return]
 
 
 def _value(one: ItemFailure) -> Any:
     """The item, as far as JSON can say it; its repr stands beside it."""
     try:
-        return shapes.plain(one.item)
+        return views.plain(one.item)
     except Exception:  # noqa: BLE001 - unpickling runs a user's code, and much is not JSON
         return None

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from manifold import views
 from manifold.cli import shapes
 from manifold.redaction import mask
 from manifold.text import visible
@@ -105,7 +106,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, msgspec.Struct):
         return {name: _plain(getattr(value, name)) for name in value.__struct_fields__}
     try:
-        return shapes.plain(msgspec.to_builtins(value, enc_hook=repr))
+        return views.plain(msgspec.to_builtins(value, enc_hook=repr))
     except (TypeError, ValueError):
         return repr(value)
 

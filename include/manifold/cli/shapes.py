@@ -5,19 +5,19 @@ Points in time are seconds since the epoch, durations are seconds; what is not k
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from manifold import views
 from manifold.control_requests import coordinator
 from manifold.protocol.records import ScatterRow
-from manifold.redaction import masked
+from manifold.views import Exported as Exported
+from manifold.views import FailedItem as FailedItem
 
 if TYPE_CHECKING:
-    from manifold.ledger import FailureRow, KindRow
+    from manifold.ledger import KindRow
     from manifold.ledger.states import Standing
-    from manifold.results.failures import ItemFailure
 
 
 class Scatter(msgspec.Struct, kw_only=True):
@@ -181,26 +181,6 @@ class Verified(msgspec.Struct, kw_only=True):
     violations: list[Breach]
 
 
-class FailedItem(msgspec.Struct, kw_only=True):
-    """One item that is failed now."""
-
-    position: int
-    key: str | None
-    type: str
-    message: str
-    fingerprint: str
-    attempts: int
-    worker: str
-    item: str | None
-
-
-class Exported(FailedItem, kw_only=True):
-    """One line of `failed --export`: the item itself, where JSON has a value for it, and the traceback."""
-
-    value: Any
-    traceback: str
-
-
 class FailedItems(msgspec.Struct, kw_only=True):
     """Failed items, the first ones; `failed` counts all that the choice fits, `exported` those written to the file."""
 
@@ -318,69 +298,23 @@ class NewSecret(msgspec.Struct, kw_only=True):
 
 def scatter_fields(row: ScatterRow, now: float, standing: Standing, *, run_deleted: bool = False) -> dict[str, Any]:
     """The fields of `Scatter`; `now` is the ledger's time, by which leases end, `standing` what people are shown."""
-    if run_deleted:
-        from manifold.ledger.states import of_deleted_run
-
-        standing = of_deleted_run(standing)
-    left = None if row.total is None else row.total - row.done
-    return {
+    return views.scatter(row, standing, run_deleted=run_deleted) | {
         "scatter": row.uid,
-        "name": row.name,
-        "state": standing.state,
         "coordinator": coordinator(row, now),
-        "function": row.fn_name,
-        "engine": masked(row.engine),
         "tries": row.epoch,
         "total": row.total,
         "succeeded": row.n_ok,
         "failed": row.n_failed,
         "skipped": row.n_skipped,
-        "without_outcome": left,
+        "without_outcome": None if row.total is None else row.total - row.done,
         "percent": _percent(row),
-        "created_at": row.created_at,
-        "ended_at": row.ended_at,
-        "message": standing.reason,
-        "run_deleted": run_deleted,
         "expected": row.expected if row.total is None else None,
     }
 
 
 def error_kinds(kinds: list[KindRow]) -> list[ErrorKind]:
     """The kinds of errors, as the ledger has them."""
-    return [
-        ErrorKind(
-            type=kind.type,
-            message=kind.message,
-            count=kind.count,
-            fingerprint=kind.fingerprint,
-            traceback=kind.traceback,
-        )
-        for kind in kinds
-    ]
-
-
-def failed_item(one: ItemFailure | FailureRow) -> FailedItem:
-    """A failed item, as the ledger has it."""
-    return FailedItem(
-        position=one.pos,
-        key=one.key,
-        type=one.type,
-        message=one.message,
-        fingerprint=one.fingerprint,
-        attempts=one.attempts,
-        worker=one.worker,
-        item=one.item_repr,
-    )
-
-
-def plain(value: Any) -> Any:
-    """The value as JSON has it, NaN as null; TypeError or ValueError where JSON has none for it."""
-    return json.loads(json.dumps(value, default=msgspec.to_builtins), parse_constant=lambda _nan: None)
-
-
-def exported(one: ItemFailure | FailureRow, value: Any, traceback: str) -> Exported:
-    """One line of an export of failed items."""
-    return Exported(**msgspec.structs.asdict(failed_item(one)), value=value, traceback=traceback)
+    return [ErrorKind(**views.error_kind(kind), traceback=kind.traceback) for kind in kinds]
 
 
 def _percent(row: ScatterRow) -> float | None:

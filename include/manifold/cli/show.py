@@ -11,14 +11,13 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from manifold import rates
+from manifold import views
 from manifold.cli import out, shapes
 from manifold.cli.context import find, opened_ledger, task_of
 from manifold.cli.exits import FAILED
 from manifold.cli.params import AsJson, ScatterId
 from manifold.names import shown_name
 from manifold.protocol.records import TERMINAL
-from manifold.redaction import masked
 
 if TYPE_CHECKING:
     from manifold.ledger import Ledger, WorkerRow
@@ -69,23 +68,20 @@ def shown(ledger: Ledger, uid: str, *, run_deleted: bool = False) -> shapes.Show
     from manifold.ledger import dashboard  # SQLAlchemy costs what `--help` need not pay
 
     pace = ledger.database.read(lambda conn: dashboard.pace(conn, row, standing.state, ledger.now()))
-    times = rates.percentiles(ledger.item_seconds(uid), 0.5, 0.9, 0.99)
+    seconds = views.item_seconds(ledger.item_seconds(uid))
     return shapes.Shown(
         **shapes.scatter_fields(row, now, standing, run_deleted=run_deleted),
         task=list(task) if task else None,
         rate=pace.rate,
         seconds_left=pace.seconds_left,
-        item_seconds=shapes.ItemSeconds(p50=times[0], p90=times[1], p99=times[2]) if times else None,
+        item_seconds=None if seconds is None else shapes.ItemSeconds(**seconds),
         errors=shapes.error_kinds(ledger.kinds(uid)),
         workers=[_worker(one, now) for one in ledger.workers(uid)],
-        control_requests=[
-            shapes.ControlRequest(verb=one.verb, value=one.value, by_whom=one.by_whom, at=one.at)
-            for one in ledger.pending_controls(uid)
-        ],
+        control_requests=[shapes.ControlRequest(**views.control_request(one)) for one in ledger.pending_controls(uid)],
         paused_by=ledger.paused_by(uid),
         chunks_suspect=len(ledger.suspects(uid)),
-        policy={name: masked(value) if isinstance(value, str) else value for name, value in row.policy.items()},
-        history=[shapes.Try(**one.shown()) for one in ledger.tries(uid)],
+        policy=views.options(row.policy),
+        history=[shapes.Try(**views.try_(one)) for one in ledger.tries(uid)],
     )
 
 

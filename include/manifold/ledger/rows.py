@@ -82,10 +82,6 @@ person, `stopped` by a signal to its process, `error` it could not go on, `fence
 over while it was alive, `lost` its process did not report any more."""
 
 
-_FORMER_MODES = {"hand back": "reuse"}
-"""Names of modes that an earlier version has written into ledgers."""
-
-
 class TryRow(msgspec.Struct, frozen=True):
     """One try at a scatter, as it stands in the ledger. `ended_at` and `ending` are None while it runs; `claim_no` of
     `claims` is its number among the tries of its Airflow task, both 0 for another program."""
@@ -105,22 +101,6 @@ class TryRow(msgspec.Struct, frozen=True):
     message: str | None
     items: int
     chunks: int
-
-    def shown(self) -> dict[str, Any]:
-        """Return it as page and command line show it. Where it is not a try of an Airflow task, its number is None."""
-        return {
-            "owner": self.owner,
-            "number": self.claim_no or None,
-            "numbers": self.claims or None,
-            "mode": _FORMER_MODES.get(self.mode, self.mode),
-            "why": self.why,
-            "began_at": self.began_at,
-            "ended_at": self.ended_at,
-            "ending": self.ending,
-            "message": self.message,
-            "items": self.items,
-            "chunks": self.chunks,
-        }
 
 
 class AttemptRow(msgspec.Struct, frozen=True):

@@ -11,7 +11,7 @@ from fastapi import Depends, HTTPException, Request, Response
 from manifold.ledger import Ledger, dashboard
 from manifold.ledger.dashboard import Glance
 from manifold.protocol.records import ScatterRow
-from manifold.web import deployment, server, views
+from manifold.web import deployment, responses, server
 from manifold.web.models import Task, Uid
 from manifold.web.rights import Rights, Who
 from manifold.web.server import SessionDep
@@ -43,7 +43,7 @@ class Found:
 
     @property
     def task(self) -> Task | None:
-        return views.task(self.row, self.glance.key)
+        return responses.task(self.row, self.glance.key)
 
     @cached_property
     def may_read_logs(self) -> bool:
@@ -61,7 +61,7 @@ def _found(uid: Uid, who: Who, session: SessionDep) -> Found:
     glance = ledger.database.read(lambda conn: dashboard.glance(conn, uid, now))
     if glance is None:
         raise HTTPException(404, f"the ledger has no scatter {uid}, or a fresh start has taken its place")
-    task = views.task(glance.row, glance.key)
+    task = responses.task(glance.row, glance.key)
     found = Found(ledger, glance, who, run_deleted=bool(server.deleted(session, [task])))
     if not who.may_see(found.task):
         of = "scatters of plain Python" if found.task is None else f"task instances of {found.task.dag_id}"

@@ -19,9 +19,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from manifold import config
+from manifold import config, views
 from manifold.abc import Store
-from manifold.cli import shapes
 from manifold.errors import BlobNotFound, ManifoldError, WireError
 from manifold.ledger import FailureRow, Ledger
 from manifold.ledger import quarantine as rows
@@ -108,12 +107,12 @@ def _lines(ledger: Ledger, row: ScatterRow, fingerprint: str | None, store: Stor
                 after = one.pos
 
 
-def _line(sidecars: Sidecars, one: FailureRow) -> shapes.Exported:
+def _line(sidecars: Sidecars, one: FailureRow) -> views.Exported:
     try:
         kept = sidecars.item(one)
-        return shapes.exported(one, plain(kept.item), kept.traceback)
+        return views.exported(one, plain(kept.item), kept.traceback)
     except (BlobNotFound, WireError):  # the rest of the export is worth having all the same
-        return shapes.exported(one, None, sidecars.of_kind(one))
+        return views.exported(one, None, sidecars.of_kind(one))
 
 
 def plain(pickled: bytes | None) -> Any:
@@ -122,7 +121,7 @@ def plain(pickled: bytes | None) -> Any:
         return None
     try:
         value = _Plain(io.BytesIO(pickled)).load()
-        return storable_all(shapes.plain(value))
+        return storable_all(views.plain(value))
     except Exception:  # noqa: BLE001 - a pickle may break in any way, and much is not JSON
         return None
 

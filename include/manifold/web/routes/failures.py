@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from manifold.errors import ConfigError
 from manifold.ledger import quarantine as rows
-from manifold.web import models, quarantine, requests, views
+from manifold.web import models, quarantine, requests, responses
 from manifold.web.cache import remembered
 from manifold.web.dependencies import AnyScatter, Scatter
 
@@ -30,8 +30,10 @@ def errors(found: Scatter) -> models.Errors:
         told = []
         for kind in kinds[:_KINDS]:
             some = rows.search(conn, found.uid, after=-1, limit=_SAMPLES, fingerprint=kind.fingerprint).failures
-            samples = [views.failure(one) for one in some]
-            told.append(models.KindDetail(**views.kind(kind).model_dump(), traceback=kind.traceback, samples=samples))
+            samples = [responses.failure(one) for one in some]
+            told.append(
+                models.KindDetail(**responses.kind(kind).model_dump(), traceback=kind.traceback, samples=samples)
+            )
         return models.Errors(kinds=told, more=len(kinds) > _KINDS)
 
     told = remembered.get(("errors", found.uid), found.mark, lambda: found.ledger.database.read(read))
@@ -54,7 +56,7 @@ def failures(
     page = found.ledger.database.read(
         lambda conn: rows.search(conn, found.uid, after=after, limit=limit, fingerprint=fingerprint, text=search)
     )
-    told = [views.failure(one) for one in page.failures]
+    told = [responses.failure(one) for one in page.failures]
     return models.Failures(failures=told, next=told[-1].pos if page.more else None)
 
 
@@ -87,11 +89,11 @@ def failure(found: Scatter, pos: requests.Position) -> models.FailureDetail:
         raise HTTPException(404, f"item {pos:,} of {found.row.title} is not failed (any more)")
     if not found.may_read_logs:
         refused = f"{found.who.name} may not read the logs of this task, of which traceback and lines are a part."
-        shown = views.failure(failed).model_dump()
+        shown = responses.failure(failed).model_dump()
         return models.FailureDetail(**shown, traceback="", lines=[], note=refused, amiss=True)
     found_out = quarantine.detail(found.ledger, found.row, failed)
     return models.FailureDetail(
-        **views.failure(failed).model_dump(),
+        **responses.failure(failed).model_dump(),
         traceback=found_out.traceback,
         lines=[models.Line(level=line.level, text=line.text) for line in found_out.lines],
         note=found_out.note,

@@ -9,13 +9,14 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from sqlalchemy import Connection, select
 
+from manifold import views
 from manifold.control_requests import coordinator
 from manifold.ledger import Ledger, dashboard, listing, quarantine
 from manifold.ledger.listing import Listed, Visible, Wanted
 from manifold.ledger.states import LIVE, Standing
 from manifold.ledger.tries import read_tries, worked
 from manifold.protocol.records import TERMINAL, ScatterRow
-from manifold.web import deployment, heatmap, models, server, views
+from manifold.web import deployment, heatmap, models, responses, server
 from manifold.web.cache import remembered
 from manifold.web.dependencies import Found, Scatter, unless_unchanged
 from manifold.web.rights import Who
@@ -92,13 +93,13 @@ def scatters(
 def _tasks(ledger: Ledger, visible: Visible, wanted: Wanted) -> list[models.Task | None]:
     """The tasks of the scatters on a page of the list."""
     found, _ = ledger.database.read(lambda conn: listing.page(conn, ledger.now(), visible, wanted))
-    return [views.task(one.row, one.key) for one in found]
+    return [responses.task(one.row, one.key) for one in found]
 
 
 def _row(
     conn: Connection,
     one: Listed,
-    flying: views.Flying,
+    flying: responses.Flying,
     took: float | None,
     now: Any,
     time: float,
@@ -106,9 +107,9 @@ def _row(
 ) -> models.Scatter:
     pace = dashboard.pace(conn, one.row, one.condition, now, limit=_NEWEST_OF_MANY)
     standing = Standing(one.condition, one.reason)
-    task = views.task(one.row, one.key)
+    task = responses.task(one.row, one.key)
     deleted = task is not None and (task.dag_id, task.run_id) in gone
-    return views.scatter(
+    return responses.scatter(
         one.row, standing, one.key, flying=flying, pace=pace, worked=took, now=time, run_deleted=deleted
     )
 
@@ -128,13 +129,13 @@ def scatter(found: Scatter) -> models.ScatterDetail:
         pace = dashboard.pace(conn, row, glance.condition, now, limit=_NEWEST, commits=newest)
         standing = Standing(glance.condition, glance.reason)
         took, deleted = worked(conn, [uid], time).get(uid), found.run_deleted
-        told = views.scatter(
+        told = responses.scatter(
             row, standing, glance.key, flying=flying, pace=pace, worked=took, now=time, run_deleted=deleted
         ).model_dump()
         tally = remembered.get(("tally", uid), mark, lambda: dashboard.tally(conn, uid, speculates=speculates))
         kinds = remembered.get(("kinds", uid), mark, lambda: quarantine.kinds(conn, uid, _KINDS))
         alive = len(heatmap.innermost((start, stop) for _, start, stop in flying))
-        workers = views.workers(
+        workers = responses.workers(
             dashboard.workers(conn, uid, _WORKERS),
             newest,
             engine=row.engine,
@@ -142,25 +143,25 @@ def scatter(found: Scatter) -> models.ScatterDetail:
             now=time,
         )
         return told | {
-            "item_seconds": views.item_seconds(newest),
+            "item_seconds": responses.item_seconds(newest),
             "tries": row.epoch,
-            "history": [models.Try(**one.shown()) for one in read_tries(conn, uid, time)],
+            "history": [models.Try(**views.try_(one)) for one in read_tries(conn, uid, time)],
             "coordinator": coordinator(row, time),
             "policy": views.options(row.policy),
-            "settings": views.settings(row.policy, dashboard.settings_in_force(conn, uid)),
+            "settings": responses.settings(row.policy, dashboard.settings_in_force(conn, uid)),
             "chunks": models.Chunks(
                 committed=tally.committed,
                 in_flight=alive,
                 lost=max(0, tally.unsettled - alive),
                 speculative=tally.speculative,
             ),
-            "errors": [views.kind(one) for one in kinds],
+            "errors": [responses.kind(one) for one in kinds],
             "workers": workers,
         }
 
     told = ledger.database.read(read)
     suspects = ledger.suspects(uid)
-    asked = [models.ControlRequest.model_validate(row, from_attributes=True) for row in ledger.pending_controls(uid)]
+    asked = [models.ControlRequest(no=row.no, **views.control_request(row)) for row in ledger.pending_controls(uid)]
     return models.ScatterDetail(
         **told,
         paused_by=ledger.paused_by(uid),
@@ -185,7 +186,7 @@ def rate(found: Scatter, points: Annotated[int, Query(ge=2, le=500)] = 120) -> m
         if found.glance.condition in LIVE and (now := dashboard.running(conn, found.uid, found.ledger.now())):
             last = ended - now.ago - row.created_at
             ran.append(dashboard.Ran(int(max(0.0, last - now.seconds) / width), int(last / width), int(now.items), 0))
-        return models.Rate(points=views.curve(ran, row.created_at, width, number))
+        return models.Rate(points=responses.curve(ran, row.created_at, width, number))
 
     return remembered.get(("rate", found.uid, points), found.mark, lambda: found.ledger.database.read(read))
 

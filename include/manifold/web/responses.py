@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from manifold import rates
+from manifold import views
 from manifold.airflow.link import task_page
 from manifold.coordinator.controls import SETTINGS
 from manifold.errors import ConfigError
 from manifold.ledger import WorkerRow
 from manifold.ledger.dashboard import SILENT, Pace, Ran, Recent
 from manifold.ledger.rows import FailureRow, KindRow
-from manifold.ledger.states import Standing, of_deleted_run
+from manifold.ledger.states import Standing
 from manifold.names import name_parts
 from manifold.policy import Policy, Tolerance
 from manifold.protocol.records import ScatterRow
@@ -44,25 +44,17 @@ def scatter(
     run_deleted: bool,
 ) -> models.Scatter:
     """One row of the list."""
-    standing = of_deleted_run(standing) if run_deleted else standing
     counted = counts(row, flying)
     of = task(row, key)
     return models.Scatter(
+        **views.scatter(row, standing, run_deleted=run_deleted),
         uid=row.uid,
-        name=row.name,
         task=of,
-        function=row.fn_name,
-        engine=masked(row.engine),
-        state=standing.state,  # type: ignore[arg-type]  # those that were replaced are never read
         counts=counted,
         rate=pace.rate,
         seconds_left=pace.seconds_left,
-        created_at=row.created_at,
-        ended_at=row.ended_at,
         duration=worked if worked is not None and row.epoch > 1 else max(0.0, (row.ended_at or now) - row.created_at),
-        message=standing.reason,
         url=None if of is None else task_page(of.dag_id, of.run_id, of.task_id, of.map_index),
-        run_deleted=run_deleted,
     )
 
 
@@ -114,8 +106,8 @@ def _whole_numbers(parts: Iterable[float]) -> list[int]:
 
 def item_seconds(newest: Iterable[Recent]) -> models.ItemSeconds | None:
     """Percentiles over the newest commits."""
-    found = rates.percentiles(((one.seconds / one.items, one.items) for one in newest if one.items), 0.5, 0.9, 0.99)
-    return None if found is None else models.ItemSeconds(p50=found[0], p90=found[1], p99=found[2])
+    found = views.item_seconds((one.seconds / one.items, one.items) for one in newest if one.items)
+    return None if found is None else models.ItemSeconds(**found)
 
 
 def workers(
@@ -163,13 +155,8 @@ def settings(policy: Mapping[str, Any], changes: Iterable[Mapping[str, Any]]) ->
     return models.Settings(max_concurrency=now["max_concurrency"], rate_limit=now["rate_limit"], tolerate=text)
 
 
-def options(policy: Mapping[str, Any]) -> dict[str, Any]:
-    """The options, without passwords."""
-    return {name: masked(value) if isinstance(value, str) else value for name, value in policy.items()}
-
-
 def kind(row: KindRow) -> models.Kind:
-    return models.Kind(fingerprint=row.fingerprint, type=row.type, message=row.message, count=row.count)
+    return models.Kind(**views.error_kind(row))
 
 
 def failure(row: FailureRow) -> models.Failure:
