@@ -51,7 +51,6 @@ class RpycTransport(HubTransport):
 
     def dial(self, place: Place) -> Ask:
         self._socket = dial(place)
-        # Without RPyC's own compression: what is sent is compressed and encrypted already.
         channel = Channel(_Stream(self._socket), compress=False)
         self._connection = connect_channel(channel, config=_CONFIG)
         try:
@@ -95,6 +94,10 @@ class _Hub(rpyc.Service):  # type: ignore[misc]
     def __init__(self) -> None:
         self._mailboxes = Mailboxes()
 
+    def on_connect(self, conn: Any) -> None:
+        """Have the channel that RPyC made, which would compress what is compressed, as the client has its own."""
+        conn._channel.stream, conn._channel.compress = _Stream(conn._channel.stream.sock), False
+
     def _rpyc_getattr(self, name: str) -> Any:
         if name != "ask":
             raise AttributeError(f"the hub has no {name!r}")
@@ -107,7 +110,8 @@ class _Hub(rpyc.Service):  # type: ignore[misc]
 
 
 class _Stream(SocketStream):  # type: ignore[misc]
-    """One that gives up after the socket's timeout; RPyC's own reads on for ever."""
+    """One that gives up after the socket's timeout, where RPyC's own reads on for ever; and copies no message for each
+    64 KB of it that it writes."""
 
     __slots__ = ()
 
@@ -125,6 +129,13 @@ class _Stream(SocketStream):  # type: ignore[misc]
             parts.append(part)
             count -= len(part)
         return b"".join(parts)
+
+    def write(self, data: bytes) -> None:
+        try:
+            self.sock.sendall(data)
+        except OSError as exc:
+            self.close()
+            raise EOFError(str(exc)) from exc
 
 
 class RpycEngine(RemoteEngine):
