@@ -8,6 +8,7 @@ from __future__ import annotations
 import heapq
 import os
 import queue
+import random
 import socket
 import subprocess
 import sys
@@ -33,7 +34,7 @@ _AT_ONCE = 64  # calls in one message to the other process
 
 
 class SimulatedEngine(Engine):
-    """`slots` slots, each with a worker's name, that are busy for `seconds` with a chunk. It runs sealed tasks only."""
+    """`slots` slots, each with a worker's name and busy for about `seconds` with a chunk. It runs sealed tasks only."""
 
     same_host: ClassVar[bool] = True
 
@@ -131,7 +132,7 @@ def _answer(keyring: envelope.Keyring, message: bytes, worker: str) -> bytes:
 
 def _serve(pipe: Connection, slots: int, seconds: float) -> None:
     """Answer each call when its slot is done with it, until the empty message, which is sent back."""
-    keyring, free = config.keyring(), [time.monotonic()] * slots
+    keyring, free, rng = config.keyring(), [time.monotonic()] * slots, random.Random(0)
     due: list[tuple[float, int, bytes]] = []
     while True:
         wait = due[0][0] - time.monotonic() if due else None
@@ -141,7 +142,7 @@ def _serve(pipe: Connection, slots: int, seconds: float) -> None:
             now = time.monotonic()
             for call, message in msgspec.msgpack.decode(data, type=list[tuple[int, bytes]]):
                 slot = call % slots
-                free[slot] = max(now, free[slot]) + seconds
+                free[slot] = max(now, free[slot]) + rng.uniform(0.5, 1.5) * seconds
                 heapq.heappush(due, (free[slot], call, _answer(keyring, message, _name(slot))))
         now, answers = time.monotonic(), []
         while due and due[0][0] <= now:
