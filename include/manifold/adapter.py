@@ -23,19 +23,21 @@ class Form(NamedTuple):
 
 
 class Connection(NamedTuple):
-    """How the form of an engine's connections looks in Airflow; their type is the scheme, "-" being "_".
+    """How the form of an engine's connections looks in Airflow.
 
     Args:
         title: the engine, in the list of connection types.
         host: what the field "host" means.
         option: the name under which that can stand among the extra options instead.
         fields: the fields beside it, of "login", "password", "port" and "schema".
+        type: their type, where a provider of Airflow's has one that is named as the scheme.
     """
 
     title: str
     host: str
     option: str
     fields: tuple[str, ...] = ()
+    type: str = ""
 
     @property
     def hook_name(self) -> str:
@@ -102,8 +104,8 @@ class Adapter:
 
     @property
     def connection_type(self) -> str:
-        """The type of Airflow's connections to an engine: what Airflow makes of its scheme."""
-        return self.scheme.replace("-", "_")
+        """The type of Airflow's connections to an engine: as its row says, or what Airflow makes of its scheme."""
+        return (self.connection.type if self.connection else "") or self.scheme.replace("-", "_")
 
     @property
     def hook(self) -> str:

@@ -173,7 +173,7 @@ ENGINES = Registry(
             accepts=_TLS,
             port=50051,
             options=_REMOTE_OPTIONS,
-            connection=Connection("gRPC", "Host of the hub", "host", ("port", "password")),
+            connection=Connection("gRPC", "Host of the hub", "host", ("port", "password"), "manifold_grpc"),
         ),
         Adapter(
             "manager",
@@ -220,7 +220,9 @@ ENGINES = Registry(
             accepts=_TLS,
             port=6379,
             options=_REMOTE_OPTIONS,
-            connection=Connection("Redis", "Host of the server", "host", ("login", "password", "port", "schema")),
+            connection=Connection(
+                "Redis", "Host of the server", "host", ("login", "password", "port", "schema"), "manifold_redis"
+            ),
         ),
         Adapter(
             "rpyc",

@@ -23,6 +23,16 @@ def connection(kind: str, **fields: object) -> Connection:
         (hooks.CeleryHook, connection("celery", extra='{"queue": "manifold"}'), "celery://manifold"),
         (hooks.CeleryHook, connection("celery", host="q", extra='{"silence": 20}'), "celery://q?silence=20"),
         (hooks.CeleryHook, connection("celery"), "celery://"),
+        (
+            hooks.AmqpHook,
+            connection("amqp", host="mq", port=5671, login="me", password="p@ss/w", schema="jobs"),
+            "amqp://me:p%40ss%2Fw@mq:5671/jobs",
+        ),
+        (
+            hooks.ManifoldRedisHook,
+            connection("manifold_redis", host="r", password="p@ss", schema="1", extra='{"tls": "true"}'),
+            "redis://:p%40ss@r/1?tls=true",
+        ),
         (hooks.ProcessesHook, connection("processes", host="4"), "processes://4"),
         (hooks.ThreadsHook, connection("threads", host="8", extra='{"a": "b c"}'), "threads://8?a=b+c"),
         (

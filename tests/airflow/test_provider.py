@@ -49,6 +49,12 @@ def test_every_hook_has_a_connection_type_and_every_connection_type_a_hook() -> 
         assert told[hook.conn_type]["hook-name"] == hook.hook_name
 
 
+def test_no_connection_type_is_one_of_a_provider_of_airflows() -> None:
+    # Those of apache-airflow-providers-{grpc,redis,…} that could be schemes of ours; `redis_default` is there in many.
+    theirs = {"aws", "cassandra", "grpc", "hdfs", "http", "kafka", "mongo", "neo4j", "redis", "spark", "sqs", "ssh"}
+    assert not theirs & {hook.conn_type for hook in hooks.hooks()}
+
+
 @pytest.mark.parametrize("hook", hooks.hooks())
 def test_airflow_makes_each_hook_from_its_connection_type(
     hook: type[hooks.UrlHook], monkeypatch: pytest.MonkeyPatch
