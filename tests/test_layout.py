@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -35,3 +36,13 @@ def test_a_package_does_not_import_another(package: str, other: str) -> None:
         if f"{name}.".startswith(f"manifold.{other}.")
     ]
     assert found == []
+
+
+def test_no_modules_of_the_coordinator_import_each_other_in_a_circle() -> None:
+    modules = {f"manifold.coordinator.{path.stem}": path for path in (PACKAGE / "coordinator").glob("*.py")}
+    graph = {
+        module: {name for full in imported(path) for name in (full, full.rpartition(".")[0]) if name in modules}
+        for module, path in modules.items()
+    }
+    assert len(graph["manifold.coordinator.start"]) > 5
+    assert set(TopologicalSorter(graph).static_order()) == set(modules), "or it raises CycleError"

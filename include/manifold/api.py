@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from manifold.abc import Engine, Monitor, Store
-from manifold.coordinator.start import Mode, Plan, run
+from manifold.coordinator.spec import Mode, ScatterSpec
+from manifold.coordinator.start import run
 from manifold.engines.open import open_engine
 from manifold.errors import MissingExtra
 from manifold.monitors import progress
@@ -98,7 +99,7 @@ def scatter_items(
         told = progress.with_warnings(monitors if monitors is not None else progress.default())
         for monitor in told:
             opened.callback(monitor.close)
-        plan = Plan(
+        spec = ScatterSpec(
             fn=fn,
             source=source,
             names=names,
@@ -112,7 +113,7 @@ def scatter_items(
             roots=[str(root) for root in script_roots()],
             secrets=from_environment(policy),
         )
-        return run(plan, ledger=book, store=kept, engine=running, owner=Owner.here(), monitors=told)
+        return run(spec, ledger=book, store=kept, engine=running, owner=Owner.here(), monitors=told)
 
 
 def _worker_store(store: str | Store | None) -> str | None:

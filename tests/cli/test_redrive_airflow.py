@@ -12,7 +12,8 @@ import pytest
 
 from manifold.cli import shapes
 from manifold.cli.context import find
-from manifold.coordinator.start import Plan, run
+from manifold.coordinator.spec import ScatterSpec
+from manifold.coordinator.start import run
 from manifold.engines.open import open_engine
 from manifold.errors import ManifoldError
 from manifold.ledger import Ledger, Owner, scatter_name
@@ -74,7 +75,7 @@ def task(book: Ledger) -> str:
     """The uid of a scatter of an Airflow task, with one item failed by ValueError and one by TypeError."""
     with open_engine("threads://1") as engine:
         return run(
-            Plan(
+            ScatterSpec(
                 fn=int,
                 source=as_source(["1", "x", None, "4"]),
                 name=NAME,
@@ -117,7 +118,7 @@ def test_the_next_try_runs_only_the_kind_of_error_that_was_asked_for(
     monkeypatch.setenv("AIRFLOW_API_TOKEN", "mine")
     assert cli("redrive", task, "--only-error", "TypeError", "--api-url", airflow.url).exit_code == 0
     with open_engine("threads://1") as engine:
-        again = Plan(
+        again = ScatterSpec(
             fn=lambda _: 0,
             source=as_source(["1", "x", None, "4"]),
             name=NAME,

@@ -22,7 +22,8 @@ from sqlalchemy import text
 
 import manifold
 from manifold import per_worker
-from manifold.coordinator.start import Plan, run
+from manifold.coordinator.spec import ScatterSpec
+from manifold.coordinator.start import run
 from manifold.engines.open import open_engine
 from manifold.errors import CodeChanged, InputGone, ItemsChanged, TooManyFailures
 from manifold.ledger import Ledger, Owner, open_ledger
@@ -406,7 +407,7 @@ def returned(items: Any, *, fn: Any = shown, consts: Any = None, **options: Any)
     ledger, policy = open_ledger(), Policy(**options)
     row = ledger.find("job")
     assert row is not None
-    plan = Plan(
+    plan = ScatterSpec(
         fn=fn,
         source=as_source(items),
         name="job",

@@ -14,7 +14,8 @@ from sqlalchemy import update
 import manifold
 from manifold.abc import Engine, Monitor
 from manifold.cli import redrive_here
-from manifold.coordinator.start import Plan, run
+from manifold.coordinator.spec import ScatterSpec
+from manifold.coordinator.start import run
 from manifold.errors import ConfigError, EngineError, Fenced, Incomplete, ScatterError, Stopped, WorkerLost
 from manifold.events import ChunkLost, Event, Notice
 from manifold.ledger import Claim, Ledger, Owner, open_ledger, verify
@@ -243,7 +244,7 @@ def test_a_coordinator_that_is_told_to_end_leaves_its_chunks_where_another_try_f
     runs: Once, broker: Broker, follows: bool
 ) -> None:
     stop = threading.Event()
-    plan = Plan(
+    plan = ScatterSpec(
         fn=runs.proxy,
         source=as_source(range(ITEMS)),
         name="job",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from manifold.abc import Source
-from manifold.coordinator.start import Mode, Plan
+from manifold.coordinator.spec import Mode, ScatterSpec
 from manifold.policy import Policy
 from manifold.sources import as_source
 from tests.simulation import editions
@@ -192,7 +192,7 @@ class TrySpec:
         """What items are given by this try."""
         return editions.given(self.edition, self.code, self.constant)
 
-    def plan(self, setting: Setting, faults: Faults, reading: Callable[[int], None], name: str) -> Plan:
+    def plan(self, setting: Setting, faults: Faults, reading: Callable[[int], None], name: str) -> ScatterSpec:
         """`reading` is told the position of each item that is read, where the input can only be walked through."""
         policy = Policy(
             chunk_size=self.chunk_size,
@@ -210,7 +210,7 @@ class TrySpec:
             item_timeout=self.timeout,
             async_concurrency=self.together,
         )
-        return Plan(
+        return ScatterSpec(
             fn=editions.function(self.edition, setting.form, self.code),
             source=_source(setting.kind, self.items(setting), faults, reading),
             name=name,

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import jinja2
     from airflow.sdk import Context
 
-    from manifold.coordinator.start import Plan
+    from manifold.coordinator.spec import ScatterSpec
     from manifold.ledger import Ledger, Owner
     from manifold.results.results import Results
 
@@ -141,7 +141,8 @@ class ScatterOperator(BaseOperator):
         from manifold.airflow.inside import secrets_of
         from manifold.airflow.monitor import TaskLogMonitor
         from manifold.config import resolve, store_url
-        from manifold.coordinator.start import Plan, run
+        from manifold.coordinator.spec import ScatterSpec
+        from manifold.coordinator.start import run
         from manifold.engines.open import open_engine
         from manifold.ledger import open_ledger
         from manifold.protocol.by_value import by_value
@@ -163,7 +164,7 @@ class ScatterOperator(BaseOperator):
         name = _name(ti)
         # The results read from ledger and store, so these stay open until the task's process ends.
         ledger = open_ledger()
-        plan = Plan(
+        spec = ScatterSpec(
             fn=self.python_callable,
             source=as_source(*inputs.values()) if len(inputs) == 1 else zipped(**inputs),
             name=name,
@@ -175,20 +176,20 @@ class ScatterOperator(BaseOperator):
             secrets=secrets_of(policy),
             hidden=self._hidden,
         )
-        decision = self._decide(context, ledger, plan)
+        decision = self._decide(context, ledger, spec)
         # In place of it comes what `execute` returns. Where a person marks the task as success before, Airflow lets the
         # tasks after it run, and they are told what happened.
         if self.do_xcom_push:
             ti.xcom_push(key="return_value", value=Results.begun(decision.uid, ledger))
-        plan = replace(plan, mode=decision.mode, uid=decision.uid, why=decision.why)
+        spec = replace(spec, mode=decision.mode, uid=decision.uid, why=decision.why)
         if decision.keeps:  # nobody asks for a fresh start, or a refusal, by asking for failed or missing items
-            plan = replace(plan, policy=policy.with_(on_code_changed="warn"))
+            spec = replace(spec, policy=policy.with_(on_code_changed="warn"))
         queue = {"queue": self.worker_queue} if self.worker_queue else {}
         told = [TaskLogMonitor(self.log, decision.why)]
         # Airflow's handler of SIGTERM ignores it in children, which items on threads may have: whoever ends them waits.
         with forks.serving(raising=True), by_value(self._roots(context)), open_engine(engine, **queue) as workers:
             return run(
-                plan,
+                spec,
                 ledger=ledger,
                 store=open_store(store),
                 engine=workers,
@@ -198,13 +199,13 @@ class ScatterOperator(BaseOperator):
                 goes_on=lambda: goes_on(context),
             )
 
-    def _decide(self, context: Context, ledger: Ledger, plan: Plan) -> Decision:
+    def _decide(self, context: Context, ledger: Ledger, spec: ScatterSpec) -> Decision:
         """What this try does. The cookie is written before the ledger has a row that it could name."""
         from manifold.coordinator.given import outdated
 
         ti, cookies = context["ti"], context["task_state_store"]
         cookie = Cookie.read(cookies)
-        policy, row = plan.policy, ledger.find(plan.name)
+        policy, row = spec.policy, ledger.find(spec.name)
         if row is not None and (cookie is None or row.uid != cookie.uid):
             row = None  # of a DAG run that was deleted: another scatter, for all that the names are the same
         if row is not None and (why := waits_drained(ledger, row, _owner(context))) is not None:
@@ -221,7 +222,7 @@ class ScatterOperator(BaseOperator):
             resume=policy.resume,
             again=again,
             lost=row is not None and bool(ledger.suspects(row.uid)),
-            outdated=row is not None and policy.on_code_changed == "fresh" and outdated(plan, row),
+            outdated=row is not None and policy.on_code_changed == "fresh" and outdated(spec, row),
             drained=row is not None and was_drained(ledger, row, _owner(context)),
         )
         fresh = Cookie(decision.uid, ti.max_tries)

@@ -21,7 +21,7 @@ from manifold.protocol.records import ScatterRow
 from manifold.protocol.secrets import from_environment
 
 if TYPE_CHECKING:
-    from manifold.coordinator.start import Mode
+    from manifold.coordinator.spec import Mode
     from manifold.ledger import Ledger
     from manifold.worker.modules import JobModules
 
@@ -40,7 +40,8 @@ def redrive(
     Raises ConfigError where it needs what only the caller has: the input, the function, the engine.
     """
     from manifold.coordinator.redrive import chooser
-    from manifold.coordinator.start import Plan, run
+    from manifold.coordinator.spec import ScatterSpec
+    from manifold.coordinator.start import run
     from manifold.engines.open import open_engine
     from manifold.ledger import Owner
     from manifold.protocol.by_value import by_value
@@ -51,7 +52,7 @@ def redrive(
     with closing(opened_store(row)) as store:
         modules, job = _job(ledger, row, store)
         policy = _policy(row, job)
-        plan = Plan(
+        spec = ScatterSpec(
             fn=function_of(function) if function else job.fn,
             source=source,
             name=row.name,
@@ -72,7 +73,7 @@ def redrive(
         # What came with the code goes on with it, but not with code that is given here.
         with by_value(["."]), nullcontext() if function else modules.importable(), open_engine(place) as workers:
             results = run(
-                plan,
+                spec,
                 ledger=ledger,
                 store=store,
                 engine=workers,

@@ -17,7 +17,7 @@ from manifold.protocol.records import ScatterRow
 from manifold.stores.marker import check_marker
 
 if TYPE_CHECKING:
-    from manifold.coordinator.start import Plan
+    from manifold.coordinator.spec import ScatterSpec
 
 _SAMPLED = re.compile(r"(first:\d+:)*(list:\d+:([0-9a-f]{32}|None)|zipped:[0-9a-f]{32})")
 
@@ -46,21 +46,21 @@ class Compatibility:
         return self.compare or self.other_code
 
 
-def check(plan: Plan, row: ScatterRow, store: Store, given: Given) -> Compatibility:
-    """What a try at `row` by `plan` must know.
+def check(spec: ScatterSpec, row: ScatterRow, store: Store, given: Given) -> Compatibility:
+    """What a try at `row` by `spec` must know.
 
     Raises:
         ItemsChanged, CodeChanged, StoreNotShared: going on would mix two things.
     """
     check_marker(store, row.store_uuid)
-    if row.codec != codec_of(plan.policy) or given.reduce_changed(row):
+    if row.codec != codec_of(spec.policy) or given.reduce_changed(row):
         raise CodeChanged(
             "reduce= is not what it was at the first try; partial folds cannot be mixed: start from scratch"
         )
-    refuse_changes(plan, row, given)
-    told, changed = warnings(row, given), input_changed(plan, row)
+    refuse_changes(spec, row, given)
+    told, changed = warnings(row, given), input_changed(spec, row)
     if changed:
-        what = plan.source.changes() or "another fingerprint"
+        what = spec.source.changes() or "another fingerprint"
         told.append(
             f"the input has changed since the first try ({what}): what succeeded stays, the rest is as it is now"
         )
@@ -68,9 +68,9 @@ def check(plan: Plan, row: ScatterRow, store: Store, given: Given) -> Compatibil
     return Compatibility(told, changed, changed or fingerprint(row) is None, given.to_record(row), other_code)
 
 
-def refuse_changes(plan: Plan, row: ScatterRow, given: Given) -> None:
+def refuse_changes(spec: ScatterSpec, row: ScatterRow, given: Given) -> None:
     """Raise CodeChanged where function or constants differ and `on_code_changed="fail"` forbids it."""
-    if plan.policy.on_code_changed != "fail":
+    if spec.policy.on_code_changed != "fail":
         return
     if given.code_changed(row):
         raise CodeChanged(
@@ -129,14 +129,14 @@ def codec_of(policy: Policy) -> str:
     return codec.VALUES if policy.reduce is None else codec.SEGMENTS
 
 
-def input_changed(plan: Plan, row: ScatterRow) -> bool:
+def input_changed(spec: ScatterSpec, row: ScatterRow) -> bool:
     """The input is seen to be another one, which `on_items_changed="accept"` allows. Raises ItemsChanged otherwise."""
-    source, before = plan.source, fingerprint(row)
+    source, before = spec.source, fingerprint(row)
     now = source.fingerprint()
     if row.source_kind != source.kind:
         raise ItemsChanged(f"the input was a {row.source_kind} at the first try, and is a {source.kind} now")
     changed = now != before and (before is not None or row.source_fp is None)
-    if changed and plan.policy.on_items_changed != "accept":
+    if changed and spec.policy.on_items_changed != "accept":
         raise ItemsChanged(
             f"the input has changed since the first try ({source.changes() or 'another fingerprint'}). Nothing was "
             "mixed: restore it, start from scratch, or say on_items_changed='accept' to keep what succeeded and take "

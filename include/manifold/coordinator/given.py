@@ -19,7 +19,7 @@ from manifold.protocol.records import ScatterRow
 from manifold.protocol.secrets import variables
 
 if TYPE_CHECKING:
-    from manifold.coordinator.start import Plan
+    from manifold.coordinator.spec import ScatterSpec
 
 
 class Constants(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -49,20 +49,20 @@ class Given:
     Args:
     """
 
-    def __init__(self, plan: Plan, keyring: envelope.Keyring) -> None:
-        self._plan = plan
+    def __init__(self, spec: ScatterSpec, keyring: envelope.Keyring) -> None:
+        self._spec = spec
         self._keyring = keyring
         self._constants: dict[str, Constants] = {}
 
     @cached_property
     def code(self) -> str:
         """Of the function."""
-        return code_digest(self._plan.fn)
+        return code_digest(self._spec.fn)
 
     @cached_property
     def reduce(self) -> str | None:
         """Of the fold's code; None without one."""
-        reduce = self._plan.policy.reduce
+        reduce = self._spec.policy.reduce
         return None if reduce is None else code_digest(reduce)
 
     def constants(self, key_id: str) -> Constants:
@@ -73,21 +73,21 @@ class Given:
 
     def code_changed(self, row: ScatterRow) -> bool:
         """The function is not the one that the try before ran."""
-        return not self._plan.same_code and _differs(row.fn_digest, self.code)
+        return not self._spec.same_code and _differs(row.fn_digest, self.code)
 
     def reduce_changed(self, row: ScatterRow) -> bool:
         """The fold is not the one that the first try ran."""
-        reduce = self._plan.policy.reduce
+        reduce = self._spec.policy.reduce
         if (row.reduce_digest is None) != (reduce is None):
             return True
-        return not self._plan.same_constants and _differs(row.reduce_digest, self.reduce)
+        return not self._spec.same_constants and _differs(row.reduce_digest, self.reduce)
 
     def constants_changed(self, row: ScatterRow) -> list[str]:
         """The names of the constants that are not those of the try before."""
-        if self._plan.same_constants:
+        if self._spec.same_constants:
             return []
         if (before := recorded(row)) is None:
-            same = row.consts_digest is None or row.consts_digest == item_digest(dict(self._plan.consts))
+            same = row.consts_digest is None or row.consts_digest == item_digest(dict(self._spec.consts))
             return [] if same else ["one or more of them"]
         now = self.constants(row.key_id)
         names = sorted(before.values.keys() | now.values.keys())
@@ -96,14 +96,14 @@ class Given:
 
     def initial_changed(self, row: ScatterRow) -> bool:
         """`initial=` may be another one: what is committed holds for any, and readers take it from the latest try."""
-        if self._plan.policy.reduce is None or self._plan.same_constants:
+        if self._spec.policy.reduce is None or self._spec.same_constants:
             return False
         before, now = recorded(row), self.constants(row.key_id).initial
         return before is None or now is None or now != before.initial
 
     def unstable(self, row: ScatterRow) -> dict[str, str]:
         """Constants that can be compared in part at most, and what of them cannot, by name."""
-        return {} if self._plan.same_constants else self.constants(row.key_id).unstable
+        return {} if self._spec.same_constants else self.constants(row.key_id).unstable
 
     def to_record(self, row: ScatterRow) -> str | None:
         """What the ledger is to keep of the constants from this try on."""
@@ -111,7 +111,7 @@ class Given:
         mixed = set(before.mixed) if before is not None else set()
         if row.done:
             mixed |= {*self.constants_changed(row)} | ({"the code"} if self.code_changed(row) else set())
-        if self._plan.same_constants:
+        if self._spec.same_constants:
             return (
                 row.consts_digest if before is None else msgspec.structs.replace(before, mixed=sorted(mixed)).encode()
             )
@@ -119,12 +119,12 @@ class Given:
 
     def _made(self, key: bytes) -> Constants:
         values, unstable = {}, {}
-        given = {f"variable {name}": value for name, value in variables(self._plan.secrets).items()}
-        for name, value in {**self._plan.consts, **given}.items():
+        given = {f"variable {name}": value for name, value in variables(self._spec.secrets).items()}
+        for name, value in {**self._spec.consts, **given}.items():
             values[name], left_out = _keyed(key, value)
             if left_out:
                 unstable[name] = ", ".join(dict.fromkeys(left_out[:3]))
-        policy, names = self._plan.policy, self._plan.names
+        policy, names = self._spec.policy, self._spec.names
         initial, left_out = _keyed(key, policy.initial)
         return Constants(
             values=values,
@@ -134,9 +134,9 @@ class Given:
         )
 
 
-def outdated(plan: Plan, row: ScatterRow) -> bool:
+def outdated(spec: ScatterSpec, row: ScatterRow) -> bool:
     """The function or a constant is not what it was at the try before."""
-    given = Given(plan, config.keyring())
+    given = Given(spec, config.keyring())
     return given.code_changed(row) or bool(given.constants_changed(row))
 
 

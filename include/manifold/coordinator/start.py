@@ -1,19 +1,18 @@
-"""One try at a scatter, from a plan to its results. Airflow's operator, plain Python and the command line share it."""
+"""One try at a scatter, from its spec to its results, for Airflow's operator, plain Python and the command line."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from manifold import config
-from manifold.abc import Clock, Engine, Monitor, Source, Store
+from manifold.abc import Clock, Engine, Monitor, Store
 from manifold.clock import SystemClock
 from manifold.coordinator import compatibility
 from manifold.coordinator.compatibility import Compatibility
@@ -21,15 +20,14 @@ from manifold.coordinator.endings import ending_of
 from manifold.coordinator.existing import compared
 from manifold.coordinator.given import Given
 from manifold.coordinator.loop import Coordinator
+from manifold.coordinator.spec import ScatterSpec
 from manifold.coordinator.wiring import Means, assembled
 from manifold.engines.open import cannot_stop_items
 from manifold.errors import ConfigError, ManifoldError, ScatterBusy
-from manifold.policy import Policy
 from manifold.protocol import naming
 from manifold.protocol.by_value import by_value
 from manifold.protocol.job import is_async
 from manifold.protocol.records import ScatterRow
-from manifold.protocol.secrets import Secrets
 from manifold.redaction import hide, mask, masked
 from manifold.results.results import Results
 from manifold.stores.marker import mark
@@ -41,53 +39,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Mode = Literal["continue", "fresh", "redrive", "reuse"]
-"""continue: gaps, and items that failed in earlier tries; fresh: all again, under a new uid;
-redrive: only failed items, whatever else is missing; reuse: what is there, without running anything."""
-
 _BUSY_SECONDS = 45.0  # a lease is 30 s: a coordinator that died is waited for, one that lives is not
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What is to be run, and what this try does about what is there already.
-
-    Args:
-        names: the keywords of an item; None for a single positional one.
-        name: what the scatter is called in the ledger; unique among the living.
-        uid: its identity where the caller keeps one (Airflow's task state store); None finds it by name.
-        why: a sentence for the log: what this try does, and why.
-        engine_url: what the ledger shows, and what scatters that share the engine are counted by.
-        store_url: as the worker shall open it: "" for its own default, None where it cannot.
-        chosen: for a redrive, which failed positions; None for all.
-        roots: folders whose modules travel by value.
-        secrets: the connections and variables that the function is given, with what the caller knows to be secret.
-        hidden: texts among the constants that are secret.
-        same_code, same_constants: `fn`, or `consts` and the options that go with them, are what the scatter's own
-            store holds, so there is nothing to compare.
-    """
-
-    fn: Callable[..., Any]
-    source: Source
-    name: str
-    engine_url: str
-    names: tuple[str, ...] | None = None
-    consts: Mapping[str, Any] = field(default_factory=dict)
-    policy: Policy = field(default_factory=Policy)
-    mode: Mode = "continue"
-    uid: str | None = None
-    why: str = ""
-    store_url: str | None = ""
-    chosen: Callable[[int], bool] | None = None
-    roots: Sequence[str] = ()
-    secrets: Secrets = field(default_factory=Secrets)
-    hidden: Sequence[str] = ()
-    same_code: bool = False
-    same_constants: bool = False
-
-
 def run(
-    plan: Plan,
+    spec: ScatterSpec,
     *,
     ledger: Ledger,
     store: Store,
@@ -102,7 +58,7 @@ def run(
     """The results of the scatter, when its account is closed.
 
     Raises:
-        ConfigError: the plan cannot be run on this engine or store.
+        ConfigError: the spec cannot be run on this engine or store.
         ScatterBusy: a coordinator that is alive is at work on it.
         ScatterError: it ended without success, as the ledger says too.
         ManifoldError: this try could not go on; the next one continues.
@@ -119,21 +75,21 @@ def run(
         new_id=new_id,
         goes_on=goes_on,
     )
-    return _Try(plan, means, owner).go()
+    return _Try(spec, means, owner).go()
 
 
 class _Try:
-    def __init__(self, plan: Plan, means: Means, owner: Owner) -> None:
-        self._plan = plan
+    def __init__(self, spec: ScatterSpec, means: Means, owner: Owner) -> None:
+        self._spec = spec
         self._means = means
         self._ledger = means.ledger
-        self._owner = msgspec.structs.replace(owner, mode=plan.mode, why=plan.why)
-        self._given = Given(plan, means.keyring)
+        self._owner = msgspec.structs.replace(owner, mode=spec.mode, why=spec.why)
+        self._given = Given(spec, means.keyring)
 
     def go(self) -> Results:
         # Around all of it: items may be instances of classes in the author's modules, and are pickled as they are sent.
-        with by_value(self._plan.roots), closing(hide([*self._plan.secrets.hide, *self._plan.hidden])):
-            naming.acquaint(self._plan.fn)
+        with by_value(self._spec.roots), closing(hide([*self._spec.secrets.hide, *self._spec.hidden])):
+            naming.acquaint(self._spec.fn)
             try:
                 return self._go()
             except ManifoldError as exc:
@@ -141,19 +97,19 @@ class _Try:
                 raise
 
     def _go(self) -> Results:
-        plan = self._plan
-        _check(plan, self._means.engine)
+        spec = self._spec
+        _check(spec, self._means.engine)
         found = self._find()
-        if plan.mode == "reuse" and found is not None:
-            return self._existing(found, compared(plan, found, self._ledger))
-        source = plan.source
-        pinned = source.pin(self._ledger.pin(found.uid) if found is not None and plan.mode != "fresh" else None)
-        if found is not None and plan.mode == "continue" and self._is_done(found):
+        if spec.mode == "reuse" and found is not None:
+            return self._existing(found, compared(spec, found, self._ledger))
+        source = spec.source
+        pinned = source.pin(self._ledger.pin(found.uid) if found is not None and spec.mode != "fresh" else None)
+        if found is not None and spec.mode == "continue" and self._is_done(found):
             return self._existing(found)
         claim, same = self._claim(found, pinned)
         self._means.store.on_wait = _renewing(claim)
         try:
-            parts = assembled(plan, claim, same, self._given, self._means)
+            parts = assembled(spec, claim, same, self._given, self._means)
         except BaseException as exc:
             ending, message = ending_of(exc)
             claim.release(ending=ending, message=message)
@@ -164,8 +120,8 @@ class _Try:
 
     def _find(self) -> ScatterRow | None:
         """The living scatter of this name, if it is the one that the caller means."""
-        found = self._ledger.find(self._plan.name)
-        if found is not None and self._plan.uid is not None and found.uid != self._plan.uid:
+        found = self._ledger.find(self._spec.name)
+        if found is not None and self._spec.uid is not None and found.uid != self._spec.uid:
             return None
         return found
 
@@ -188,13 +144,13 @@ class _Try:
             found.done == found.total
             and found.n_failed == 0
             and before is not None
-            and before == self._plan.source.fingerprint()
+            and before == self._spec.source.fingerprint()
             and not self._ledger.suspects(found.uid)
         )
 
     def _existing(self, found: ScatterRow, warnings: Sequence[str] = ()) -> Results:
         """What is there, with a word about whatever differs from what is asked for. No coordinator runs to say it."""
-        compatibility.refuse_changes(self._plan, found, self._given)
+        compatibility.refuse_changes(self._spec, found, self._given)
         for text in (*warnings, *compatibility.warnings(found, self._given)):
             log.warning("%s: %s", found.title, text)
         return self._results(found)
@@ -204,7 +160,7 @@ class _Try:
         row, new = found, None
         if row is None:
             new = self._new(pinned)
-            row = self._ledger.find(self._plan.name) or self._ledger.create(new)
+            row = self._ledger.find(self._spec.name) or self._ledger.create(new)
         if (new is None or row.uid != new.uid) and (replaced := self._takes_its_place(row)) is not None:
             new = new or self._new(pinned)
             # A uid names one scatter for ever: from scratch means another one.
@@ -212,7 +168,7 @@ class _Try:
             self._explain(replaced)
             return self._acquire(row.uid).fresh(msgspec.structs.replace(new, uid=uid)), Compatibility(replaced)
         # Also where it was made just now: another coordinator may have been faster, and begun already.
-        same = compatibility.check(self._plan, row, self._means.store, self._given)
+        same = compatibility.check(self._spec, row, self._means.store, self._given)
         self._explain(same.warnings)
         if not row.done and (unstable := self._given.unstable(row)):
             log.info("%s: a later try cannot compare %s", row.title, compatibility.unstable_text(unstable))
@@ -223,18 +179,18 @@ class _Try:
         return self._claim(claim.row, pinned)
 
     def _explain(self, warnings: Sequence[str]) -> None:
-        self._owner = msgspec.structs.replace(self._owner, why="; ".join([self._plan.why, *warnings]))
+        self._owner = msgspec.structs.replace(self._owner, why="; ".join([self._spec.why, *warnings]))
 
     def _takes_its_place(self, row: ScatterRow) -> list[str] | None:
         """Warnings, where this try is to begin from scratch in place of `row`; else None."""
-        plan, given, policy = self._plan, self._given, self._plan.policy.on_code_changed
-        if plan.mode == "fresh" or (plan.uid is not None and row.uid != plan.uid):
+        spec, given, policy = self._spec, self._given, self._spec.policy.on_code_changed
+        if spec.mode == "fresh" or (spec.uid is not None and row.uid != spec.uid):
             return []
         changed = given.constants_changed(row)
         if policy == "fresh" and (changed or given.code_changed(row)):
             return [compatibility.fresh_start(row, given)]
         # To continue would run nothing, and return results of other constants.
-        if policy == "warn" and plan.mode == "continue" and changed and self._nothing_is_left(row):
+        if policy == "warn" and spec.mode == "continue" and changed and self._nothing_is_left(row):
             return [compatibility.fresh_start(row, given)]
         return None
 
@@ -252,19 +208,19 @@ class _Try:
     def _new(self, pinned: dict[str, Any]) -> NewScatter:
         from manifold.ledger import NewScatter
 
-        plan, policy = self._plan, self._plan.policy
+        spec, policy = self._spec, self._spec.policy
         return NewScatter(
-            uid=plan.uid or self._means.new_id(),
-            name=plan.name,
-            engine=plan.engine_url,
-            source_kind=plan.source.kind,
-            source_fp=plan.source.fingerprint(),
+            uid=spec.uid or self._means.new_id(),
+            name=spec.name,
+            engine=spec.engine_url,
+            source_kind=spec.source.kind,
+            source_fp=spec.source.fingerprint(),
             source_pin=pinned,
-            total=plan.source.total(),
-            store_url=masked(plan.store_url or ""),
+            total=spec.source.total(),
+            store_url=masked(spec.store_url or ""),
             store_uuid=mark(self._means.store, self._ledger.uuid),
             key_id=self._means.keyring.current,
-            fn_name=function_name(plan.fn),
+            fn_name=function_name(spec.fn),
             codec=compatibility.codec_of(policy),
             reduce_digest=self._given.reduce,
             consts_digest=self._given.constants(self._means.keyring.current).encode(),
@@ -287,9 +243,9 @@ def _renewing(claim: Claim) -> Callable[[str], None]:
     return renew
 
 
-def _check(plan: Plan, engine: Engine) -> None:
-    policy = plan.policy
-    if policy.item_timeout is not None and not engine.kills_items and not is_async(plan.fn):
-        raise ConfigError(cannot_stop_items(plan.engine_url, policy.item_timeout))
-    if not callable(plan.fn):
-        raise ConfigError(f"{plan.fn!r} is not a function")
+def _check(spec: ScatterSpec, engine: Engine) -> None:
+    policy = spec.policy
+    if policy.item_timeout is not None and not engine.kills_items and not is_async(spec.fn):
+        raise ConfigError(cannot_stop_items(spec.engine_url, policy.item_timeout))
+    if not callable(spec.fn):
+        raise ConfigError(f"{spec.fn!r} is not a function")

@@ -27,7 +27,7 @@ from manifold.redaction import masked
 from manifold.stores.patient import PatientStore
 
 if TYPE_CHECKING:
-    from manifold.coordinator.start import Plan
+    from manifold.coordinator.spec import ScatterSpec
     from manifold.ledger import Claim, Ledger
 
 _PAGE = 1000
@@ -89,22 +89,22 @@ class Means:
     goes_on: Callable[[], bool] = lambda: False
 
 
-def assembled(asked: Plan, claim: Claim, same: Compatibility, given: Given, means: Means) -> Parts:
+def assembled(asked: ScatterSpec, claim: Claim, same: Compatibility, given: Given, means: Means) -> Parts:
     """The parts of the coordinator that runs what was asked for, under a claim. Heals what readers have missed."""
     return _Assembly(asked, claim, same, given, means).parts()
 
 
 class _Assembly:
-    def __init__(self, asked: Plan, claim: Claim, same: Compatibility, given: Given, means: Means) -> None:
+    def __init__(self, asked: ScatterSpec, claim: Claim, same: Compatibility, given: Given, means: Means) -> None:
         self._given = given
-        self._plan = asked
+        self._spec = asked
         self._claim = claim
         self._same = same
         self._means = means
         self._unclosed = False  # items without an outcome are left alone, as asked
 
     def parts(self) -> Parts:
-        asked, claim, means = self._plan, self._claim, self._means
+        asked, claim, means = self._spec, self._claim, self._means
         given = self._sealed_secrets(claim.row)
         job = Job.of(
             asked.fn,
@@ -125,7 +125,7 @@ class _Assembly:
             new_id=means.new_id,
         )
         warnings = [*self._same.warnings]
-        self._unclosed = self._plan.mode == "redrive" and claim.epoch > 1 and not self._is_closed()
+        self._unclosed = self._spec.mode == "redrive" and claim.epoch > 1 and not self._is_closed()
         if not self._unclosed and (lost := receipts.see_to_suspects(claim)):
             warnings.append(f"the results of {lost:,} chunks are lost, and are made again")
         address = self._address(job, given)
@@ -140,7 +140,7 @@ class _Assembly:
             raise
 
     def _with_plan(self, warnings: list[str], receipts: Receipts, dispatch: Dispatch, reattached: Reattached) -> Parts:
-        asked, claim, means = self._plan, self._claim, self._means
+        asked, claim, means = self._spec, self._claim, self._means
         spans = [Span(sent.attempt.start, sent.attempt.stop) for sent in dispatch.in_flight.values()]
         why = [asked.why, *warnings]
         if told := str(reattached):
@@ -180,7 +180,7 @@ class _Assembly:
         if not means.engine.reattaches:
             return Reattached()
         reattachment = Reattachment(
-            means.engine, claim, dispatch, receipts, self._plan.source, same_work=not same.other_work
+            means.engine, claim, dispatch, receipts, self._spec.source, same_work=not same.other_work
         )
         return reattachment.take(means.clock.monotonic())
 
@@ -189,7 +189,7 @@ class _Assembly:
     def _only_failed(self) -> bool:
         """The input need not be looked at: it has no gaps, and either it is the same or nobody asked."""
         same = self._same
-        nobody_asked = self._plan.mode == "redrive" and not same.changed
+        nobody_asked = self._spec.mode == "redrive" and not same.changed
         return self._is_closed() and (nobody_asked or not same.compare)
 
     def _is_closed(self) -> bool:
@@ -199,8 +199,8 @@ class _Assembly:
 
     def _takes_items_of_today(self) -> bool:
         """Items that failed run again as the input has them now, and not as they were."""
-        accepts = self._plan.policy.on_items_changed == "accept"
-        return accepts and self._same.compare and not self._plan.source.one_shot
+        accepts = self._spec.policy.on_items_changed == "accept"
+        return accepts and self._same.compare and not self._spec.source.one_shot
 
     def _redrive(self, chosen: Callable[[int], bool] | None, source: Source | None) -> Redrive:
         means, claim = self._means, self._claim
@@ -215,7 +215,7 @@ class _Assembly:
         ledger, uid = self._means.ledger, self._claim.uid
         strikes = [(one.start, one.stop) for one in ledger.strikes(uid) if one.layer == 0]
         return Planner(
-            self._plan.source,
+            self._spec.source,
             in_order(base_rows(ledger, uid), spans),
             strikes=strikes,
             check=self._same.compare,
@@ -228,7 +228,7 @@ class _Assembly:
         ledger, claim = self._means.ledger, self._claim
         asked = [one for one in ledger.pending_controls(claim.uid) if one.verb == "redrive"]
         if not asked:
-            return self._plan.chosen
+            return self._spec.chosen
         claim.applied(*(one.no for one in asked))
         return chooser(ledger, claim.uid, *(one.value for one in asked))
 
@@ -236,7 +236,7 @@ class _Assembly:
 
     def _address(self, job: Job, given: bytes | None) -> Address:
         """What all tasks have in common. Puts the function where workers find it."""
-        asked, claim, means, row = self._plan, self._claim, self._means, self._claim.row
+        asked, claim, means, row = self._spec, self._claim, self._means, self._claim.row
         code = row.fn_digest if asked.same_code and row.fn_digest else self._given.code
         consts = self._same.constants or row.consts_digest
         job_digest, job_blob = self._sealed(job, row)
@@ -262,7 +262,7 @@ class _Assembly:
 
     def _sealed_secrets(self, row: ScatterRow) -> bytes | None:
         """What the function is given of Airflow, for the messages alone: it is not put into the store."""
-        given = self._plan.secrets
+        given = self._spec.secrets
         return secrets.sealed(self._means.keyring, row.uid, row.key_id, given) if given else None
 
     def _sealed(self, job: Job, row: ScatterRow) -> tuple[str, bytes]:
@@ -280,7 +280,7 @@ class _Assembly:
 
     def _store_for_workers(self) -> str | None:
         """The store as a message names it; None where results ride in the receipts instead."""
-        url, reach, engine = self._plan.store_url, self._means.store.reach, self._means.engine
+        url, reach, engine = self._spec.store_url, self._means.store.reach, self._means.engine
         if url is None or masked(url) != url:
             return None  # a password does not go through a broker; the deployment's own store ("") needs none there
         reached = engine.in_process if reach == "process" else reach == "hosts" or engine.same_host
