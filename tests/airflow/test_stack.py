@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import shutil
 import subprocess
@@ -121,7 +122,15 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
     extra |= {f"MANIFOLD_{name.upper()}": "" for name in configured}
     try:
         with Stack(place, Screen(Console(file=io.StringIO())), extra) as stack:
-            for dag_id in ("flight_delays", "squares", "fibonacci", EVERY_MINUTE, "slow", "too_slow"):
+            for dag_id in (
+                "engines_compared",
+                "flight_delays",
+                "squares",
+                "fibonacci",
+                EVERY_MINUTE,
+                "slow",
+                "too_slow",
+            ):
                 stack.wait_for(dag_id)
             found = Runs(stack, root / "go")
             yield found
@@ -160,6 +169,26 @@ def test_each_dag_runs_from_the_trigger_form_on_the_celery_workers(
     row = runs.finished(dag_id, run_id, task_id)
     assert row.engine == "celery://manifold"
     assert (row.total, row.n_ok + row.n_failed) == (items, items)
+
+
+def test_the_same_job_runs_on_each_engine_one_task_at_a_time(runs: Runs) -> None:
+    run_id = trigger(runs, "engines_compared", engines=["celery_default", "threads://2", "abacus://1"])
+    until(lambda: runs.state("engines_compared", run_id) in ("success", "failed"), "the end of the comparison", 480)
+    assert runs.state("engines_compared", run_id) == "success", runs.stack.api.failed_tasks("engines_compared", run_id)
+    tasks = runs.rest("GET", f"dags/engines_compared/dagRuns/{run_id}/taskInstances")["task_instances"]
+    times = sorted((one["start_date"], one["end_date"]) for one in tasks)
+    assert all(ended <= began for (_, ended), (began, _) in itertools.pairwise(times)), "none slows another"
+    at = f"dags/engines_compared/dagRuns/{run_id}/taskInstances/report/xcomEntries/return_value"
+    table = runs.rest("GET", at)["value"]
+    rows = {(row["job"], row["engine"]): row for row in (json.loads(table) if isinstance(table, str) else table)}
+    engines = {"celery_default", "threads://2"}
+    assert rows.keys() == {(job, one) for job in ("fibonacci", "squares") for one in engines} | {(None, "abacus://1")}
+    assert {row["items"] for (job, _), row in rows.items() if job == "squares"} == {100_000}
+    assert "abacus" in rows[None, "abacus://1"]["trouble"]
+    name = scatter_name("engines_compared", run_id, "each.squares", 0)
+    row = runs.ledger.find(name)
+    assert row is not None
+    assert row.engine == "celery://manifold"
 
 
 def test_the_form_refuses_what_is_not_on_offer(runs: Runs) -> None:

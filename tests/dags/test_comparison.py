@@ -40,11 +40,20 @@ def test_the_same_job_on_each_engine_and_a_reason_for_each_that_is_silent(
         assert float(row["chunk_seconds"]) >= 0
     others = {row["engine"]: row["trouble"] for row in rows if not row["job"]}
     assert others.keys() == {SILENT, "tcp://:***@127.0.0.1:9"}
-    assert "nothing answers" in others[SILENT]
+    assert "manifold hub" in others[SILENT]
     assert "make a connection of it" in others["tcp://:***@127.0.0.1:9"]
     log = Path(dags_env["AIRFLOW_HOME"], "engines_compared.log").read_text()
     assert "hush" not in log
     assert re.search(r"Returned value was: \[\{'engine': '", log)
+
+
+def test_one_engine_alone_has_a_table(dags_test: Test) -> None:
+    written = dags_test("engines_compared", engines=["threads://2"]) / "engines_compared.csv"
+    with written.open(newline="") as file:
+        assert [(row["job"], row["engine"]) for row in csv.DictReader(file)] == [
+            ("fibonacci", "threads://2"),
+            ("squares", "threads://2"),
+        ]
 
 
 def test_without_an_engine_that_answers_the_report_has_the_reasons(dags_test: Test) -> None:
@@ -52,7 +61,7 @@ def test_without_an_engine_that_answers_the_report_has_the_reasons(dags_test: Te
     with written.open(newline="") as file:
         [row] = csv.DictReader(file)
     assert row["engine"] == SILENT
-    assert "nothing answers" in row["trouble"]
+    assert "manifold hub" in row["trouble"]
     assert row["items"] == ""
 
 

@@ -71,7 +71,7 @@ def measured(engine: str, **results: Results | None) -> list[dict[str, Any]]:
     rows = []
     ledger = open_ledger()
     for job, handle in results.items():
-        if handle is None:
+        if handle is None or not ledger.scatters(uid_prefix=handle.uid, limit=1):
             rows.append(_row(engine, job, "its task failed before it had begun: see the task's log"))
             continue
         speed = read_speed(ledger, handle.uid)
@@ -85,9 +85,14 @@ def measured(engine: str, **results: Results | None) -> list[dict[str, Any]]:
     return rows
 
 
-def table(rows: Iterable[Iterable[Mapping[str, Any]]], others: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Return the whole table: a job's engines one below the other, the fastest first, and then who did not answer."""
-    flat = [dict(row) for each in rows for row in each]
+def table(measures: Iterable[Any], others: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return the whole table: a job's engines one below the other, the fastest first, and then who did not answer.
+
+    Args:
+        measures: what `measured` has returned for each engine; of one engine alone Airflow gives its rows themselves.
+        others: why the others do not answer.
+    """
+    flat = [dict(row) for each in measures for row in ([each] if isinstance(each, Mapping) else each)]
     flat.sort(key=lambda row: (row["job"], -(row["items_per_second"] or 0)))
     return flat + [_row(name, None, why) for name, why in others.items()]
 
