@@ -75,7 +75,10 @@ class Mailboxes:
         Of a group, those that are full are left out: what goes to all is said again soon.
         """
         with self._lock:
-            boxes = [box for name, box in self._boxes.items() if (box.group if everyone else name) == to]
+            if everyone:
+                boxes = [box for box in self._boxes.values() if box.group == to]
+            else:
+                boxes = [self._boxes[to]] if to in self._boxes else []
             fitting = [box for box in boxes if self._fits(box, len(data))]
             for box in fitting:
                 box.messages.append(data)
