@@ -163,6 +163,22 @@ ENGINES = Registry(
             connection=Connection("Celery", "Queue", "queue"),
         ),
         Adapter(
+            "dask",
+            "manifold.engines.dask:DaskEngine",
+            (
+                Form("dask://host:8786", "the workers of a Dask cluster", "work on many hosts, without a broker"),
+                Form("dask://local?workers=2", "two processes of a Dask cluster of its own", "trying that out"),
+            ),
+            clients=("dask", "distributed"),
+            extra="dask",
+            reads="manifold.engines._remote.place:dask_url",
+            kills_items=True,
+            accepts=("per_worker", "tls_ca", "tls_cert", "tls_key"),
+            port=8786,
+            options="`?per_worker=1`, `?silence=10`, `?balance=least-busy`, `round-robin` or `random`",
+            connection=Connection("Dask", "Host of the scheduler", "host", ("port",)),
+        ),
+        Adapter(
             "grpc",
             "manifold.engines.grpc:GrpcEngine",
             (Form("grpc://host:50051", "workers at a hub that speaks gRPC", "networks made for gRPC (HTTP/2, TLS)"),),

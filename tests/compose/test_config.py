@@ -14,7 +14,7 @@ from tests.compose.compose import Compose
 
 pytestmark = pytest.mark.compose
 
-PROFILES = ("demo", "hub", "monitoring", "logs", "flower")
+PROFILES = ("demo", "hub", "monitoring", "logs", "flower", "dask")
 ONE_SHOT = {"init", "demo", "kibana-init"}
 
 
@@ -118,9 +118,25 @@ def test_the_commands_of_the_hub_and_its_workers_are_ones_of_ours(
         assert _seconds(services[name].get("stop_grace_period", "10s")) >= drain + 10
 
 
+def test_a_dask_worker_is_told_of_the_store_and_a_dask_scheduler_of_nothing(
+    services: dict[str, dict[str, Any]], secrets: dict[str, str]
+) -> None:
+    assert [*services["dask-scheduler"]["networks"]] == ["dask"]
+    assert {*services["dask-worker"]["networks"]} == {"dask", "chunks"}
+    told = " ".join(services["dask-worker"]["environment"].values())
+    known = {name for name, value in secrets.items() if len(value) >= 16 and value in told}
+    assert known == {"STORE_PASSWORD", "MANIFOLD_SECRET"}
+    assert not services["dask-scheduler"].get("environment")
+
+
 def test_the_networks_of_broker_databases_and_chunk_workers_lead_nowhere_else(compose: Compose) -> None:
     networks = compose.config(*PROFILES)["networks"]
-    assert {name for name, network in networks.items() if network.get("internal")} == {"backend", "chunks", "logs"}
+    assert {name for name, network in networks.items() if network.get("internal")} == {
+        "backend",
+        "chunks",
+        "dask",
+        "logs",
+    }
 
 
 def test_no_worker_is_told_how_to_reach_airflows_metadata(

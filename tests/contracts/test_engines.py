@@ -8,6 +8,7 @@ from functools import cache
 
 import pytest
 from tests.celery.brokers import AIRFLOW_APP, Deployment, deployment, serves
+from tests.remote.dask_cluster import DaskCluster, dask_cluster
 from tests.remote.fleet import Fleet
 from tests.remote.middles import MIDDLES, fleet
 
@@ -37,6 +38,18 @@ def celery_deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Depl
 def celery_row(celery_deployment: Deployment) -> EngineRow:
     # A dead process is known by its silence where the broker does not tell: after `silence`, and what a beat may take.
     return EngineRow("celery", lambda: celery_deployment.engine("contract", silence=5.0), lost_within=30.0, beat=2.5)
+
+
+@pytest.fixture(scope="module")
+def dask_processes(secret: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskCluster]:
+    """A scheduler, and two workers of one thread each."""
+    with dask_cluster(tmp_path_factory.mktemp("dask")) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def dask_row(dask_processes: DaskCluster) -> EngineRow:
+    return EngineRow("dask", lambda: dask_processes.engine(2), beat=2.0)
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import tomllib
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
 from functools import cache
+from importlib import import_module
 from importlib.metadata import distribution, version
 from pathlib import Path
 from typing import Any
@@ -173,11 +174,21 @@ def _ran_elsewhere(block: Block, words: list[str]) -> None:
     assert block.page.parent.name == "engines", f"{block}: tests/remote/test_broker_specific.py does not run it"
 
 
+def _dask(block: Block, words: list[str]) -> None:
+    # Parses the arguments as Dask does, and runs nothing. The files that they name are the reader's.
+    name, *arguments = [word for word in words if not word.endswith((".pem", ".key")) and not word.startswith("--tls-")]
+    command = import_module(f"distributed.cli.dask_{name}").main
+    command.make_context(name, arguments)
+    known = {option for parameter in command.params for option in parameter.opts}
+    assert known >= {word for word in words if word.startswith("--tls-")}, f"{block}: dask {words}"
+
+
 _CHECKS: dict[str, Callable[[Block, list[str]], None]] = {
     "make": _make,
     "pip": _pip,
     "manifold": _manifold,
     ".venv/bin/manifold": _manifold,
+    "dask": _dask,
     "docker": _docker,
     "deploy/tls/make": _certificates,
     "git": _git,

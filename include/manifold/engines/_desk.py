@@ -91,25 +91,24 @@ class Desk(Engine):
             if (call := self._held.get(call_id)) is not None:
                 call.worker, call.position, call.overdue = worker, position, overdue
 
-    def gone(self, name: str, why: str) -> None:
-        """Note that a worker has died: its calls fail if they had begun, and go to another worker if not."""
+    def gone(self, name: str, why: str, *, witnessed: bool = False) -> None:
+        """Note that a worker died (its host lives, if `witnessed`): calls that had begun fail, others go elsewhere."""
         with self._lock:
             self._nodes.pop(name, None)
             calls = [call for call in self._held.values() if call.node == name]
         for call in calls:
-            self.drop(call.id, why)
+            self.drop(call.id, why, witnessed=witnessed)
 
-    def drop(self, call_id: str, why: str) -> None:
+    def drop(self, call_id: str, why: str, *, witnessed: bool = False) -> None:
         """Note that the worker which held the call does so no longer, whatever became of it."""
         if (call := self._take(call_id)) is None:
             return
-        if call.worker is None and call.handed < HANDED and not call.unwanted:
-            with self._lock:
-                self._waiting.appendleft(call)
-            self.pump()
+        if call.worker is None and call.handed < HANDED:
+            self._return(call, why)
             return
         started = call.worker is not None
-        self._fail(call, why, started=started, died=started and not call.excused, overdue=call.overdue)
+        died = started and not call.excused
+        self._fail(call, why, started=started, died=died, overdue=call.overdue, witnessed=witnessed)
 
     def lost(self, call_id: str, why: str, **known: Any) -> None:
         """Note that the process which ran the call has ended, as the worker says; `known` are fields of WorkerLost."""
@@ -119,10 +118,8 @@ class Desk(Engine):
     def again(self, call_id: str) -> None:
         """Note that a worker has given the call back without having begun it."""
         if (call := self._take(call_id)) is not None:
-            with self._lock:
-                call.handed -= 1
-                self._waiting.appendleft(call)
-            self.pump()
+            call.handed -= 1
+            self._return(call, f"{call.node} has given it back")
 
     def settle(self, call_id: str, ok: bool, load: Callable[[], Any]) -> None:
         """End the call with the result or the exception that `load` returns; it runs a user's code."""
@@ -182,6 +179,7 @@ class Desk(Engine):
             waiting = list(self._waiting) if cancel_futures else []
         for call in waiting:
             call.future.cancel()
+        self._give_up(waiting)
         self.pump()
         if wait:
             self._finished.wait()
@@ -217,6 +215,8 @@ class Desk(Engine):
         if future.cancel():
             self.pump()
             return
+        with self._lock:
+            self._give_up([call for call in self._waiting if call.future is future])
         for call in self.held():
             if call.future is future:
                 call.excused = call.unwanted = True
@@ -245,6 +245,25 @@ class Desk(Engine):
             self._waiting = deque(call for call in self._waiting if not call.future.cancelled())
             for call in cancelled:
                 call.future.set_running_or_notify_cancel()
+
+    def _return(self, call: Sent, why: str) -> None:
+        """Have another worker run a call that had not begun, unless it was told to end."""
+        if call.unwanted:
+            self._fail(call, why)
+            return
+        with self._lock:
+            call.excused = False
+            self._waiting.appendleft(call)
+        self.pump()
+
+    def _give_up(self, calls: list[Sent]) -> None:
+        """Fail those that wait again after a worker had them: their futures run, so none can be cancelled."""
+        with self._lock:
+            calls = [call for call in calls if call in self._waiting and call.future.running()]
+            for call in calls:
+                self._waiting.remove(call)
+        for call in calls:
+            self._fail(call, "the call was given up before it began")
 
     def _end(self) -> None:
         try:

@@ -71,6 +71,11 @@ def snapshot() -> list[Beat]:
     return [Beat(call.token, call.position(), overdue(call)) for call in list(_calls.values())]
 
 
+def running() -> list[RunningCall]:
+    """The calls that run now. From any thread."""
+    return list(_calls.values())
+
+
 def overdue(call: RunningCall) -> bool:
     """The deadline of the item at hand has passed."""
     deadline = call.deadline()

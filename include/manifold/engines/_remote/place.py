@@ -25,6 +25,26 @@ def check_url(url: str, **options: Any) -> Place:
     return read(url, example=row.example, known=row.accepts, port=row.port, users=row.has_users, **options)
 
 
+def dask_url(url: str, **options: Any) -> Place:
+    """Read `dask://host:8786`, or `dask://local?workers=2` for a cluster of our own; raises ConfigError."""
+    row = ENGINES.row(url)
+    own = is_local(url)
+    place = read(url, example=row.example, known=("workers",) if own else row.accepts, port=row.port, **options)
+    if place.queue != "default":
+        raise ConfigError(f"dask:// has no queues: leave out {place.queue!r}")
+    for name in ("workers", "per_worker"):
+        if (number := place.options.get(name, "1")) and not (number.isascii() and number.isdigit() and int(number)):
+            raise ConfigError(f"{name}={number!r} of {place} must be a number above 0")
+    if place.options.keys() & {*TLS} and not place.options.keys() >= {"tls_ca", "tls_cert"}:
+        raise ConfigError(f"{place} needs both tls_ca and tls_cert to speak TLS, and tls_key where that is a file")
+    return place
+
+
+def is_local(url: str) -> bool:
+    """True where a `dask://` URL asks for a cluster of our own."""
+    return urlsplit(url).netloc.lower() == "local"
+
+
 def read(
     url: str,
     *,
