@@ -22,10 +22,17 @@ SCHEMES = tuple(ENGINES.entries)
 
 
 @pytest.fixture(scope="module")
-def celery_deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+def secret() -> Iterator[None]:
+    """One secret for this process, the hubs and the workers."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MANIFOLD_SECRET", new_secret())
+        yield
+
+
+@pytest.fixture(scope="module")
+def celery_deployment(secret: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """Redis, and two workers of one slot each."""
     with ExitStack() as stack:
-        stack.enter_context(pytest.MonkeyPatch.context()).setenv("MANIFOLD_SECRET", new_secret())
         running = stack.enter_context(deployment("redis", tmp_path_factory.mktemp("celery")))
         for name in ("one", "two"):
             stack.enter_context(running.worker(name, "contract", slots=1, app=AIRFLOW_APP))
@@ -60,14 +67,6 @@ def processes_row() -> EngineRow:
 @pytest.fixture
 def threads_row() -> EngineRow:
     return EngineRow("threads", lambda: open_engine("threads://2"), kill=None)
-
-
-@pytest.fixture(scope="module")
-def secret() -> Iterator[None]:
-    """One secret for this process, the hubs and the workers."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MANIFOLD_SECRET", new_secret())
-        yield
 
 
 @pytest.fixture(scope="module")
