@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections import deque
 from collections.abc import Callable
+from contextlib import closing
 from functools import cache
 from typing import NamedTuple, TypeVar
 
@@ -61,7 +62,9 @@ class Book:
             return ""
         latest = acquires[-1] if acquires and not keeps_acquires and rng.random() < 0.4 else None
         at = first if keeps_acquires else rng.randrange(len(older)) if latest is None else latest
-        _connection(self.engine).deserialize(older[at].data)
+        with closing(sqlite3.connect(":memory:")) as copy:
+            copy.deserialize(older[at].data)
+            copy.backup(_connection(self.engine))  # its prepared statements would not outlive a deserialize
         self._older.clear()
         self.away_until = max(self.away_until, self._world.now + rng.choice((0.1, 2.0)))
         return f"the last {len(older) - at} commits"
