@@ -18,11 +18,12 @@ from typing import Any
 
 import pytest
 
+from manifold.abc import TransportError
+from manifold.abc.transport import PART
 from manifold.config import new_secret
 from manifold.demo.server import LOOPBACK
 from manifold.engines._remote.engine import place_of
 from manifold.engines._remote.mailboxes import HubTransport, Mailboxes
-from manifold.engines._remote.transport import PART, TransportError
 from manifold.redaction import masked
 from manifold.registry import ENGINES
 from manifold.testing.engines import SLOW
