@@ -16,8 +16,8 @@ from manifold.ledger import Ledger, NewScatter, Owner, scatter_name
 from manifold.ledger.rows import TryRow
 from manifold.web import models
 from tests.cli.conftest import Cli, said
-from tests.core.shared import ByReference
 from tests.ledger import made as rows
+from tests.shared import ByReference
 
 GATED = {"scatter_id": "gated", "monitors": [], "chunk_size": 1}
 

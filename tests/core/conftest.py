@@ -1,15 +1,3 @@
 """Each test has a home, a ledger and a store of its own."""
 
-from __future__ import annotations
-
-from pathlib import Path
-
-import pytest
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in ("MANIFOLD_LEDGER", "MANIFOLD_STORE", "MANIFOLD_SECRET"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("MANIFOLD_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
+from tests.home import home as home

@@ -21,7 +21,7 @@ from manifold.protocol.digests import item_digest
 from manifold.protocol.task import Answer
 from manifold.sources import lines
 from manifold.text import storable, visible
-from tests.core.shared import ByReference
+from tests.shared import ByReference
 
 ODD = "caf\udce9\0.csv"
 SHOWN = "caf\\udce9\\x00.csv"

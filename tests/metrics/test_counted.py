@@ -16,7 +16,7 @@ from manifold import events
 from manifold.abc import Monitor
 from manifold.errors import TooManyFailures
 from manifold.ledger import gauges, open_ledger
-from tests.core.shared import ByReference
+from tests.shared import ByReference
 
 
 def counted() -> dict[str, float]:

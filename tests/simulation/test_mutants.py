@@ -101,8 +101,8 @@ RARE = {
     "gc gives up attempts at work",
     "gc retires what runs again",
 }
-"""What so many seeds do not find; tests/ledger and tests/core look at these guards by hand, and at the fence of every
-write."""
+"""What so many seeds do not find; tests/ledger and tests/coordinator look at these guards by hand, and at the fence of
+every write."""
 
 
 @pytest.fixture(autouse=True)

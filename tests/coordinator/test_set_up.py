@@ -18,7 +18,7 @@ from manifold.coordinator.set_up import SEVERAL, UNNAMED, SetUpFailures
 from manifold.errors import EngineError, VersionMismatch
 from manifold.ledger import Ledger
 from manifold.protocol.task import Versions
-from tests.core.shared import Notices
+from tests.shared import Notices
 
 
 def once(folder: str) -> int:

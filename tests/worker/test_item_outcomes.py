@@ -20,7 +20,7 @@ from manifold.errors import EngineError, ScatterError
 from manifold.protocol import envelope
 from manifold.protocol.task import Broken
 from manifold.worker.originals import Originals
-from tests.core.shared import ByReference
+from tests.shared import ByReference
 
 
 class Own(BaseException):

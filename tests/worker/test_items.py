@@ -16,7 +16,7 @@ import pytest
 
 import manifold
 from manifold.errors import ConfigError, MissingExtra, ScatterError, TooManyFailures
-from tests.core.shared import ByReference
+from tests.shared import ByReference
 
 
 def double(x: int) -> int:

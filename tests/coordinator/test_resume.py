@@ -19,7 +19,7 @@ from manifold.errors import CodeChanged, InputGone, ItemsChanged, ScatterBusy, T
 from manifold.events import Event, Notice
 from manifold.ledger import Owner, open_ledger, verify
 from manifold.sources import lines
-from tests.core.shared import ByReference
+from tests.shared import ByReference
 
 
 class Counting:

@@ -21,7 +21,7 @@ from manifold.ledger import open_ledger, verify
 from manifold.stores.file import FileStore
 from manifold.stores.patient import PatientStore
 from manifold.worker.hints import hint
-from tests.core.shared import Notices
+from tests.shared import Notices
 
 
 def leaking(x: int) -> int:
@@ -82,7 +82,7 @@ def test_a_process_without_descriptors_gives_its_results_along_and_is_replaced(h
 
 _SCRIPT = """
 import manifold
-from tests.core.test_descriptors import leaking
+from tests.coordinator.test_descriptors import leaking
 manifold.scatter(leaking, range(200), engine="threads://1", chunk_size=20, tolerate="100%")
 """
 

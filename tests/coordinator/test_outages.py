@@ -19,8 +19,8 @@ from manifold.errors import ResultsLost, StoreError, StoreNotShared, TooManyFail
 from manifold.events import ChunkCommitted, Event, ScatterStarted
 from manifold.ledger import Ledger, open_ledger, verify
 from manifold.stores.file import FileStore
-from tests.core.shared import ByReference
 from tests.ledger.made import copied, fail_over
+from tests.shared import ByReference
 
 
 def slow(x: int) -> int:

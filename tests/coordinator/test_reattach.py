@@ -24,7 +24,7 @@ from manifold.policy import Policy
 from manifold.protocol.records import WorkerInfo
 from manifold.sources import as_source
 from manifold.stores import open_store
-from tests.core.shared import ByReference
+from tests.shared import ByReference
 
 ITEMS = 12
 

@@ -20,7 +20,7 @@ from manifold.protocol.blob_keys import blob_of
 from manifold.stores.file import FileStore
 from manifold.stores.patient import PatientStore
 from manifold.worker.meter import Meter
-from tests.core.shared import ByReference
+from tests.shared import ByReference
 
 KB = 1000
 

@@ -21,7 +21,7 @@ from manifold.errors import WorkerLost
 from manifold.ledger.connection import Database
 from manifold.protocol import envelope, salvage
 from manifold.worker.execute import Execution
-from tests.core.shared import ByReference
+from tests.shared import ByReference
 
 
 @dataclass

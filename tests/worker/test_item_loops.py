@@ -19,7 +19,7 @@ import pytest
 import manifold
 from manifold.errors import TooManyFailures
 from manifold.protocol.job import is_async
-from tests.core.shared import ByReference
+from tests.shared import ByReference
 
 ENGINES = pytest.mark.parametrize("engine", ["threads://3", "processes://2"])
 

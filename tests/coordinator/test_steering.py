@@ -14,7 +14,7 @@ from manifold.abc import Monitor
 from manifold.errors import Cancelled
 from manifold.events import Event, ScatterEnded
 from manifold.ledger import Ledger, open_ledger, verify
-from tests.core.shared import ByReference
+from tests.shared import ByReference
 
 
 class Running:

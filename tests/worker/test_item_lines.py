@@ -23,7 +23,7 @@ import pytest
 import manifold
 from manifold.errors import TooManyFailures
 from manifold.worker import capture, streams
-from tests.core.shared import ByReference
+from tests.shared import ByReference
 
 ASYNC = {"engine": "threads://2", "chunk_size": 10, "keep_logs": True, "async_concurrency": 10}
 

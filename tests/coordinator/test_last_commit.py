@@ -23,8 +23,8 @@ from manifold.events import Event, Progress
 from manifold.ledger import open_ledger, verify
 from manifold.ledger.connection import Database
 from manifold.ledger.tables import scatter
-from tests.core.shared import ByReference
 from tests.ledger.made import copied, fail_over
+from tests.shared import ByReference
 
 ITEMS, SLOTS = 60, 20
 WINDOW = 2 * SLOTS  # chunks that are finished when the try ends
