@@ -94,3 +94,18 @@ def visible(text: str) -> str:
 def on_one_line(text: str) -> str:
     """The same, with newlines written out too: nothing in it can pass for a line of its own."""
     return visible(text).replace("\n", "\\n")
+
+
+def duration(seconds: float | None) -> str:
+    """Return `3.2 ms`, `4.5 s`, `2 min 5 s`, `3 h 12 min`, `5 d 2 h`; `?` where it is not known."""
+    if seconds is None:
+        return "?"
+    if seconds < 0.0995:
+        return f"{seconds * 1000:.2g} ms"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    for big, small, names in ((86_400, 3_600, ("d", "h")), (3_600, 60, ("h", "min")), (60, 1, ("min", "s"))):
+        if whole >= big:
+            return f"{whole // big} {names[0]} {whole % big // small} {names[1]}"
+    return f"{whole} s"

@@ -146,7 +146,7 @@ def test_a_try_that_the_next_one_continues_ends_in_words_and_without_an_error(
     caplog.set_level(logging.INFO)
     monitor.emit(ScatterEnded(UID, EPOCH, state, 1000, 900, 0, 0, 18.0, "by a signal to its process"))
     assert caplog.messages == [
-        f"{state} after 18 s: 900 succeeded, 0 failed, 0 skipped, 100 without outcome, of 1,000: "
+        f"{state} after 18.0 s: 900 succeeded, 0 failed, 0 skipped, 100 without outcome, of 1,000: "
         "by a signal to its process"
     ]
     assert caplog.records[0].levelno == level

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from manifold.cli import out
 from manifold.cli.params import named_values, seconds_of
 from manifold.rates import Work, mean_rate, percentiles, recent_rate
+from manifold.text import duration
 
 
 def test_the_rate_is_that_of_the_last_minute() -> None:
@@ -96,7 +97,7 @@ def test_so_many_items_stay_at_or_below_their_percentile(means: list[tuple[float
     ],
 )
 def test_a_duration_is_written_for_people(seconds: float | None, text: str) -> None:
-    assert out.duration(seconds) == text
+    assert duration(seconds) == text
 
 
 @pytest.mark.parametrize(("rate", "text"), [(None, "?"), (1234.4, "1,234/s"), (10, "10/s"), (0.4, "0.4/s")])

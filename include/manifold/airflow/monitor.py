@@ -13,7 +13,7 @@ from manifold.events import ChunkCommitted, ChunkLost, Event, Notice, Progress, 
 from manifold.monitors.log import level_of_end
 from manifold.protocol.records import Failure, LogLine
 from manifold.redaction import without_login
-from manifold.text import on_one_line, visible
+from manifold.text import duration, on_one_line, visible
 
 _EVERY = 10.0  # seconds between two lines of progress
 _SAMPLES = 5  # failed items shown in full for each kind of error
@@ -93,7 +93,7 @@ class TaskLogMonitor(Monitor):
             parts[0] += f" ({done / event.total:.1%})"
         parts.append(f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.2g}/s")
         if event.total is not None and rate > 0:
-            parts.append(f"{_duration((event.total - done) / rate)} left")
+            parts.append(f"{duration((event.total - done) / rate)} left")
         parts.append(f"{event.n_failed:,} failed, {event.n_skipped:,} skipped")
         parts.append(f"{event.in_flight} chunks out, {event.slots} slots" + (", paused" if event.paused else ""))
         self._tell(logging.INFO, "; ".join(parts))
@@ -143,7 +143,7 @@ class TaskLogMonitor(Monitor):
             text,
             event.state,
             "in" if event.final else "after",
-            _duration(event.seconds),
+            duration(event.seconds),
             f"{event.n_ok:,}",
             f"{event.n_failed:,}",
             f"{event.n_skipped:,}",
@@ -163,11 +163,3 @@ def _shown(text: str) -> str:
 
 def _level(name: str) -> int:
     return logging.getLevelNamesMapping().get(name.upper(), logging.INFO)
-
-
-def _duration(seconds: float) -> str:
-    """1.2 s, 3 min 20 s, 2 h 5 min."""
-    if seconds < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -14,7 +14,7 @@ from manifold.cli.context import opened_ledger
 from manifold.cli.params import AsJson
 from manifold.names import shown_name
 from manifold.protocol.records import ScatterRow
-from manifold.text import on_one_line
+from manifold.text import duration, on_one_line
 
 if TYPE_CHECKING:
     from manifold.ledger import Ledger
@@ -78,7 +78,7 @@ def ls(
         )
         for one in found.scatters:
             done = out.done(one) or "?"
-            begun = f"{out.duration(now - one.created_at)} ago"
+            begun = f"{duration(now - one.created_at)} ago"
             failed = out.count(one.failed) if one.failed else ""
             shown = out.state(one.state)
             table.add_row(shown_name(one.name), shown, done, out.total(one), failed, begun, one.scatter[:8], _why(one))

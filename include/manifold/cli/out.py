@@ -142,21 +142,6 @@ def done(one: shapes.Scatter) -> str | None:
     return f"about {shapes.share(min(one.succeeded + one.failed + one.skipped, one.expected), one.expected):g} %"
 
 
-def duration(seconds: float | None) -> str:
-    """`3.2 ms`, `4.5 s`, `2 min 5 s`, `3 h 12 min`, `5 d 2 h`; `?` where it is not known."""
-    if seconds is None:
-        return "?"
-    if seconds < 0.0995:
-        return f"{seconds * 1000:.2g} ms"
-    if seconds < 59.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    for big, small, names in ((86_400, 3_600, ("d", "h")), (3_600, 60, ("h", "min")), (60, 1, ("min", "s"))):
-        if whole >= big:
-            return f"{whole // big} {names[0]} {whole % big // small} {names[1]}"
-    return f"{whole} s"
-
-
 def moment(at: float) -> str:
     """`2026-11-20 14:03:07`, by the clock on this host's wall."""
     return datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M:%S")

@@ -17,7 +17,7 @@ from manifold.cli.context import opened_ledger
 from manifold.cli.params import ITEMS_HELP, AsJson, function_of, items_of, options_of
 from manifold.errors import ConfigError, EmptyReduce, ScatterError
 from manifold.registry import FORMATS
-from manifold.text import counted, either
+from manifold.text import counted, duration, either
 
 if TYPE_CHECKING:
     from manifold.adapter import Adapter
@@ -113,7 +113,7 @@ def tell_ran(ran: shapes.Ran, as_json: bool) -> None:
         return
     table = out.table("items", "succeeded", "failed", "skipped", "without outcome", "took")
     numbers = (ran.total, ran.succeeded, ran.failed, ran.skipped, ran.without_outcome)
-    table.add_row(*(out.count(number) for number in numbers), out.duration(ran.seconds))
+    table.add_row(*(out.count(number) for number in numbers), duration(ran.seconds))
     out.say(f"{ran.name} ({ran.scatter}): {ran.state}", table)
     for kind in ran.errors[:5]:
         out.say(f"{kind.count:,} failed by {kind.type}: {kind.message}")

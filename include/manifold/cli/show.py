@@ -18,6 +18,7 @@ from manifold.cli.exits import FAILED
 from manifold.cli.params import AsJson, ScatterId
 from manifold.names import shown_name
 from manifold.protocol.records import TERMINAL
+from manifold.text import duration
 
 if TYPE_CHECKING:
     from manifold.ledger import Ledger, WorkerRow
@@ -160,8 +161,7 @@ def _facts(found: shapes.Shown) -> dict[str, Any]:
         facts["rate"] = out.rate(found.rate) if ended else _pace(found)
     if found.item_seconds is not None:
         half, most, nearly = (
-            out.duration(seconds)
-            for seconds in (found.item_seconds.p50, found.item_seconds.p90, found.item_seconds.p99)
+            duration(seconds) for seconds in (found.item_seconds.p50, found.item_seconds.p90, found.item_seconds.p99)
         )
         facts["item time"] = f"half below {half}, 90 % below {most}, 99 % below {nearly}"
     if not ended:
@@ -183,7 +183,7 @@ def _facts(found: shapes.Shown) -> dict[str, Any]:
 
 
 def _pace(found: shapes.Shown) -> str:
-    left = "" if found.seconds_left is None else f", about {out.duration(found.seconds_left)} left"
+    left = "" if found.seconds_left is None else f", about {duration(found.seconds_left)} left"
     return f"{out.rate(found.rate)}{left}"
 
 
@@ -210,7 +210,7 @@ def _tries(tries: list[shapes.Try]) -> Table:
     table = out.table("try", "began", "took", "ended", "items", "by", "because", right=("items",))
     for place, one in enumerate(tries):
         number = f"{one.number} of {one.numbers}" if one.number and one.numbers else str(len(tries) - place)
-        took = "?" if one.ended_at is None else out.duration(max(0.0, one.ended_at - one.began_at))
+        took = "?" if one.ended_at is None else duration(max(0.0, one.ended_at - one.began_at))
         ending = out.state(one.ending or "running")
         because = one.message or ""
         table.add_row(number, out.moment(one.began_at), took, ending, out.count(one.items), one.owner, because)
@@ -220,6 +220,6 @@ def _tries(tries: list[shapes.Try]) -> Table:
 def _workers(workers: list[shapes.Worker]) -> Table:
     table = out.table("worker", "items", "chunks", "holds", "last seen", right=("items", "chunks", "holds"))
     for one in workers:
-        seen = f"{out.duration(one.seconds_silent)} ago"
+        seen = f"{duration(one.seconds_silent)} ago"
         table.add_row(one.worker, out.count(one.items), out.count(one.chunks), str(one.chunks_held), seen)
     return table

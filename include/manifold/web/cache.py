@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
+
+from cachetools import LRUCache
 
 T = TypeVar("T")
 
@@ -14,8 +15,7 @@ class Remembered:
     """The latest answers of this process, each valid for one mark."""
 
     def __init__(self, size: int = 128) -> None:
-        self._size = size
-        self._kept: OrderedDict[Hashable, tuple[Hashable, Any]] = OrderedDict()
+        self._kept: LRUCache[Hashable, tuple[Hashable, Any]] = LRUCache(size)
         self._lock = threading.Lock()
 
     def get(self, key: Hashable, mark: Hashable, count: Callable[[], T]) -> T:
@@ -27,9 +27,6 @@ class Remembered:
         counted = count()
         with self._lock:
             self._kept[key] = (mark, counted)
-            self._kept.move_to_end(key)
-            while len(self._kept) > self._size:
-                self._kept.popitem(last=False)
         return counted
 
     def clear(self) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import json
 import pickle
-from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import date, datetime, time, timedelta, timezone
@@ -18,6 +17,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
+from cachetools import LRUCache
 
 from manifold import config, views
 from manifold.abc import Store
@@ -43,7 +43,7 @@ class Sidecars:
         self._store = store
         self._row = row
         self._keyring = config.keyring()
-        self._kept: OrderedDict[tuple[int, int, int], dict[int, codec.FailedItem]] = OrderedDict()
+        self._kept: LRUCache[tuple[int, int, int], dict[int, codec.FailedItem]] = LRUCache(_SIDECARS)
 
     def item(self, failed: FailureRow) -> codec.FailedItem:
         """The item with its traceback. Raises BlobNotFound or WireError for a lost one, StoreError without a store."""
@@ -58,8 +58,6 @@ class Sidecars:
         _, payload = envelope.unseal(self._keyring, blob, "failed", **place)
         items = {one.failure.pos: one for one in codec.decode_failed(payload)}
         self._kept[chunk.layer, chunk.start, chunk.stop] = items
-        if len(self._kept) > _SIDECARS:
-            self._kept.popitem(last=False)
         if failed.pos not in items:
             raise BlobNotFound(f"item {failed.pos:,} is not in the quarantine of its chunk")
         return items[failed.pos]

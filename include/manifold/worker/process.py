@@ -8,10 +8,11 @@ import secrets
 import socket
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from cachetools import LRUCache
 
 from manifold import config
 from manifold.abc import Store
@@ -43,6 +44,15 @@ class Loaded:
     call: Callable[[Any], Any] | None
     modules: JobModules
     environment: Mapping[str, str] = field(default_factory=dict)
+
+
+class _LatestHidden(LRUCache[str, Hidden]):
+    """What is masked for the latest jobs; for one that leaves, nothing is any more."""
+
+    def popitem(self) -> tuple[str, Hidden]:
+        digest, hidden = super().popitem()
+        hidden.close()
+        return digest, hidden
 
 
 class Process:
@@ -82,10 +92,10 @@ class Process:
     def _forget(self) -> None:
         """Know nothing, as a process that begins."""
         self._lock = threading.RLock()
-        self._jobs = OrderedDict[str, Loaded]()
-        self._hidden = OrderedDict[str, Hidden]()
+        self._jobs = LRUCache[str, Loaded](_JOBS_KEPT)
+        self._hidden = _LatestHidden(_JOBS_KEPT)
         self._stores = dict[str, Store]()
-        self._epochs = OrderedDict[str, int]()
+        self._epochs = LRUCache[str, int](_SCATTERS_KEPT)
 
     @property
     def host(self) -> str:
@@ -103,10 +113,7 @@ class Process:
     def newest_epoch(self, uid: str, epoch: int) -> int:
         """The newest epoch of the scatter that this process has met, this one included."""
         with self._lock:
-            newest = max(self._epochs.pop(uid, 0), epoch)
-            self._epochs[uid] = newest
-            while len(self._epochs) > _SCATTERS_KEPT:
-                self._epochs.popitem(last=False)
+            self._epochs[uid] = newest = max(self._epochs.get(uid, 0), epoch)
             return newest
 
     def loaded(self, digest: str, load: Callable[[], Loaded | None]) -> Loaded | None:
@@ -116,9 +123,6 @@ class Process:
             found = self._jobs.get(digest) or load()
             if found is not None:
                 self._jobs[digest] = found
-                self._jobs.move_to_end(digest)
-                if len(self._jobs) > _JOBS_KEPT:
-                    self._jobs.popitem(last=False)
             return found
 
     def hide(self, digest: str, texts: Iterable[str]) -> None:
@@ -126,8 +130,6 @@ class Process:
         with self._lock:
             before = self._hidden.pop(digest, None)
             self._hidden[digest] = hide(texts)
-            if before is None and len(self._hidden) > _JOBS_KEPT:
-                _, before = self._hidden.popitem(last=False)
             if before is not None:
                 before.close()
 
