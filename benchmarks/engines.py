@@ -5,10 +5,12 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from tests.remote.dask_cluster import DaskCluster, dask_cluster
+from tests.remote.fleet import Fleet
 from tests.remote.middles import MIDDLES
 
 import manifold
@@ -30,17 +32,18 @@ def against_celery_and_by_hand() -> Iterator[Row]:
     with workers():
         with open_engine("celery://bench") as engine:
             celery = _seconds(engine)
-        for scheme in MIDDLES:
-            with _engine(scheme) as engine:
-                ours = _seconds(engine)
+        for scheme in sorted([*MIDDLES, "dask"]):
+            with _served(scheme) as served:
+                with served.engine(WORKERS * SLOTS) as engine:
+                    ours = _seconds(engine)
+                peer = _by_hand(scheme, served.url) if scheme in PEERS else None
             yield Row(
                 f"{MANY:,} no-op on {scheme}://, chunks of {CHUNK:,}, against celery://",
                 celery / ours,
                 0.8,
                 detail=f"{ours:.3f} s against {celery:.3f} s, two workers of two processes each",
             )
-            if scheme in PEERS:
-                peer = _by_hand(scheme)
+            if peer is not None:
                 yield Row(
                     f"cost of a chunk on {scheme}:// over one that is sent by hand over its library",
                     (ours - peer) / len(CHUNKS) * 1000,
@@ -52,18 +55,18 @@ def against_celery_and_by_hand() -> Iterator[Row]:
 
 
 @contextmanager
-def _engine(scheme: str) -> Iterator[Engine]:
-    """The engine, with its workers, at a middle of its own on this host."""
-    with TemporaryDirectory(prefix="manifold-bench-") as folder:
+def _served(scheme: str) -> Iterator[Fleet | DaskCluster]:
+    """A middle on this host, and its workers."""
+    with TemporaryDirectory(prefix="manifold-bench-") as folder, ExitStack() as stack:
+        if scheme == "dask":
+            yield stack.enter_context(dask_cluster(Path(folder), workers=WORKERS * SLOTS))
+            return
         fleet = MIDDLES[scheme](Path(folder), LOOPBACK)
-        try:
-            fleet.start_hub()
-            for _ in range(WORKERS):
-                fleet.worker(SLOTS)
-            with fleet.engine(WORKERS * SLOTS) as engine:
-                yield engine
-        finally:
-            fleet.close()
+        stack.callback(fleet.close)
+        fleet.start_hub()
+        for _ in range(WORKERS):
+            fleet.worker(SLOTS)
+        yield fleet
 
 
 def _seconds(engine: Engine) -> float:
@@ -76,8 +79,8 @@ def _seconds(engine: Engine) -> float:
     return took
 
 
-def _by_hand(scheme: str) -> float:
-    with PEERS[scheme]() as run:
+def _by_hand(scheme: str, url: str) -> float:
+    with PEERS[scheme](url) as run:
         first = run(CHUNKS)
         assert sorted(x for chunk in first for x in chunk) == list(range(MANY))
         return best(lambda: run(CHUNKS), TRIES)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import pickle
 import threading
 from collections.abc import Callable, Iterator
@@ -23,7 +22,8 @@ KEY = b"benchmark"
 Chunk = tuple[int, int]
 Run = Callable[[list[Chunk]], list[list[int]]]
 """Sends the chunks, and returns their results."""
-Peer = Callable[[], AbstractContextManager[Run]]
+Peer = Callable[[str], AbstractContextManager[Run]]
+"""Made of the engine's URL, for those who use the same server."""
 
 
 def many(chunk: Chunk) -> list[int]:
@@ -50,7 +50,7 @@ def _processes(worker: Callable[..., None], *each: tuple[Any, ...]) -> Iterator[
 
 
 @contextmanager
-def zeromq() -> Iterator[Run]:
+def zeromq(_url: str) -> Iterator[Run]:
     import zmq
 
     context = zmq.Context()
@@ -82,7 +82,7 @@ def _zeromq_worker(work_port: int, back_port: int) -> None:
 
 
 @contextmanager
-def grpc() -> Iterator[Run]:
+def grpc(_url: str) -> Iterator[Run]:
     import grpc as library
 
     ports = [free_port() for _ in range(PROCESSES)]
@@ -120,7 +120,7 @@ def _grpc_worker(port: int) -> None:
 
 
 @contextmanager
-def manager() -> Iterator[Run]:
+def manager(_url: str) -> Iterator[Run]:
     work: Queue[Chunk] = Queue()
     back: Queue[list[int]] = Queue()
 
@@ -158,10 +158,9 @@ def _manager_worker(address: tuple[str, int]) -> None:
 
 
 @contextmanager
-def redis() -> Iterator[Run]:
+def redis(url: str) -> Iterator[Run]:
     from redis import Redis
 
-    url = f"{os.environ['AIRFLOW__CELERY__BROKER_URL'].rpartition('/')[0]}/9"
     client = Redis.from_url(url)
 
     def run(chunks: list[Chunk]) -> list[list[int]]:
@@ -180,6 +179,66 @@ def _redis_worker(url: str) -> None:
         client.rpush("back", pickle.dumps(many(pickle.loads(client.blpop("work")[1]))))
 
 
-PEERS: dict[str, Peer] = {"grpc": grpc, "manager": manager, "redis": redis, "zeromq": zeromq}
+# -- RabbitMQ: two queues
+
+
+@contextmanager
+def amqp(url: str) -> Iterator[Run]:
+    channel = _channel(url)
+
+    def run(chunks: list[Chunk]) -> list[list[int]]:
+        for chunk in chunks:
+            channel.basic_publish("", "work", pickle.dumps(chunk))
+        return [
+            pickle.loads(body) for _, (_, _, body) in zip(chunks, channel.consume("back", auto_ack=True), strict=False)
+        ]
+
+    with _processes(_amqp_worker, *[(url,)] * PROCESSES):
+        yield run
+    channel.connection.close()
+
+
+def _amqp_worker(url: str) -> None:
+    channel = _channel(url)
+    channel.basic_qos(prefetch_count=1)
+    for method, _, body in channel.consume("work"):
+        channel.basic_publish("", "back", pickle.dumps(many(pickle.loads(body))))
+        channel.basic_ack(method.delivery_tag)
+
+
+def _channel(url: str) -> Any:
+    import pika
+
+    parameters = pika.URLParameters(url)
+    parameters.virtual_host = parameters.virtual_host or "/"
+    channel = pika.BlockingConnection(parameters).channel()
+    for queue in ("work", "back"):
+        channel.queue_declare(queue)
+    return channel
+
+
+# -- Dask: the same workers, by the library's own map
+
+
+@contextmanager
+def dask(url: str) -> Iterator[Run]:
+    from distributed import Client
+
+    with Client(url.replace("dask://", "tcp://")) as client:
+        yield lambda chunks: [pickle.loads(one) for one in client.gather(client.map(_pickled, chunks, pure=False))]
+
+
+def _pickled(chunk: Chunk) -> bytes:
+    return pickle.dumps(many(chunk))  # Dask looks at each element of a list, which takes it many times as long
+
+
+PEERS: dict[str, Peer] = {
+    "amqp": amqp,
+    "dask": dask,
+    "grpc": grpc,
+    "manager": manager,
+    "redis": redis,
+    "zeromq": zeromq,
+}
 """By scheme. There is none for the others: over bare sockets it would be a broker written anew, and RPyC and Pyro5 are
 for calls to one server each, without a middle that shares them out."""

@@ -18,10 +18,11 @@ from manifold.config import new_secret
 from manifold.demo.process import Child, tail
 from manifold.ledger import Ledger, open_ledger
 from manifold.testing.engines import SLOW, until
-from tests.remote.fleet import Fleet, command
+from tests.remote.dask_cluster import dask_cluster
+from tests.remote.fleet import command
 from tests.remote.middles import fleet
 
-BEGUN, CONTINUED, REDRIVEN = "tcp", "grpc", "zeromq"
+BEGUN, CONTINUED, REDRIVEN = "amqp", "dask", "zeromq"
 """One scatter goes from engine to engine; its results are read on `threads://`."""
 
 ITEMS, CHUNK = 400, 5
@@ -67,13 +68,17 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def fleets(place: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Fleet]]:
+def urls(place: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
     """Middles and workers of all three at once; each worker's items know which of them it serves."""
     with ExitStack() as stack:
         served = {}
         for scheme in (BEGUN, CONTINUED, REDRIVEN):
             monkeypatch.setenv("SCHEME", scheme)
-            served[scheme] = stack.enter_context(fleet(scheme, place / scheme))
+            folder = place / scheme
+            if scheme == "dask":
+                served[scheme] = stack.enter_context(dask_cluster(folder)).url
+            else:
+                served[scheme] = stack.enter_context(fleet(scheme, folder)).url
         monkeypatch.delenv("SCHEME")
         yield served
 
@@ -104,11 +109,11 @@ def done(ledger: Ledger) -> int:
     return row.done if row is not None else 0
 
 
-def test_one_scatter_goes_from_engine_to_engine_and_has_one_account(place: Path, fleets: dict[str, Fleet]) -> None:
+def test_one_scatter_goes_from_engine_to_engine_and_has_one_account(place: Path, urls: dict[str, str]) -> None:
     # Begun, and its coordinator killed in the middle.
     ledger = open_ledger()
     env = os.environ | {"SCHEME": "nowhere"}
-    words = command(*scatter(fleets[BEGUN].url))
+    words = command(*scatter(urls[BEGUN]))
     first = Child.start("run", words, log=place / "run.log", records=place / "records", env=env, cwd=place)
     until(lambda: done(ledger) >= ITEMS // 4 or not first.alive(), "a quarter is committed", SLOW)
     first.kill()
@@ -116,12 +121,12 @@ def test_one_scatter_goes_from_engine_to_engine_and_has_one_account(place: Path,
     assert ITEMS // 4 <= by_first < ITEMS, tail(first.log)
 
     # Continued elsewhere: what is missing runs there.
-    ran = manifold(place, *scatter(fleets[CONTINUED].url))
+    ran = manifold(place, *scatter(urls[CONTINUED]))
     assert (ran["succeeded"], ran["failed"], ran["total"]) == (ITEMS - len(BROKEN), len(BROKEN), ITEMS)
 
     # Redriven on a third engine, once what broke them is fixed.
     (place / "fixed").touch()
-    redriven = manifold(place, "redrive", "life", "--engine", fleets[REDRIVEN].url)
+    redriven = manifold(place, "redrive", "life", "--engine", urls[REDRIVEN])
     assert redriven["items"] == len(BROKEN)
     assert (redriven["result"]["succeeded"], redriven["result"]["failed"]) == (ITEMS, 0)
 
