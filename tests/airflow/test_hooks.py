@@ -60,6 +60,11 @@ def test_a_connection_is_found_by_its_id(monkeypatch: pytest.MonkeyPatch) -> Non
     assert hooks.connection_url("celery_default") == "celery://manifold"
 
 
+def test_a_connection_to_a_hub_can_be_written_as_the_url_that_it_stands_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_MANIFOLD_HUB", "tcp://:aPassword1@hub:7000")
+    assert hooks.connection_url("manifold_hub") == "tcp://:aPassword1@hub:7000"
+
+
 def test_the_core_asks_airflow_for_a_name_that_is_no_url(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(config, "resolvers", [])
     monkeypatch.setattr(config, "fillers", [])
