@@ -161,7 +161,7 @@ def _manager_worker(address: tuple[str, int]) -> None:
 def redis(url: str) -> Iterator[Run]:
     from redis import Redis
 
-    client = Redis.from_url(url)
+    client = Redis.from_url(url, socket_timeout=None)
 
     def run(chunks: list[Chunk]) -> list[list[int]]:
         client.rpush("work", *[pickle.dumps(chunk) for chunk in chunks])
@@ -174,7 +174,7 @@ def redis(url: str) -> Iterator[Run]:
 def _redis_worker(url: str) -> None:
     from redis import Redis
 
-    client = Redis.from_url(url)
+    client = Redis.from_url(url, socket_timeout=None)
     while True:
         client.rpush("back", pickle.dumps(many(pickle.loads(client.blpop("work")[1]))))
 
