@@ -97,7 +97,7 @@ def test_gc_leaves_a_scatter_alone_whose_store_is_elsewhere(
 def test_an_age_that_is_none_ends_in_code_2(cli: Cli, age: str) -> None:
     result = cli("gc", "--older-than", age)
     assert result.exit_code == 2
-    assert "no duration such as 30d" in result.stderr
+    assert "not a duration such as 30d" in result.stderr
 
 
 def test_tables_are_checked_and_made(cli: Cli, monkeypatch: pytest.MonkeyPatch, postgres_url: str) -> None:

@@ -203,7 +203,7 @@ def _deletes_unsettled(self: coordinator.Coordinator, chunks: Any) -> None:
         _WRITE(self, chunks)
     except Fenced:
         for _, receipt in batch:
-            self._parts.receipts.discard(receipt)
+            self._context.receipts.discard(receipt)
         raise
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from manifold.coordinator.chunks import Chunk, Sizer
 from manifold.coordinator.dispatch import Sent
 from manifold.coordinator.pending import PendingChunks
-from manifold.coordinator.wiring import Parts
+from manifold.coordinator.wiring import Context
 from manifold.policy import Policy
 from manifold.protocol.records import Receipt
 from manifold.token_bucket import TokenBucket
@@ -21,14 +21,14 @@ class FlowControl:
         share: how many scatters share the engine.
     """
 
-    def __init__(self, parts: Parts, pending: PendingChunks) -> None:
+    def __init__(self, context: Context, pending: PendingChunks) -> None:
         self._pending = pending
-        self._dispatch = parts.dispatch
-        self._engine = parts.engine
-        self._policy = policy = parts.policy
-        most = min(policy.chunk_bytes, parts.store.max_bytes or policy.chunk_bytes)
+        self._dispatch = context.dispatch
+        self._engine = context.engine
+        self._policy = policy = context.policy
+        most = min(policy.chunk_bytes, context.store.max_bytes or policy.chunk_bytes)
         self._sizer = Sizer(policy.chunk_size, policy.first_chunk, policy.chunk_bytes, most)
-        self._rate = TokenBucket(policy.rate_limit, parts.clock.monotonic())
+        self._rate = TokenBucket(policy.rate_limit, context.clock.monotonic())
         self._lacking = 0  # items that wait for tokens of the rate
         self.share = 1
 

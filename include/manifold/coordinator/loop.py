@@ -25,7 +25,7 @@ from manifold.coordinator.pending import PendingChunks
 from manifold.coordinator.reattach import leaves_chunks
 from manifold.coordinator.replies import ReplyHandler
 from manifold.coordinator.reporter import Reporter
-from manifold.coordinator.wiring import Parts
+from manifold.coordinator.wiring import Context
 from manifold.errors import (
     Cancelled,
     Drained,
@@ -51,29 +51,31 @@ class Coordinator:
     A claim on a scatter that is not ended is given back in every case: the next try need not wait for the lease.
     """
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, context: Context) -> None:
         me = proxy(self)  # parts that held it would keep ledger and input until some collection of cycles
-        self._parts = parts
-        self._claim = parts.claim
-        self._row: ScatterRow = parts.claim.row
-        self._dispatch = parts.dispatch
-        self._policy = parts.policy
-        self._clock = parts.clock
-        self._report = Reporter(parts.monitors, self._row.uid, parts.claim.epoch)
+        self._context = context
+        self._claim = context.claim
+        self._row: ScatterRow = context.claim.row
+        self._dispatch = context.dispatch
+        self._policy = context.policy
+        self._clock = context.clock
+        self._report = Reporter(context.monitors, self._row.uid, context.claim.epoch)
         self._counters = Counters(self._clock.monotonic)
-        self._refusals = parts.engine.refused
-        self._budget = Budget(parts.policy, queued=self._row.n_failed if parts.redrive is not None else 0)
-        self._controls = Controls(parts.ledger, parts.claim, self._report)
+        self._refusals = context.engine.refused
+        self._budget = Budget(context.policy, queued=self._row.n_failed if context.redrive is not None else 0)
+        self._controls = Controls(context.ledger, context.claim, self._report)
         ended, settle = partial(Coordinator._input_ended, me), partial(Coordinator._settle, me)
-        self._pending = PendingChunks(parts.ledger, self._row.uid, parts.dispatch, parts.planner, parts.redrive, ended)
-        self._flow = FlowControl(parts, self._pending)
+        self._pending = PendingChunks(
+            context.ledger, self._row.uid, context.dispatch, context.planner, context.redrive, ended
+        )
+        self._flow = FlowControl(context, self._pending)
         send_again = partial(Coordinator._send, me, with_job=True)
-        self._replies = ReplyHandler(parts, self._pending, self._report, self._counters, send_again)
+        self._replies = ReplyHandler(context, self._pending, self._report, self._counters, send_again)
         self._trouble: BaseException | None = None
         self._rerun_after = 0  # losses of commits that were seen to
-        self._last = LastCommit(self._claim, parts.store, self._dispatch, self._replies, settle)
+        self._last = LastCommit(self._claim, context.store, self._dispatch, self._replies, settle)
         self._renewed = self._polled = self._clock.monotonic()
-        self._idle = IdleWatch(parts.engine, self._row.engine, self._replies.obstacle, self._report, self._polled)
+        self._idle = IdleWatch(context.engine, self._row.engine, self._replies.obstacle, self._report, self._polled)
 
     def run(self) -> ScatterRow:
         """The ledger's row of the scatter, succeeded.
@@ -84,34 +86,34 @@ class Coordinator:
             EngineError, StoreError, LedgerError: it cannot go on; the next try continues.
         """
         began = self._clock.monotonic()
-        self._report.started(self._row, self._parts.why, self._parts.warnings)
-        if reattached := str(self._parts.reattached):
+        self._report.started(self._row, self._context.why, self._context.warnings)
+        if reattached := str(self._context.reattached):
             self._report.notice("info", reattached)
-        self._parts.ledger.database.on_wait = warn = partial(self._report.notice, "warning")
-        self._parts.store.on_wait = self._wait_for_store
-        if self._parts.redrive is not None:
-            self._parts.redrive.tell = warn
-        if self._parts.planner is not None:
-            self._parts.planner.tell = warn
+        self._context.ledger.database.on_wait = warn = partial(self._report.notice, "warning")
+        self._context.store.on_wait = self._wait_for_store
+        if self._context.redrive is not None:
+            self._context.redrive.tell = warn
+        if self._context.planner is not None:
+            self._context.planner.tell = warn
         leaves = False
         try:
-            if (trouble := self._parts.engine.check()) is not None:
+            if (trouble := self._context.engine.check()) is not None:
                 self._report.notice("warning", trouble)
             self._controls.poll(self)
             while not self._round():
                 self._clock.wait(self._dispatch.signal, 0.0 if self._replies.receipts else self._flow.patience())
         except BaseException as exc:
             self._trouble = exc
-            parts = self._parts
-            leaves = leaves_chunks(parts.engine, parts.ledger, self._row, exc, parts.goes_on)
+            context = self._context
+            leaves = leaves_chunks(context.engine, context.ledger, self._row, exc, context.goes_on)
             if leaves:  # first, so that no answer comes between the last commit and the next coordinator
-                parts.engine.stop_listening()
+                context.engine.stop_listening()
             self._row = self._last.write(exc) or self._row
             if isinstance(exc, ScatterError):
                 self._end_as(exc)
             raise
         finally:
-            self._parts.store.on_wait = None
+            self._context.store.on_wait = None
             if leaves:
                 self._dispatch.leave_all()
             self._dispatch.stop_all()
@@ -138,7 +140,7 @@ class Coordinator:
 
     def _poll(self) -> None:
         """What is looked at once a second: control requests, the lease, the share of the engine."""
-        if self._parts.stop.is_set():
+        if self._context.stop.is_set():
             raise Stopped("stopped by a signal to its process: what is committed stays; the next try continues")
         now = self._clock.monotonic()
         if now - self._polled < _POLL_SECONDS:
@@ -151,13 +153,13 @@ class Coordinator:
         if now - self._renewed >= RENEW_SECONDS:
             self._renewed = now
             self._count_refused()
-            self._flow.share = max(1, self._parts.ledger.running(self._row.engine))
-            self._row = self._claim.commit(workers=self._parts.engine.workers(), tallies=self._counters.sums).row
+            self._flow.share = max(1, self._context.ledger.running(self._row.engine))
+            self._row = self._claim.commit(workers=self._context.engine.workers(), tallies=self._counters.sums).row
 
     def _wait_for_store(self, text: str) -> None:
         """Keep the claim while the store is waited for, and stop waiting where this try is to end."""
         self._report.notice("warning", text)
-        if self._parts.stop.is_set():
+        if self._context.stop.is_set():
             raise Stopped("stopped by a signal to its process: what is committed stays; the next try continues")
         now = self._clock.monotonic()
         if now - self._renewed >= RENEW_SECONDS:
@@ -187,9 +189,9 @@ class Coordinator:
             self._settle(sent, receipt, won)
             if sent is not None and (not won or receipt.stop < sent.attempt.stop):
                 self._pending.again(sent.chunk, receipt.stop if won else sent.attempt.start, sent.attempt.stop)
-        self._report.progress(self._row, self._dispatch, self._parts.engine, paused=self._controls.paused)
-        if self._parts.redrive is not None and self._claim.losses > self._rerun_after:
-            self._budget.requeue(self._parts.ledger.failed_before(self._row.uid, self._claim.epoch))
+        self._report.progress(self._row, self._dispatch, self._context.engine, paused=self._controls.paused)
+        if self._context.redrive is not None and self._claim.losses > self._rerun_after:
+            self._budget.requeue(self._context.ledger.failed_before(self._row.uid, self._claim.epoch))
         if batch:
             self._budget.check(self._row)
 
@@ -217,7 +219,7 @@ class Coordinator:
             self._report.committed(receipt)
             self._counters.add("speculations:lost", self._dispatch.stop_copies(receipt))
         else:
-            self._parts.receipts.discard(receipt)
+            self._context.receipts.discard(receipt)
 
     def _quarantine(self) -> None:
         """Items that no worker survives: written as failed, by this process, in the next round."""
@@ -226,7 +228,7 @@ class Coordinator:
         if attempts:
             self._row = self._claim.commit(attempts=attempts).row
         for attempt, (chunk, error) in zip(attempts, condemned, strict=True):
-            self._replies.receipts.append((None, self._parts.receipts.condemn(attempt, chunk, error)))
+            self._replies.receipts.append((None, self._context.receipts.condemn(attempt, chunk, error)))
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
@@ -241,21 +243,21 @@ class Coordinator:
             return True
         if self._reruns_were_lost():
             return False
-        if self._parts.only_failed:
+        if self._context.only_failed:
             raise Incomplete(incomplete(row))
-        lost = self._parts.receipts.see_to_suspects(self._claim)
+        lost = self._context.receipts.see_to_suspects(self._claim)
         self._row = row = self._claim.row
         if row.done == row.total:  # readers suspected what is there
             return False
-        if self._parts.source.one_shot:
+        if self._context.source.one_shot:
             raise input_gone(lost, self._claim.losses)
         self._report.notice("warning", "the account does not close yet: what is missing is looked for in the ledger")
-        self._pending.replan(self._parts.planner_again(row.total))
+        self._pending.replan(self._context.planner_again(row.total))
         return False
 
     def _reruns_were_lost(self) -> bool:
         """True where the ledger's database has lost commits, so that items may be failed as before they ran again."""
-        redrive = self._parts.redrive
+        redrive = self._context.redrive
         if redrive is None or self._claim.losses == self._rerun_after:
             return False
         self._rerun_after = self._claim.losses
@@ -278,7 +280,7 @@ class Coordinator:
         """Let the next try begin at once. A ledger that was waited for already is asked only once more."""
         if self._row.state != "running":
             return
-        database = self._parts.ledger.database
+        database = self._context.ledger.database
         with database.briefly() if self._last.ledger_is_away else nullcontext(), suppress(Fenced, LedgerUnavailable):
             self._count_refused()
             ending, message = ending_of(self._trouble)
@@ -286,7 +288,7 @@ class Coordinator:
 
     def _count_refused(self) -> None:
         """Unsigned messages since the last look. The engine may have refused some before this try."""
-        before, self._refusals = self._refusals, self._parts.engine.refused + self._dispatch.refused
+        before, self._refusals = self._refusals, self._context.engine.refused + self._dispatch.refused
         self._counters.add("refused", self._refusals - before)
 
     # -- what a person may change while it runs (controls.py) --------------------------------------------------------

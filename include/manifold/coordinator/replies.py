@@ -17,7 +17,7 @@ from manifold.coordinator.pending import PendingChunks
 from manifold.coordinator.receipts import BlobLost
 from manifold.coordinator.reporter import Reporter
 from manifold.coordinator.set_up import UNNAMED, SetUpFailures
-from manifold.coordinator.wiring import Parts
+from manifold.coordinator.wiring import Context
 from manifold.errors import (
     BlobNotFound,
     ItemTimeout,
@@ -55,23 +55,23 @@ class ReplyHandler:
 
     def __init__(
         self,
-        parts: Parts,
+        context: Context,
         pending: PendingChunks,
         report: Reporter,
         counters: Counters,
         send_with_job: Callable[[Sent], None],
     ) -> None:
-        self._parts = parts
-        self._claim = parts.claim
-        self._clock = parts.clock
+        self._context = context
+        self._claim = context.claim
+        self._clock = context.clock
         self._pending = pending
         self._report = report
         self._counters = counters
         self._send_with_job = send_with_job
         self._losses = Losses()
         self._set_up = SetUpFailures()
-        self._exclusion = Exclusion(parts.engine, report, parts.clock.monotonic())
-        self.obstacle = Obstacle(parts.claim)
+        self._exclusion = Exclusion(context.engine, report, context.clock.monotonic())
+        self.obstacle = Obstacle(context.claim)
         self.receipts: list[tuple[Sent | None, Receipt]] = []
         self.condemned: list[tuple[Chunk, ManifoldError]] = []
         self.met = 0
@@ -130,14 +130,14 @@ class ReplyHandler:
 
     def _is_other_work(self, sent: Sent | None, receipt: Receipt) -> bool:
         """A stray receipt of an earlier try may be of other items or code than the plan's, and nobody compares it."""
-        return sent is None and receipt.epoch < self._claim.epoch and not self._parts.same_work
+        return sent is None and receipt.epoch < self._claim.epoch and not self._context.same_work
 
     def _heard(self, sent: Sent | None, receipt: Receipt, blobs: Mapping[str, bytes]) -> None:
         try:
             self.receipts.append((sent, self._completed(receipt, blobs)))
         except BlobLost as exc:
             self._claim.renew()  # raises Fenced, if that is why: what a fenced coordinator hears of may be collected
-            self._parts.receipts.discard(receipt)
+            self._context.receipts.discard(receipt)
             if sent is not None:
                 self._again_for_store(sent, exc)
 
@@ -155,7 +155,7 @@ class ReplyHandler:
 
     def _completed(self, receipt: Receipt, blobs: Mapping[str, bytes]) -> Receipt:
         try:
-            return self._parts.receipts.complete(receipt, blobs)
+            return self._context.receipts.complete(receipt, blobs)
         except (StoreNotShared, BlobNotFound):
             self._claim.renew()  # raises Fenced, if that is why: what a fenced coordinator hears of may be collected
             raise
@@ -198,7 +198,7 @@ class ReplyHandler:
         """Send the chunk again later, to another process perhaps; raises where several processes failed alike."""
         chunk = sent.chunk
         self._exclusion.refused(worker)
-        processes = sum(one.alive for one in self._parts.engine.workers())
+        processes = sum(one.alive for one in self._context.engine.workers())
         pause = self._set_up.failed(chunk, worker, kind, text, processes=processes, now=self._clock.monotonic())
         where = f"{worker}: {text.strip().splitlines()[-1]}"
         self.obstacle.met(f"the function could not be set up on {where}")
@@ -210,7 +210,7 @@ class ReplyHandler:
         self._pending.put([chunk])
 
     def _lost(self, sent: Sent, lost: WorkerLost) -> None:
-        verdict = self._losses.judge(sent.chunk, lost, self._clock.monotonic(), self._parts.engine.workers())
+        verdict = self._losses.judge(sent.chunk, lost, self._clock.monotonic(), self._context.engine.workers())
         if verdict.strike:
             self._claim.died(sent.attempt.id, lost.worker)
         kind: type[ManifoldError] = ItemTimeout if lost.overdue else PoisonItem

@@ -21,7 +21,7 @@ from manifold.coordinator.existing import compared
 from manifold.coordinator.given import Given
 from manifold.coordinator.loop import Coordinator
 from manifold.coordinator.spec import ScatterSpec
-from manifold.coordinator.wiring import Means, assembled
+from manifold.coordinator.wiring import Resources, build
 from manifold.engines.open import cannot_stop_items
 from manifold.errors import ConfigError, ManifoldError, ScatterBusy
 from manifold.protocol import naming
@@ -64,7 +64,7 @@ def run(
         ManifoldError: this try could not go on; the next one continues.
     """
     clock = clock or SystemClock()
-    means = Means(
+    resources = Resources(
         ledger=ledger,
         store=PatientStore(store, sleep=clock.sleep),
         engine=engine,
@@ -75,16 +75,16 @@ def run(
         new_id=new_id,
         goes_on=goes_on,
     )
-    return _Try(spec, means, owner).go()
+    return _Try(spec, resources, owner).go()
 
 
 class _Try:
-    def __init__(self, spec: ScatterSpec, means: Means, owner: Owner) -> None:
+    def __init__(self, spec: ScatterSpec, resources: Resources, owner: Owner) -> None:
         self._spec = spec
-        self._means = means
-        self._ledger = means.ledger
+        self._resources = resources
+        self._ledger = resources.ledger
         self._owner = msgspec.structs.replace(owner, mode=spec.mode, why=spec.why)
-        self._given = Given(spec, means.keyring)
+        self._given = Given(spec, resources.keyring)
 
     def go(self) -> Results:
         # Around all of it: items may be instances of classes in the author's modules, and are pickled as they are sent.
@@ -98,7 +98,7 @@ class _Try:
 
     def _go(self) -> Results:
         spec = self._spec
-        _check(spec, self._means.engine)
+        _check(spec, self._resources.engine)
         found = self._find()
         if spec.mode == "reuse" and found is not None:
             return self._existing(found, compared(spec, found, self._ledger))
@@ -107,14 +107,14 @@ class _Try:
         if found is not None and spec.mode == "continue" and self._is_done(found):
             return self._existing(found)
         claim, same = self._claim(found, pinned)
-        self._means.store.on_wait = _renewing(claim)
+        self._resources.store.on_wait = _renewing(claim)
         try:
-            parts = assembled(spec, claim, same, self._given, self._means)
+            context = build(spec, claim, same, self._given, self._resources)
         except BaseException as exc:
             ending, message = ending_of(exc)
             claim.release(ending=ending, message=message)
             raise
-        return self._results(Coordinator(parts).run())
+        return self._results(Coordinator(context).run())
 
     # -- which scatter -----------------------------------------------------------------------------------------------
 
@@ -164,11 +164,11 @@ class _Try:
         if (new is None or row.uid != new.uid) and (replaced := self._takes_its_place(row)) is not None:
             new = new or self._new(pinned)
             # A uid names one scatter for ever: from scratch means another one.
-            uid = new.uid if new.uid != row.uid else self._means.new_id()
+            uid = new.uid if new.uid != row.uid else self._resources.new_id()
             self._explain(replaced)
             return self._acquire(row.uid).fresh(msgspec.structs.replace(new, uid=uid)), Compatibility(replaced)
         # Also where it was made just now: another coordinator may have been faster, and begun already.
-        same = compatibility.check(self._spec, row, self._means.store, self._given)
+        same = compatibility.check(self._spec, row, self._resources.store, self._given)
         self._explain(same.warnings)
         if not row.done and (unstable := self._given.unstable(row)):
             log.info("%s: a later try cannot compare %s", row.title, compatibility.unstable_text(unstable))
@@ -196,21 +196,21 @@ class _Try:
 
     def _acquire(self, uid: str) -> Claim:
         """The claim; waits for the lease of a coordinator that has died."""
-        deadline = self._means.clock.monotonic() + _BUSY_SECONDS
+        deadline = self._resources.clock.monotonic() + _BUSY_SECONDS
         while True:
             try:
                 return self._ledger.acquire(uid, self._owner)
             except ScatterBusy:
-                if self._means.clock.monotonic() > deadline or self._means.stop.is_set():
+                if self._resources.clock.monotonic() > deadline or self._resources.stop.is_set():
                     raise
-                self._means.clock.sleep(1.0)
+                self._resources.clock.sleep(1.0)
 
     def _new(self, pinned: dict[str, Any]) -> NewScatter:
         from manifold.ledger import NewScatter
 
         spec, policy = self._spec, self._spec.policy
         return NewScatter(
-            uid=spec.uid or self._means.new_id(),
+            uid=spec.uid or self._resources.new_id(),
             name=spec.name,
             engine=spec.engine_url,
             source_kind=spec.source.kind,
@@ -218,19 +218,19 @@ class _Try:
             source_pin=pinned,
             total=spec.source.total(),
             store_url=masked(spec.store_url or ""),
-            store_uuid=mark(self._means.store, self._ledger.uuid),
-            key_id=self._means.keyring.current,
+            store_uuid=mark(self._resources.store, self._ledger.uuid),
+            key_id=self._resources.keyring.current,
             fn_name=function_name(spec.fn),
             codec=compatibility.codec_of(policy),
             reduce_digest=self._given.reduce,
-            consts_digest=self._given.constants(self._means.keyring.current).encode(),
+            consts_digest=self._given.constants(self._resources.keyring.current).encode(),
             policy=policy.describe(),
             fn_digest=self._given.code,
             system=policy.system,
         )
 
     def _results(self, row: ScatterRow) -> Results:
-        return Results.of(row, self._ledger, self._means.store)
+        return Results.of(row, self._ledger, self._resources.store)
 
 
 def _renewing(claim: Claim) -> Callable[[str], None]:

@@ -1,10 +1,10 @@
-"""The parts of a coordinator, and how a try puts them together."""
+"""What a coordinator is handed, and how a try puts it together."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -33,44 +33,9 @@ if TYPE_CHECKING:
 _PAGE = 1000
 
 
-@dataclass(slots=True)
-class Parts:
-    """All that a coordinator is handed; nothing is reached for, so that a simulation can own every part.
-
-    Args:
-        planner: for what is not committed; None where only failed items run again.
-        only_failed: failed items run again and nothing else, although other items have no outcome.
-        planner_again: makes one that begins with what the ledger says then, for so many items (None: unknown).
-        redrive: for what failed before; None where nothing did.
-        same_work: it is known to be that of earlier tries, so what these had sent may count whenever it arrives.
-        goes_on: whether another try follows, should `stop` be set.
-    """
-
-    ledger: Ledger
-    claim: Claim
-    engine: Engine
-    source: Source
-    planner: Planner | None
-    only_failed: bool
-    planner_again: Callable[[int | None], Planner]
-    redrive: Redrive | None
-    dispatch: Dispatch
-    receipts: Receipts
-    store: PatientStore
-    policy: Policy
-    why: str
-    reattached: Reattached = field(default_factory=Reattached)
-    same_work: bool = True
-    warnings: Sequence[str] = ()
-    monitors: Sequence[Monitor] = ()
-    clock: Clock = field(default_factory=SystemClock)
-    stop: threading.Event = field(default_factory=threading.Event)
-    goes_on: Callable[[], bool] = lambda: False
-
-
-@dataclass(frozen=True, slots=True)
-class Means:
-    """What a try works with.
+@dataclass(slots=True, kw_only=True)
+class Resources:
+    """What a try works with, whatever it runs.
 
     Args:
         stop: set by whoever wants it to end soon.
@@ -82,56 +47,85 @@ class Means:
     store: PatientStore
     engine: Engine
     keyring: envelope.Keyring
-    monitors: Sequence[Monitor]
-    stop: threading.Event
-    clock: Clock
+    monitors: Sequence[Monitor] = ()
+    stop: threading.Event = field(default_factory=threading.Event)
+    clock: Clock = field(default_factory=SystemClock)
     new_id: Callable[[], str]
     goes_on: Callable[[], bool] = lambda: False
 
 
-def assembled(asked: ScatterSpec, claim: Claim, same: Compatibility, given: Given, means: Means) -> Parts:
-    """The parts of the coordinator that runs what was asked for, under a claim. Heals what readers have missed."""
-    return _Assembly(asked, claim, same, given, means).parts()
+@dataclass(slots=True, kw_only=True)
+class Context(Resources):
+    """All that a coordinator is handed; nothing is reached for, so that a simulation can own every part.
+
+    Args:
+        planner: for what is not committed; None where only failed items run again.
+        only_failed: failed items run again and nothing else, although other items have no outcome.
+        planner_again: makes one that begins with what the ledger says then, for so many items (None: unknown).
+        redrive: for what failed before; None where nothing did.
+        same_work: it is known to be that of earlier tries, so what these had sent may count whenever it arrives.
+    """
+
+    claim: Claim
+    source: Source
+    planner: Planner | None
+    only_failed: bool
+    planner_again: Callable[[int | None], Planner]
+    redrive: Redrive | None
+    dispatch: Dispatch
+    receipts: Receipts
+    policy: Policy
+    why: str
+    reattached: Reattached = field(default_factory=Reattached)
+    same_work: bool = True
+    warnings: Sequence[str] = ()
 
 
-class _Assembly:
-    def __init__(self, asked: ScatterSpec, claim: Claim, same: Compatibility, given: Given, means: Means) -> None:
+def build(spec: ScatterSpec, claim: Claim, same: Compatibility, given: Given, resources: Resources) -> Context:
+    """Return all that the coordinator of a spec needs, under a claim; makes up for results that readers have missed."""
+    return _Builder(spec, claim, same, given, resources).context()
+
+
+class _Builder:
+    def __init__(
+        self, spec: ScatterSpec, claim: Claim, same: Compatibility, given: Given, resources: Resources
+    ) -> None:
         self._given = given
-        self._spec = asked
+        self._spec = spec
         self._claim = claim
         self._same = same
-        self._means = means
+        self._resources = resources
         self._unclosed = False  # items without an outcome are left alone, as asked
 
-    def parts(self) -> Parts:
-        asked, claim, means = self._spec, self._claim, self._means
+    def context(self) -> Context:
+        spec, claim, resources = self._spec, self._claim, self._resources
         given = self._sealed_secrets(claim.row)
         job = Job.of(
-            asked.fn,
-            asked.names,
-            asked.consts,
-            asked.policy,
+            spec.fn,
+            spec.names,
+            spec.consts,
+            spec.policy,
             secrets="" if given is None else envelope.sealed_digest(given),
-            hidden=tuple(asked.hidden),
+            hidden=tuple(spec.hidden),
         )
         receipts = Receipts(
-            means.ledger,
-            means.store,
-            means.keyring,
+            resources.ledger,
+            resources.store,
+            resources.keyring,
             uid=claim.uid,
             key_id=claim.row.key_id,
             store_uuid=claim.row.store_uuid,
             label=job.label,
-            new_id=means.new_id,
+            new_id=resources.new_id,
         )
         warnings = [*self._same.warnings]
         self._unclosed = self._spec.mode == "redrive" and claim.epoch > 1 and not self._is_closed()
         if not self._unclosed and (lost := receipts.see_to_suspects(claim)):
             warnings.append(f"the results of {lost:,} chunks are lost, and are made again")
         address = self._address(job, given)
-        if (total := asked.source.total()) is not None:
+        if (total := spec.source.total()) is not None:
             claim.set_total(total)  # raises ItemsChanged where an earlier try counted otherwise
-        dispatch = Dispatch(means.engine, means.keyring, address, new_id=means.new_id)
+        dispatch = Dispatch(resources.engine, resources.keyring, address, new_id=resources.new_id)
         reattached = self._reattached(dispatch, receipts)
         try:
             return self._with_plan(warnings, receipts, dispatch, reattached)
@@ -139,50 +133,46 @@ class _Assembly:
             dispatch.leave_all()
             raise
 
-    def _with_plan(self, warnings: list[str], receipts: Receipts, dispatch: Dispatch, reattached: Reattached) -> Parts:
-        asked, claim, means = self._spec, self._claim, self._means
+    def _with_plan(
+        self, warnings: list[str], receipts: Receipts, dispatch: Dispatch, reattached: Reattached
+    ) -> Context:
+        spec, claim, resources = self._spec, self._claim, self._resources
         spans = [Span(sent.attempt.start, sent.attempt.stop) for sent in dispatch.in_flight.values()]
-        why = [asked.why, *warnings]
+        why = [spec.why, *warnings]
         if told := str(reattached):
             why.append(told)
             claim.adopt(list(dispatch.in_flight), told)
         row, only_failed = claim.row, self._unclosed or self._only_failed()
         renewed = self._takes_items_of_today() and not only_failed
         chosen = self._see_to_redrive()
-        redrive = self._redrive(chosen, asked.source if renewed else None) if row.n_failed else None
+        redrive = self._redrive(chosen, spec.source if renewed else None) if row.n_failed else None
         again = partial(self._planner, redrive.as_they_were if redrive is not None and renewed else None)
-        return Parts(
-            ledger=means.ledger,
+        return Context(
+            **{one.name: getattr(resources, one.name) for one in fields(resources)},
             claim=claim,
-            engine=means.engine,
-            source=asked.source,
+            source=spec.source,
             planner=None if only_failed else again(row.total, spans),
             only_failed=self._unclosed,
             planner_again=again,
             redrive=redrive,
             dispatch=dispatch,
             receipts=receipts,
-            store=means.store,
-            policy=asked.policy,
+            policy=spec.policy,
             why="; ".join(why),
             warnings=warnings,
             same_work=not self._same.other_work,
             reattached=reattached,
-            monitors=means.monitors,
-            clock=means.clock,
-            stop=means.stop,
-            goes_on=means.goes_on,
         )
 
     def _reattached(self, dispatch: Dispatch, receipts: Receipts) -> Reattached:
         """What this try has taken up of those before it, where the engine keeps such things."""
-        means, claim, same = self._means, self._claim, self._same
-        if not means.engine.reattaches:
+        resources, claim, same = self._resources, self._claim, self._same
+        if not resources.engine.reattaches:
             return Reattached()
         reattachment = Reattachment(
-            means.engine, claim, dispatch, receipts, self._spec.source, same_work=not same.other_work
+            resources.engine, claim, dispatch, receipts, self._spec.source, same_work=not same.other_work
         )
-        return reattachment.take(means.clock.monotonic())
+        return reattachment.take(resources.clock.monotonic())
 
     # -- the items -----------------------------------------------------------------------------------------------------
 
@@ -203,8 +193,10 @@ class _Assembly:
         return accepts and self._same.compare and not self._spec.source.one_shot
 
     def _redrive(self, chosen: Callable[[int], bool] | None, source: Source | None) -> Redrive:
-        means, claim = self._means, self._claim
-        return Redrive(means.ledger, means.store, means.keyring, claim.row, claim.epoch, chosen=chosen, source=source)
+        resources, claim = self._resources, self._claim
+        return Redrive(
+            resources.ledger, resources.store, resources.keyring, claim.row, claim.epoch, chosen=chosen, source=source
+        )
 
     def _planner(
         self,
@@ -212,7 +204,7 @@ class _Assembly:
         total: int | None,
         spans: Sequence[Span] = (),
     ) -> Planner:
-        ledger, uid = self._means.ledger, self._claim.uid
+        ledger, uid = self._resources.ledger, self._claim.uid
         strikes = [(one.start, one.stop) for one in ledger.strikes(uid) if one.layer == 0]
         return Planner(
             self._spec.source,
@@ -225,7 +217,7 @@ class _Assembly:
 
     def _see_to_redrive(self) -> Callable[[int], bool] | None:
         """What somebody asked for is done by this try, whichever mode it is in; which failed items are meant."""
-        ledger, claim = self._means.ledger, self._claim
+        ledger, claim = self._resources.ledger, self._claim
         asked = [one for one in ledger.pending_controls(claim.uid) if one.verb == "redrive"]
         if not asked:
             return self._spec.chosen
@@ -236,34 +228,34 @@ class _Assembly:
 
     def _address(self, job: Job, given: bytes | None) -> Address:
         """What all tasks have in common. Puts the function where workers find it."""
-        asked, claim, means, row = self._spec, self._claim, self._means, self._claim.row
-        code = row.fn_digest if asked.same_code and row.fn_digest else self._given.code
+        spec, claim, resources, row = self._spec, self._claim, self._resources, self._claim.row
+        code = row.fn_digest if spec.same_code and row.fn_digest else self._given.code
         consts = self._same.constants or row.consts_digest
         job_digest, job_blob = self._sealed(job, row)
-        fn_key = function_key(means.ledger.uuid, row.uid, claim.epoch, job_digest)
-        means.store.put(fn_key, job_blob)
-        described: dict[str, Any] = {"policy": asked.policy.describe(), "engine": asked.engine_url}
+        fn_key = function_key(resources.ledger.uuid, row.uid, claim.epoch, job_digest)
+        resources.store.put(fn_key, job_blob)
+        described: dict[str, Any] = {"policy": spec.policy.describe(), "engine": spec.engine_url}
         described |= {"fn_key": fn_key, "fn_digest": code, "consts_digest": consts}
         claim.describe(other_work=self._same.other_work, **described)
         return Address(
             uid=row.uid,
             epoch=claim.epoch,
             key_id=row.key_id,
-            ledger_uuid=means.ledger.uuid,
+            ledger_uuid=resources.ledger.uuid,
             job_digest=job_digest,
             job_key=fn_key,
             job_blob=job_blob,
             secrets=given,
             code_digest=code,
             store=self._store_for_workers(),
-            digest_items=asked.source.kind != "range",
-            most_bytes=asked.policy.chunk_bytes,
+            digest_items=spec.source.kind != "range",
+            most_bytes=spec.policy.chunk_bytes,
         )
 
     def _sealed_secrets(self, row: ScatterRow) -> bytes | None:
         """What the function is given of Airflow, for the messages alone: it is not put into the store."""
         given = self._spec.secrets
-        return secrets.sealed(self._means.keyring, row.uid, row.key_id, given) if given else None
+        return secrets.sealed(self._resources.keyring, row.uid, row.key_id, given) if given else None
 
     def _sealed(self, job: Job, row: ScatterRow) -> tuple[str, bytes]:
         try:
@@ -275,12 +267,12 @@ class _Assembly:
             ) from exc
         # Its constants may be secrets: whoever reads broker or store does not read them.
         header = envelope.Header(kind="function", uid=row.uid, key_id=row.key_id, encrypted=True)
-        blob = envelope.seal(self._means.keyring, header, payload)
+        blob = envelope.seal(self._resources.keyring, header, payload)
         return envelope.sealed_digest(blob), blob
 
     def _store_for_workers(self) -> str | None:
         """The store as a message names it; None where results ride in the receipts instead."""
-        url, reach, engine = self._spec.store_url, self._means.store.reach, self._means.engine
+        url, reach, engine = self._spec.store_url, self._resources.store.reach, self._resources.engine
         if url is None or masked(url) != url:
             return None  # a password does not go through a broker; the deployment's own store ("") needs none there
         reached = engine.in_process if reach == "process" else reach == "hosts" or engine.same_host
