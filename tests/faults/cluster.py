@@ -186,6 +186,9 @@ class Cluster:
             self._start_broker()
 
     def _start_broker(self) -> None:
+        if self.fleet is not None and self.fleet.server is None:
+            self.fleet.start_hub()  # not entered: threads that a library starts to look at it would stay on that host
+            return
         with self.broker.entered():
             if self.fleet is not None:
                 self.fleet.start_hub()
