@@ -21,6 +21,7 @@ def test_the_same_job_on_each_engine_and_a_reason_for_each_that_is_silent(
     dags_test: Test, dags_env: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An engine of workers elsewhere by a connection, one that nobody serves, and two of this host."""
+    monkeypatch.delenv("MANIFOLD_SECRET", raising=False)
     monkeypatch.setenv("MANIFOLD_HOME", str(Path(dags_env["AIRFLOW_HOME"], "manifold")))
     monkeypatch.setitem(dags_env, "AIRFLOW_VAR_MANIFOLD_ENGINES", json.dumps([SILENT, SECRET]))
     monkeypatch.setitem(dags_env, "AIRFLOW__MANIFOLD__DEFAULT_ENGINE", "lab")

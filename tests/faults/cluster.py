@@ -102,7 +102,9 @@ class Cluster:
         self._ends.callback(self.postgres.remove)
         with self.database.entered():
             self.postgres.start()
-        os.environ.setdefault("MANIFOLD_SECRET", new_secret())
+        if "MANIFOLD_SECRET" not in os.environ:
+            os.environ["MANIFOLD_SECRET"] = new_secret()
+            self._ends.callback(os.environ.pop, "MANIFOLD_SECRET", None)
         self._settings = {
             "MANIFOLD_LEDGER": self.postgres.create_database("ledger"),
             "MANIFOLD_STORE": "sql+" + self.postgres.create_database("store"),
