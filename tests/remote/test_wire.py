@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from manifold.config import new_secret
 from manifold.engines._remote import mailboxes, messages
 from manifold.engines._remote.links import Publisher
 from manifold.errors import WorkerLost
+from manifold.protocol import envelope
 from manifold.testing import calls
 from manifold.testing.engines import SLOW, began, let_go, until
 from tests.remote.inside import Wire
@@ -121,6 +123,32 @@ def test_a_worker_that_may_not_wait_ends_calls_that_do_not(tmp_path: Path) -> No
         error = held.exception(SLOW)
         assert isinstance(error, WorkerLost)
         assert (error.started, error.died) == (True, False)
+
+
+def test_a_worker_that_leaves_after_a_long_call_still_sends_an_answer_again_that_was_lost(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("manifold.engines._remote.worker._GOODBYE", 6.0)
+    lost: list[bytes] = []
+    ask = wire.ask
+
+    def losing(what: str, *given: Any) -> Any:
+        data = given[1] if what == "send" else b""
+        if not lost and data.startswith(envelope.MAGIC) and envelope.peek(data).kind == "reply":
+            lost.append(data)
+            return True
+        return ask(what, *given)
+
+    monkeypatch.setattr(wire, "ask", losing)
+    with wire.engine(0) as engine:
+        with wire.worker(1) as worker:
+            until(lambda: engine.slots() == 1, "a slot")
+            long = engine.submit(time.sleep, 7.0)
+            until(lambda: any(info.holding for info in engine.workers()), "it runs")
+            worker.leave()
+        assert len(lost) == 1
+        assert worker.figures()["answers_not_taken"] == 0
+        assert long.result(SLOW) is None
 
 
 def test_an_answer_is_kept_until_it_is_taken(tmp_path: Path) -> None:

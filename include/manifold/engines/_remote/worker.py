@@ -79,9 +79,10 @@ class Worker:
         self.refused = 0
         self._refusals = TokenBucket(10.0, time.monotonic() - 1.0)
         self._due = 0.0
-        self._leaving = False
+        self.leaving = False
         self._rest_until = 0.0
         self._left_at: float | None = None
+        self._idle_at: float | None = None  # when, after it was told to leave, nothing ran any more
         self._publisher = Publisher(connect, "manifold-send")
         self._answers = Answers(self._publisher, self.node)
         self._listener = Listener(
@@ -104,11 +105,7 @@ class Worker:
     def leave(self) -> None:
         """Take no more calls, end those that run after the item at hand, and return from `serve`. In any thread, and
         in a signal handler."""
-        self._leaving, self._due = True, 0.0
-
-    @property
-    def leaving(self) -> bool:
-        return self._leaving
+        self.leaving, self._due = True, 0.0
 
     @property
     def connected(self) -> bool:
@@ -138,12 +135,12 @@ class Worker:
     def _turn(self) -> bool:
         """Say what is held where that is due; True when it is over."""
         now = time.monotonic()
-        if self._leaving and self._left_at is None:
+        if self.leaving and self._left_at is None:
             self._begin_to_leave(now)
         if now >= self._due:
             self._due = now + ms.BEAT
             self._publisher.say(self._everyone, self._serving(), everyone=True)
-        return self._left_at is not None and self._is_over(now - self._left_at)
+        return self._left_at is not None and self._is_over(now, now - self._left_at)
 
     def _begin_to_leave(self, now: float) -> None:
         self._left_at = now
@@ -155,7 +152,7 @@ class Worker:
             self._refuse(header, "it is about to end", "leaving")
         self._processes.drain()
 
-    def _is_over(self, seconds: float) -> bool:
+    def _is_over(self, now: float, seconds: float) -> bool:
         limit = self._drain_seconds
         if self._running and (limit is None or seconds <= limit):
             return False
@@ -165,7 +162,8 @@ class Worker:
             self._processes.kill(future)
             why = f"{self.node} was told to end, and the call did not end within {limit:g} s"
             self._answers.lost(self._sender(header), ms.Lost(header.attempt, why, self.node, started=True))
-        return not len(self._answers) or seconds > (limit or 0.0) + _GOODBYE
+        self._idle_at = now if self._idle_at is None else self._idle_at
+        return not len(self._answers) or now - self._idle_at > _GOODBYE
 
     def _heard(self, message: ms.Message | ms.Sealed) -> None:
         match message:
@@ -220,7 +218,7 @@ class Worker:
             self._refuse(header, f"the call is {self._tick - header.start} beats old", "stale")
         elif difference := call.versions.differs(Versions.here()):
             self._refuse(header, f"{difference} {self.node}; install the same on both", "versions")
-        elif self._leaving:
+        elif self.leaving:
             self._refuse(header, "it is about to end", "leaving")
         elif self._bytes + self._answers.bytes > _FULL:
             self._refuse(header, f"{self.node} waits for its answers to be taken", "full")
@@ -296,4 +294,4 @@ class Worker:
         host, slots = socket.gethostname(), 0 if over else self._slots
         rest = self._rest_until - time.monotonic()
         resting = f"excluded by hand for {rest:.0f} s more" if rest > 0 else ""
-        return ms.Serving(self.node, host, slots, pids, held, self._tick, self._leaving, self.refused, resting)
+        return ms.Serving(self.node, host, slots, pids, held, self._tick, self.leaving, self.refused, resting)
