@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -66,8 +67,6 @@ def engines(
 
 def _add_work(workers: list[shapes.Worker]) -> None:
     """Fill in what each has done, by the ledger."""
-    from manifold.cli.workers import done_by
-
     done = done_by(one.worker for one in workers) if workers else None
     for one in workers:
         one.chunks, one.items = (done or {}).get(one.worker, (0, 0))
@@ -113,14 +112,30 @@ def look_at(name: str) -> shapes.EngineView:
         view.reachable = True
         view.trouble = engine.check()  # waits until the workers have reported
         view.slots = engine.slots()
+        wait_for_processes(engine)
         view.workers = _workers(engine)
-        until = time.monotonic() + _STARTING
-        while view.slots and not view.workers and time.monotonic() < until:
-            time.sleep(0.05)
-            view.workers = _workers(engine)
     finally:
         engine.shutdown(wait=True, cancel_futures=True)
     return view
+
+
+def wait_for_processes(engine: Engine) -> None:
+    """Return once an engine that has slots has a worker process, too; after some seconds in any case."""
+    until = time.monotonic() + _STARTING
+    while engine.slots() and not any(info.alive for info in engine.workers()) and time.monotonic() < until:
+        time.sleep(0.05)
+
+
+def done_by(names: Iterable[str]) -> dict[str, tuple[int, int]] | None:
+    """Return the chunks and items that were committed of each worker; None, with a note, without a ledger."""
+    from manifold.ledger.speed import committed_by
+
+    try:
+        with opened_ledger() as ledger:
+            return committed_by(ledger, names)
+    except ManifoldError as exc:
+        out.note(f"without what workers have done: {exc}")
+        return None
 
 
 def _workers(engine: Engine) -> list[shapes.Worker]:

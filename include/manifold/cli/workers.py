@@ -10,9 +10,9 @@ import typer
 
 from manifold import config
 from manifold.cli import out, shapes
-from manifold.cli.context import opened_ledger
+from manifold.cli.engines import done_by, wait_for_processes
 from manifold.cli.params import AsJson
-from manifold.errors import ConfigError, ManifoldError
+from manifold.errors import ConfigError
 from manifold.redaction import masked
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from manifold.engines._remote.engine import RemoteEngine
     from manifold.protocol.records import WorkerInfo
 
-_STARTING = 5.0  # seconds for processes to come up
 _TOLD = 3.0  # seconds for a worker to say that it was told
 
 Names = Annotated[
@@ -47,7 +46,7 @@ def workers(
 
     with open_engine(config.resolve(url)) as engine:
         trouble = engine.check()
-        _wait_for_processes(engine)
+        wait_for_processes(engine)
         for names, rest in ((exclude, seconds), (include, 0.0)):
             for name in names or ():
                 _tell(_remote(engine, url), name, rest)
@@ -67,18 +66,6 @@ def workers(
     out.say(table)
     if trouble:
         out.note(trouble)
-
-
-def done_by(names: Iterable[str]) -> dict[str, tuple[int, int]] | None:
-    """Return the chunks and items that were committed of each worker; None, with a note, without a ledger."""
-    from manifold.ledger.speed import committed_by
-
-    try:
-        with opened_ledger() as ledger:
-            return committed_by(ledger, names)
-    except ManifoldError as exc:
-        out.note(f"without what workers have done: {exc}")
-        return None
 
 
 def _with_work(workers: Iterable[shapes.EngineWorker]) -> list[shapes.EngineWorker]:
@@ -109,12 +96,6 @@ def _remote(engine: Engine, url: str) -> RemoteEngine:
     if not isinstance(engine, RemoteEngine):
         raise ConfigError(f"the workers of {masked(url)} cannot be told to rest; stop them by their own means")
     return engine
-
-
-def _wait_for_processes(engine: Engine) -> None:
-    until = time.monotonic() + _STARTING
-    while engine.slots() and not engine.workers() and time.monotonic() < until:
-        time.sleep(0.05)
 
 
 def _shape(worker: WorkerInfo) -> shapes.EngineWorker:

@@ -83,6 +83,7 @@ class Desk(Engine):
             self._nodes[name] = node
             for old in [old for old, one in self._nodes.items() if now - one.at > FORGOTTEN]:
                 del self._nodes[old]
+                self._excluded.pop(old, None)
         self.pump()
 
     def begun(self, call_id: str, worker: str, position: int | None, *, overdue: bool = False) -> None:

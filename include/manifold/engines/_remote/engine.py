@@ -192,8 +192,9 @@ class RemoteEngine(Desk):
         if self._now % _HELLO == 0:
             self._hello()
             self._forget_workers()
+        busy = {call.node for call in self.held()}
         for name, node in list(self._nodes.items()):
-            if self._now - node.at > self._place.silence and any(call.node == name for call in self.held()):
+            if self._now - node.at > self._place.silence and name in busy:
                 self._leave_behind(name)
                 self.gone(name, f"{name} of {node.host} was silent for {self._place.silence:g} s")
         for call in self.held():
